@@ -1,0 +1,56 @@
+/**
+ * The floors of src/: a room imports only from floors below its own. A room is a folder or a single file;
+ * files of one room may import one another, and nothing may form a circle.
+ */
+const floors = [
+  ['errors.ts'],
+  ['files.ts'],
+  ['json.ts'],
+  ['tensor/'],
+  ['io/', 'image/', 'text/'],
+  ['vision/', 'projector.ts', 'decoder/'],
+  ['compress/'],
+  ['checkpoint/'],
+  ['vlm.ts', 'cost.ts'],
+  ['world/', 'train/', 'eval/', 'report/'],
+  ['cli/', 'index.ts'],
+];
+const pattern = (rooms) => `^src/(${rooms.map((room) => room.replace('.', '\\.')).join('|')})`;
+
+const upward = floors.slice(0, -1).map((rooms, floor) => ({
+  name: `${rooms[0].replace(/\W+$/, '')}-floor-imports-upward`,
+  severity: 'error',
+  from: { path: pattern(rooms) },
+  to: { path: pattern(floors.slice(floor + 1).flat()) },
+}));
+
+// Sideways: two rooms of one floor do not import each other.
+const sideways = floors.flatMap((rooms) =>
+  rooms.map((room) => ({
+    name: `${room.replace(/\W+$/, '')}-imports-sideways`,
+    severity: 'error',
+    from: { path: pattern([room]) },
+    to: { path: pattern(rooms.filter((other) => other !== room).concat('$none')) },
+  })),
+);
+
+module.exports = {
+  forbidden: [
+    { name: 'no-circle', severity: 'error', from: {}, to: { circular: true } },
+    {
+      name: 'every-file-has-a-floor',
+      severity: 'error',
+      from: { path: '^src/', pathNot: pattern(floors.flat()) },
+      to: {},
+    },
+    { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
+    ...upward,
+    ...sideways,
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: { extensions: ['.ts', '.js', '.json'] },
+  },
+};

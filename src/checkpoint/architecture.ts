@@ -1,0 +1,123 @@
+import path from 'node:path';
+import { parseLlamaConfig, type LlamaConfig } from '../decoder/config.ts';
+import { UserError } from '../errors.ts';
+import { fieldReader, readJson, type JsonObject } from '../json.ts';
+import type { ProjectorConfig } from '../projector.ts';
+import { activationNames } from '../tensor/activation.ts';
+import { parseClipVisionConfig, type ClipVisionConfig } from '../vision/config.ts';
+
+/** LLaVA: a CLIP vision tower, a projector and a LLaMA decoder. */
+export interface LlavaConfig {
+  kind: 'llava';
+  vision: ClipVisionConfig;
+  projector: ProjectorConfig;
+  text: LlamaConfig;
+  image_token_index: number;
+  /**
+   * Which hidden states are the image's features, as indices 0 .. L: the file's −2 of 24 layers is 23, the output of
+   * layer 22. Several are laid side by side.
+   */
+  vision_feature_layer: number[];
+  /** `default` leaves [CLS] out of the features, `full` keeps it, first. */
+  vision_feature_select_strategy: 'default' | 'full';
+}
+
+/** What a folder's `config.json` describes: one of the three kinds that can be loaded. */
+export type Architecture =
+  LlavaConfig | { kind: 'clip'; vision: ClipVisionConfig } | { kind: 'llama'; text: LlamaConfig };
+
+const supported = 'llava (CLIP and LLaMA), clip, clip_vision_model or llama';
+
+/**
+ * Reads a Hugging Face folder's `config.json`. What it leaves out takes transformers' default: published LLaVA-1.5
+ * names only three of LLaMA's values.
+ * @throws UserError when there is none, or it describes something else
+ */
+export async function readArchitecture(dir: string): Promise<Architecture> {
+  const file = path.join(dir, 'config.json');
+  const json = await readJson(file);
+  if (!json) throw new UserError(`${dir} is no checkpoint folder: it has no config.json`);
+  switch (json['model_type']) {
+    case 'llava':
+      return parseLlava(json, file);
+    case 'clip':
+      return {
+        kind: 'clip',
+        vision: parseClipVisionConfig(subConfig(json, 'vision_config', file) ?? {}, file),
+      };
+    case 'clip_vision_model':
+      return { kind: 'clip', vision: parseClipVisionConfig(json, file) };
+    case 'llama':
+      return { kind: 'llama', text: parseLlamaConfig(json, file) };
+    default:
+      throw new UserError(
+        `${file}: model_type ${JSON.stringify(json['model_type'])} is not supported, only ${supported}`,
+      );
+  }
+}
+
+/** transformers' default for a LLaVA without `vision_config`: ViT-L/14 at 336 pixels. */
+const clipLarge336 = {
+  hidden_size: 1024,
+  intermediate_size: 4096,
+  num_hidden_layers: 24,
+  num_attention_heads: 16,
+  image_size: 336,
+  patch_size: 14,
+};
+
+function parseLlava(json: JsonObject, file: string): LlavaConfig {
+  const { integer, flag, choice } = fieldReader(json, file);
+  const vision = parseClipVisionConfig(
+    subConfig(json, 'vision_config', file, 'clip_vision_model') ?? clipLarge336,
+    file,
+  );
+  const text = parseLlamaConfig(subConfig(json, 'text_config', file, 'llama') ?? {}, file);
+  const layers = featureLayers(json['vision_feature_layer'] ?? -2, vision.num_hidden_layers, file);
+  // Original LLaVA names its projector in mm_projector_type; transformers knows only the two-layer one.
+  const projectorType = choice('mm_projector_type', ['linear', 'mlp2x_gelu'] as const, 'mlp2x_gelu');
+  return {
+    kind: 'llava',
+    vision,
+    text,
+    projector: {
+      kind: projectorType === 'linear' ? 'linear' : 'mlp2x',
+      inner: vision.hidden_size * layers.length,
+      out: text.hidden_size,
+      hidden_act: choice('projector_hidden_act', activationNames, 'gelu'),
+      bias: flag('multimodal_projector_bias', true),
+    },
+    image_token_index: integer('image_token_index', integer('image_token_id', 32000)),
+    vision_feature_layer: layers,
+    vision_feature_select_strategy: choice(
+      'vision_feature_select_strategy',
+      ['default', 'full'] as const,
+      'default',
+    ),
+  };
+}
+
+function subConfig(json: JsonObject, key: string, file: string, modelType?: string): JsonObject | undefined {
+  const sub = fieldReader(json, file).object(key);
+  const found = sub?.['model_type'];
+  if (modelType !== undefined && found !== undefined && found !== modelType) {
+    throw new UserError(
+      `${file}: ${key}.model_type ${JSON.stringify(found)} is not supported, only ${modelType}`,
+    );
+  }
+  return sub;
+}
+
+/** −2 or [−2, 1] → indices into the L + 1 hidden states. */
+function featureLayers(value: unknown, L: number, file: string): number[] {
+  const layers = (Array.isArray(value) ? value : [value]) as unknown[];
+  return layers.map((layer) => {
+    const index = Number(layer) < 0 ? L + 1 + Number(layer) : Number(layer);
+    if (typeof layer !== 'number' || !Number.isInteger(index) || index < 0 || index > L) {
+      throw new UserError(
+        `${file}: vision_feature_layer ${JSON.stringify(layer)} is not one of the ${L + 1} hidden states`,
+      );
+    }
+    return index;
+  });
+}

@@ -1,0 +1,101 @@
+import path from 'node:path';
+import * as tf from '@tensorflow/tfjs-core';
+import { tokenIds } from '../decoder/config.ts';
+import type { Llama } from '../decoder/llama.ts';
+import { readJson } from '../json.ts';
+import { openWeights } from '../io/sharded.ts';
+import { checkNames, leavesOf, loadTree } from '../io/weight-table.ts';
+import type { Projector } from '../projector.ts';
+import { requireMemory } from '../tensor/backend.ts';
+import type { ClipVision } from '../vision/clip.ts';
+import { readArchitecture, type Architecture, type LlavaConfig } from './architecture.ts';
+import { publishedNames, unusedNames, weightTable } from './names.ts';
+
+/** A loaded LLaVA: three parts, each weights and config. */
+export interface Llava {
+  config: LlavaConfig;
+  vision: ClipVision;
+  projector: Projector;
+  decoder: Llama;
+}
+
+/** What a folder loads into. A part that its kind lacks is undefined. */
+export interface Model {
+  dir: string;
+  architecture: Architecture;
+  vision?: ClipVision;
+  projector?: Projector;
+  decoder?: Llama;
+  /** All three, when it is a LLaVA. */
+  llava?: Llava;
+  /** Tokens that end an answer. */
+  stopTokens: number[];
+  dispose(): void;
+}
+
+export interface LoadProgress {
+  /** @param done bytes of float32 weights loaded so far */
+  (done: number, total: number): void;
+}
+
+/**
+ * Loads a Hugging Face folder: checks every name and shape, checks that it fits the backend, then reads tensor by
+ * tensor.
+ * @throws UserError naming the file and the tensors, for anything that does not fit
+ */
+export async function loadModel(dir: string, onProgress?: LoadProgress): Promise<Model> {
+  const architecture = await readArchitecture(dir);
+  const stopTokens = await readStopTokens(dir, architecture);
+  const files = await openWeights(dir);
+  try {
+    const source = publishedNames(files, architecture.kind);
+    const table = weightTable(architecture);
+    checkNames(source, table, unusedNames(architecture));
+    const bytes = (leaf: { shape: number[] }) => 4 * leaf.shape.reduce((product, n) => product * n, 1);
+    const leaves = leavesOf(table);
+    const total = leaves.reduce((sum, leaf) => sum + bytes(leaf), 0);
+    const multiplied = leaves.filter((leaf) => leaf.multiplies).reduce((sum, leaf) => sum + bytes(leaf), 0);
+    requireMemory(multiplied, total - multiplied, dir);
+
+    let done = 0;
+    const weights = await loadTree(source, table, (leaf) => onProgress?.((done += bytes(leaf)), total));
+    return assemble(dir, architecture, weights, stopTokens);
+  } finally {
+    await files.close();
+  }
+}
+
+function assemble(
+  dir: string,
+  architecture: Architecture,
+  weights: Awaited<ReturnType<typeof loadTree<ReturnType<typeof weightTable>>>>,
+  stopTokens: number[],
+): Model {
+  const model: Model = {
+    dir,
+    architecture,
+    stopTokens,
+    dispose: () => tf.dispose(weights as tf.TensorContainer),
+  };
+  if (architecture.kind !== 'llama' && weights.vision) {
+    model.vision = { config: architecture.vision, weights: weights.vision };
+  }
+  if (architecture.kind !== 'clip' && weights.decoder) {
+    model.decoder = { config: architecture.text, weights: weights.decoder };
+  }
+  if (architecture.kind === 'llava' && weights.projector) {
+    model.projector = { config: architecture.projector, weights: weights.projector };
+  }
+  const { vision, projector, decoder } = model;
+  if (architecture.kind === 'llava' && vision && projector && decoder) {
+    model.llava = { config: architecture, vision, projector, decoder };
+  }
+  return model;
+}
+
+/** `generation_config.json` has the last word on what ends an answer. */
+async function readStopTokens(dir: string, architecture: Architecture): Promise<number[]> {
+  const fallback = architecture.kind === 'clip' ? [] : architecture.text.eos_token_id;
+  const file = path.join(dir, 'generation_config.json');
+  return tokenIds((await readJson(file)) ?? {}, 'eos_token_id', fallback, file);
+}

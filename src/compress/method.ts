@@ -1,0 +1,62 @@
+import type * as tf from '@tensorflow/tfjs-core';
+import type { LayerHook } from '../decoder/state.ts';
+
+/** What a vision-side method may look at. */
+export interface VisionFeatures {
+  /** F, the selected layer's output without [CLS]: [B, P, D]. */
+  patches: tf.Tensor3D;
+  /** The [CLS] row of each layer the method asked for, by layer: [B, H, P]. */
+  clsAttention: Map<number, tf.Tensor3D>;
+  /** The full attention of each layer the method asked for: [B, H, N, N]. */
+  attention: Map<number, tf.Tensor4D>;
+}
+
+/** Where the features come from: what a method needs to say which attention it wants. */
+export interface FeatureSource {
+  layers: number;
+  /** The deepest layer whose output is selected: 22 for `hidden[-2]` of 24 layers. */
+  selectedLayer: number;
+}
+
+/** What a vision-side method returns. The caller disposes it. */
+export interface Compressed {
+  tokens: tf.Tensor3D; // [B, U, D]
+  /** Which patches stayed, [B, U] int32 ascending; absent when tokens are new ones. */
+  kept?: tf.Tensor2D;
+  /** What they were ranked by, [B, P], where the method ranks. */
+  scores?: tf.Tensor2D;
+}
+
+/** A method's options are named values; the CLI and the evaluation list them without knowing them. */
+export type MethodOptions = Record<string, number | string>;
+
+interface MethodPage<Options extends MethodOptions> {
+  name: string;
+  /** Title and arXiv id. */
+  paper: string;
+  summary: string;
+  defaults: Options;
+  /** For each option, what it means; and the values it may have where they are names. */
+  help: { [Name in keyof Options]: { text: string; choices?: readonly string[] } };
+}
+
+/** Compression before the decoder: features in, fewer features out. */
+export interface VisionMethod<Options extends MethodOptions = MethodOptions> extends MethodPage<Options> {
+  where: 'vision';
+  /**
+   * The attention this method needs, by layer.
+   * @throws UserError for options that the tower cannot serve
+   */
+  asks(source: FeatureSource, options: Options): { clsAttention?: number[]; attention?: number[] };
+  /** @param budget U, how many tokens to keep, 1 ≤ U ≤ P */
+  run(features: VisionFeatures, budget: number, options: Options): Promise<Compressed>;
+}
+
+/** Compression between the decoder's layers. */
+export interface DecoderMethod<Options extends MethodOptions = MethodOptions> extends MethodPage<Options> {
+  where: 'decoder';
+  /** @param budget U, of `visualTokens` */
+  hook(source: { layers: number; visualTokens: number }, budget: number, options: Options): LayerHook;
+}
+
+export type Method = VisionMethod | DecoderMethod;

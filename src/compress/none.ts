@@ -1,0 +1,23 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { VisionMethod } from './method.ts';
+
+/** No compression: every patch stays, whatever the budget. What every other method is measured against. */
+export const none: VisionMethod<Record<string, never>> = {
+  name: 'none',
+  paper: 'the uncompressed model',
+  summary: 'keeps every patch',
+  where: 'vision',
+  defaults: {},
+  help: {},
+  asks: () => ({}),
+  run({ patches }) {
+    const [B, P] = patches.shape;
+    const every = Array.from({ length: P }, (_, patch) => patch);
+    const kept = tf.tensor2d(
+      Array.from({ length: B }, () => every),
+      [B, P],
+      'int32',
+    );
+    return Promise.resolve({ tokens: patches.clone(), kept });
+  },
+};

@@ -1,0 +1,42 @@
+import { UserError } from '../errors.ts';
+import type { Method, MethodOptions } from './method.ts';
+import { none } from './none.ts';
+import { vtcCls } from './vtc-cls.ts';
+
+/** Every method, in the order the pages list them. A further one is its file and one line here. */
+export const methods: readonly Method[] = [none, vtcCls] as unknown as Method[];
+
+/** @throws UserError for a name that is not in the registry */
+export function findMethod(name: string): Method {
+  const method = methods.find((candidate) => candidate.name === name);
+  if (!method) {
+    throw new UserError(`unknown method "${name}": choose ${methods.map((m) => m.name).join(' or ')}`);
+  }
+  return method;
+}
+
+/**
+ * A method's options: its defaults, with those the user gave in their place.
+ * @param given name → value as text
+ * @throws UserError for an option that the method lacks, or a value of the wrong kind
+ */
+export function methodOptions(method: Method, given: Record<string, string>): MethodOptions {
+  const options: MethodOptions = { ...method.defaults };
+  for (const [name, text] of Object.entries(given)) {
+    if (!Object.hasOwn(method.defaults, name)) {
+      const known = Object.keys(method.defaults).join(', ') || 'none';
+      throw new UserError(`method ${method.name} has no option "${name}" (its options: ${known})`);
+    }
+    const choices = method.help[name]?.choices;
+    const isNumber = typeof method.defaults[name] === 'number';
+    const value = isNumber ? Number(text) : text;
+    if (text.trim() === '' || (isNumber && !Number.isFinite(value))) {
+      throw new UserError(`--${name} ${text}: is not a number`);
+    }
+    if (choices && !choices.includes(text)) {
+      throw new UserError(`--${name} ${text}: choose ${choices.join(', ')}`);
+    }
+    options[name] = value;
+  }
+  return options;
+}

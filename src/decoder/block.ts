@@ -1,0 +1,65 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { activations } from '../tensor/activation.ts';
+import { attend, mergeHeads, splitHeads } from '../tensor/attention.ts';
+import { shape } from '../tensor/axes.ts';
+import { linear } from '../tensor/linear.ts';
+import { rmsNorm } from '../tensor/norm.ts';
+import type { LayerCache } from './cache.ts';
+import type { LlamaConfig } from './config.ts';
+import { applyRope } from './rope.ts';
+import type { LlamaBlockWeights } from './weights.ts';
+
+export type LlamaBlockOutput = {
+  hidden: tf.Tensor3D; // [B, T, E]
+  keys: tf.Tensor4D; // [B, G, past + T, C], already turned by RoPE
+  values: tf.Tensor4D; // [B, G, past + T, C]
+  attention?: tf.Tensor4D; // [B, H, T, past + T]
+};
+
+export interface LlamaBlockContext {
+  rope: { cos: tf.Tensor4D; sin: tf.Tensor4D }; // of the T tokens' positions, [B, 1, T, C/2]
+  mask?: tf.Tensor2D; // [T, past + T]
+  past?: LayerCache;
+  keepAttention?: boolean;
+}
+
+/**
+ * One pre-norm transformer block:
+ *
+ *     x ← x + Attention(RMSNorm₁(x))
+ *     x ← x + down(silu(gate(y)) ⊙ up(y)),  y = RMSNorm₂(x)        (SwiGLU)
+ *
+ * @param hidden [B, T, E], the tokens after those in `past`
+ */
+export function llamaBlock(
+  weights: LlamaBlockWeights,
+  hidden: tf.Tensor3D,
+  config: LlamaConfig,
+  { rope, mask, past, keepAttention }: LlamaBlockContext,
+): LlamaBlockOutput {
+  return tf.tidy(() => {
+    shape({ hidden }, 'B T E', { E: config.hidden_size });
+    const { num_attention_heads: H, num_key_value_heads: G, rms_norm_eps: eps } = config;
+    const { q_proj, k_proj, v_proj, o_proj } = weights.self_attn;
+
+    const x = rmsNorm(hidden, weights.input_layernorm, eps);
+    const q = applyRope(splitHeads(linear(x, q_proj), H), rope); // [B, H, T, C]
+    const newKeys = applyRope(splitHeads(linear(x, k_proj), G), rope); // [B, G, T, C]
+    const newValues = splitHeads(linear(x, v_proj), G);
+    const keys = past ? tf.concat([past.keys, newKeys], 2) : newKeys;
+    const values = past ? tf.concat([past.values, newValues], 2) : newValues;
+    const { context, probabilities } = attend(q, keys, values, { mask, keepProbabilities: keepAttention });
+    const afterAttention = tf.add(hidden, linear(mergeHeads(context), o_proj));
+
+    const y = rmsNorm(afterAttention, weights.post_attention_layernorm, eps);
+    const { gate_proj, up_proj, down_proj } = weights.mlp;
+    const gated = tf.mul(activations[config.hidden_act](linear(y, gate_proj)), linear(y, up_proj));
+    const output: LlamaBlockOutput = {
+      hidden: tf.add(afterAttention, linear(gated, down_proj)),
+      keys,
+      values,
+    };
+    if (probabilities) output.attention = probabilities;
+    return output;
+  });
+}

@@ -1,0 +1,158 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { UserError } from '../errors.ts';
+import { embed } from '../tensor/linear.ts';
+import type { Trace } from '../tensor/trace.ts';
+import { createCache, disposeCache, type KvCache } from './cache.ts';
+import { runLlama, type Llama } from './llama.ts';
+import { createRope, type Rope } from './rope.ts';
+import { createRandom, greedy, pickToken, type Random, type Sampling } from './sample.ts';
+import type { DecoderInput, LayerHook } from './state.ts';
+
+/** A prompt that has been read: its caches, and the logits of the token that follows. Dispose it when done. */
+export interface Session {
+  logits: tf.Tensor3D; // [B, 1, V], or [B, T, V] when all were asked for
+  cache: KvCache;
+  rope: Rope;
+  nextPosition: number;
+  dispose(): void;
+}
+
+export interface PrefillOptions {
+  /** How many tokens may follow: RoPE's table is made this long. */
+  maxNewTokens: number;
+  hook?: LayerHook;
+  trace?: Trace;
+}
+
+/**
+ * Reads a prompt: one pass over all its tokens, which fills the caches.
+ * @throws UserError when prompt and new tokens exceed the decoder's context
+ */
+export async function prefill(
+  llama: Llama,
+  input: DecoderInput,
+  { maxNewTokens, hook, trace }: PrefillOptions,
+): Promise<Session> {
+  const context = llama.config.max_position_embeddings;
+  if (input.nextPosition + maxNewTokens > context) {
+    throw new UserError(
+      `the prompt takes ${input.nextPosition} positions and ${maxNewTokens} new tokens are asked for, ` +
+        `but the decoder's context is ${context}`,
+    );
+  }
+  const rope = createRope(llama.config, input.nextPosition + maxNewTokens);
+  const cache = createCache();
+  const dispose = () => {
+    tf.dispose([rope.cos, rope.sin]);
+    disposeCache(cache);
+  };
+  try {
+    const allLogits = trace?.wants('decoder.logits');
+    const logits = await runLlama(llama, input, { rope, cache, hook, trace, allLogits });
+    return {
+      logits,
+      cache,
+      rope,
+      nextPosition: input.nextPosition,
+      dispose: () => {
+        logits.dispose();
+        dispose();
+      },
+    };
+  } catch (error) {
+    dispose();
+    throw error;
+  }
+}
+
+export interface GenerateOptions extends PrefillOptions {
+  sampling?: Sampling;
+  seed?: number;
+  /** Generation of an item ends before one of these; none: always `maxNewTokens`. */
+  stopTokens?: readonly number[];
+  /** Called with each token of the first item as it comes. */
+  onToken?: (token: number) => void;
+  signal?: AbortSignal;
+}
+
+/**
+ * Writes on after a prompt, one token a step.
+ * @param session disposed by the caller; its cache grows
+ * @returns per item, the tokens before a stop token
+ */
+export async function decode(
+  llama: Llama,
+  session: Session,
+  { maxNewTokens, hook, sampling = greedy, seed = 0, stopTokens = [], onToken, signal }: GenerateOptions,
+): Promise<number[][]> {
+  const B = session.logits.shape[0];
+  const random = createRandom(seed);
+  const tokens: number[][] = Array.from({ length: B }, () => []);
+  const open = tokens.map(() => true);
+  let logits = session.logits;
+  try {
+    for (let step = 0; step < maxNewTokens; step++) {
+      signal?.throwIfAborted();
+      const next = await pickTokens(logits, sampling, random);
+      for (const [b, token] of next.entries()) {
+        if (stopTokens.includes(token)) open[b] = false;
+        if (!open[b]) continue;
+        tokens[b].push(token);
+        if (b === 0) onToken?.(token);
+      }
+      if (!open.includes(true) || step + 1 === maxNewTokens) break;
+      const following = await runToken(llama, session, next, hook);
+      if (logits !== session.logits) logits.dispose();
+      logits = following;
+    }
+  } finally {
+    if (logits !== session.logits) logits.dispose();
+  }
+  return tokens;
+}
+
+/** Prefill and decode in one. */
+export async function generate(
+  llama: Llama,
+  input: DecoderInput,
+  options: GenerateOptions,
+): Promise<number[][]> {
+  const session = await prefill(llama, input, options);
+  try {
+    return await decode(llama, session, options);
+  } finally {
+    session.dispose();
+  }
+}
+
+/** One decoding step: B tokens in, their successors' logits [B, 1, V] out. */
+async function runToken(
+  llama: Llama,
+  session: Session,
+  next: number[],
+  hook?: LayerHook,
+): Promise<tf.Tensor3D> {
+  const ids = tf.tensor2d(next, [next.length, 1], 'int32');
+  const hidden = embed(ids, llama.weights.embed_tokens); // [B, 1, E]
+  const positions = tf.fill([next.length, 1], session.nextPosition++, 'int32') as tf.Tensor2D;
+  const roles = next.map(() => ['text' as const]);
+  try {
+    return await runLlama(
+      llama,
+      { hidden, positions, roles },
+      { rope: session.rope, cache: session.cache, hook },
+    );
+  } finally {
+    tf.dispose([ids, hidden, positions]);
+  }
+}
+
+/** The next token of each item, from the logits of its last position. */
+async function pickTokens(logits: tf.Tensor3D, sampling: Sampling, random: Random): Promise<number[]> {
+  const [B, T, V] = logits.shape;
+  const values = (await logits.data()) as Float32Array;
+  return Array.from({ length: B }, (_, b) => {
+    const end = (b + 1) * T * V;
+    return pickToken(values.subarray(end - V, end), sampling, random);
+  });
+}

@@ -1,0 +1,90 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { causalMask } from '../tensor/attention.ts';
+import { shape } from '../tensor/axes.ts';
+import { linear } from '../tensor/linear.ts';
+import { rmsNorm } from '../tensor/norm.ts';
+import type { Trace } from '../tensor/trace.ts';
+import { llamaBlock } from './block.ts';
+import { updateCache, type KvCache } from './cache.ts';
+import type { LlamaConfig } from './config.ts';
+import { ropeAt, type Rope } from './rope.ts';
+import type { DecoderState, LayerHook } from './state.ts';
+import type { LlamaWeights } from './weights.ts';
+
+export interface Llama {
+  config: LlamaConfig;
+  weights: LlamaWeights;
+}
+
+export interface LlamaRun {
+  rope: Rope;
+  /** Extended by every layer; created empty by the caller, who disposes it. */
+  cache: KvCache;
+  hook?: LayerHook;
+  trace?: Trace;
+  /** Logits of every position, or (the default) of the last one only. */
+  allLogits?: boolean;
+}
+
+/**
+ * Runs the decoder over T new tokens after those in the cache.
+ * @param input not disposed here
+ * @returns logits [B, T, V], or [B, 1, V] of the last token
+ */
+export async function runLlama(
+  { config, weights }: Llama,
+  input: DecoderState,
+  { rope, cache, hook, trace, allLogits = false }: LlamaRun,
+): Promise<tf.Tensor3D> {
+  const traceAttention = trace?.wants('decoder.attention.LL') ?? false;
+  let state: DecoderState = { ...input, hidden: input.hidden.clone(), positions: input.positions.clone() };
+  let mask: tf.Tensor2D | undefined;
+  try {
+    trace?.record('decoder.embeddings', state.hidden);
+    for (let l = 0; l < config.num_hidden_layers; l++) {
+      const past = cache.layers[l];
+      if (hook) state = replace(state, await hook.beforeLayer(l, state, past?.keys.shape[2] ?? 0));
+      trace?.record('decoder.hidden.LL', state.hidden, l);
+      const { T } = shape({ hidden: state.hidden }, 'B T E', { E: config.hidden_size });
+      const Tk = T + (past?.keys.shape[2] ?? 0);
+      if (mask?.shape.join() !== [T, Tk].join()) {
+        mask?.dispose();
+        mask = causalMask(T, Tk); // the same for every layer, unless a hook changes T
+      }
+      const block = tf.tidy(() =>
+        llamaBlock(weights.layers[l], state.hidden, config, {
+          rope: ropeAt(rope, state.positions),
+          mask,
+          past,
+          keepAttention: traceAttention || hook?.needsAttention(l + 1),
+        }),
+      );
+      updateCache(cache, l, { keys: block.keys, values: block.values });
+      state = replace(state, { ...state, hidden: block.hidden, attention: block.attention });
+      if (block.attention) trace?.record('decoder.attention.LL', block.attention, l);
+    }
+    return tf.tidy(() => {
+      const last = rmsNorm(state.hidden, weights.norm, config.rms_norm_eps);
+      trace?.record('decoder.hidden.LL', last, config.num_hidden_layers);
+      const [B, T, E] = last.shape;
+      const read = allLogits ? last : tf.slice(last, [0, T - 1, 0], [B, 1, E]);
+      const logits = linear(read, weights.lm_head);
+      trace?.record('decoder.logits', logits);
+      return logits;
+    });
+  } finally {
+    tf.dispose(tensorsOf(state));
+    mask?.dispose();
+  }
+}
+
+/** Disposes what the next state no longer holds. */
+function replace(state: DecoderState, next: DecoderState): DecoderState {
+  const kept = new Set(tensorsOf(next));
+  for (const tensor of tensorsOf(state)) if (!kept.has(tensor)) tensor.dispose();
+  return next;
+}
+
+function tensorsOf({ hidden, positions, attention }: DecoderState): tf.Tensor[] {
+  return attention ? [hidden, positions, attention] : [hidden, positions];
+}

@@ -1,0 +1,79 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { shape } from '../tensor/axes.ts';
+import { embed } from '../tensor/linear.ts';
+import type { Llama } from './llama.ts';
+import type { DecoderInput, Role } from './state.ts';
+
+/** A prompt of text alone, as the decoder takes it: positions 0 .. T − 1. The caller disposes it. */
+export function embedText({ weights }: Llama, ids: number[][]): DecoderInput {
+  const [B, T] = [ids.length, ids[0].length];
+  return {
+    hidden: tf.tidy(() => embed(tf.tensor2d(ids, [B, T], 'int32'), weights.embed_tokens)),
+    positions: tf.tensor2d(
+      ids.map((row) => countUp(row)),
+      [B, T],
+      'int32',
+    ),
+    roles: ids.map((row) => row.map(() => 'text' as const)),
+    nextPosition: T,
+  };
+}
+
+/** Where visual tokens stood in the uncut picture, for {@link spliceImage}. */
+export interface OriginalPlaces {
+  /** Each visual token's place among the picture's tokens, [B][U]. */
+  places: number[][];
+  /** How many tokens the uncut picture takes. */
+  length: number;
+}
+
+/**
+ * Puts the visual tokens where the picture stands in the prompt: [text before | visual tokens | text after].
+ *
+ * Positions are contiguous, 0 .. T − 1, as if the dropped tokens had never been; or, given their places, original:
+ * every token keeps the position it has in the uncut prompt, and generation goes on behind that prompt's end.
+ * @param prompts per item the token ids around the picture; T must come out the same for all
+ * @param visual [B, U, E], not disposed
+ * @returns hidden [B, T, E]; the caller disposes it
+ */
+export function spliceImage(
+  { weights, config }: Llama,
+  prompts: { before: number[]; after: number[] }[],
+  visual: tf.Tensor3D,
+  original?: OriginalPlaces,
+): DecoderInput {
+  const { B, U } = shape({ visual }, 'B U E', { B: prompts.length, E: config.hidden_size });
+  const E = config.hidden_size;
+  const hidden = tf.tidy(() => {
+    const rows = prompts.map(({ before, after }, b) => {
+      const text = embed(tf.tensor2d([[...before, ...after]], undefined, 'int32'), weights.embed_tokens);
+      const image = tf.slice(visual, [b, 0, 0], [1, U, E]);
+      const head = tf.slice(text, [0, 0, 0], [1, before.length, E]);
+      const tail = tf.slice(text, [0, before.length, 0], [1, after.length, E]);
+      return tf.concat(
+        [head, image, tail].filter((part) => part.size > 0),
+        1,
+      );
+    });
+    return tf.concat(rows, 0);
+  });
+  const T = hidden.shape[1];
+  const positions = prompts.map(({ before, after }, b) => {
+    if (!original) return Array.from({ length: T }, (_, t) => t);
+    const end = before.length + original.length;
+    return [...countUp(before), ...original.places[b].map((p) => before.length + p), ...countUp(after, end)];
+  });
+  const roles = prompts.map(({ before, after }): Role[] => [
+    ...before.map(() => 'text' as const),
+    ...Array.from({ length: U }, () => 'image' as const),
+    ...after.map(() => 'text' as const),
+  ]);
+  return {
+    hidden,
+    positions: tf.tensor2d(positions, [B, T], 'int32'),
+    roles,
+    nextPosition: original ? T - U + original.length : T,
+  };
+}
+
+const countUp = (row: readonly unknown[], from = 0): number[] => row.map((_, i) => from + i);

@@ -1,0 +1,31 @@
+import type * as tf from '@tensorflow/tfjs-core';
+
+/** What a token stands for: a method that prunes between layers touches image tokens only. */
+export type Role = 'text' | 'image';
+
+/** The tokens on their way through the layers. */
+export type DecoderState = {
+  hidden: tf.Tensor3D; // [B, T, E]
+  positions: tf.Tensor2D; // [B, T] int32: the position RoPE turns each token by
+  roles: Role[][]; // [B][T]
+  /** The previous layer's attention [B, H, T, past + T], when the hook asked for it. */
+  attention?: tf.Tensor4D;
+};
+
+/** A prompt ready to be run: embedded, placed, and with the position that the first new token takes. */
+export type DecoderInput = DecoderState & { nextPosition: number };
+
+/**
+ * The cut point between layers. A decoder-side method is one of these: it sees the state before each layer and
+ * returns the state that enters it, with tokens dropped, merged or moved. The layers after it, and their caches,
+ * then hold only what it returned.
+ */
+export interface LayerHook {
+  /** Whether `beforeLayer(layer, …)` wants the attention of layer − 1 in the state. */
+  needsAttention(layer: number): boolean;
+  /**
+   * @param state the caller disposes its tensors; return the same ones or new ones
+   * @param past tokens that the layer's cache already holds: 0 at prefill, more when decoding
+   */
+  beforeLayer(layer: number, state: DecoderState, past: number): DecoderState | Promise<DecoderState>;
+}

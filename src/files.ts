@@ -1,0 +1,63 @@
+import { randomBytes } from 'node:crypto';
+import { access, constants, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import path from 'node:path';
+import { messageOf, UserError } from './errors.ts';
+
+const reasons: Record<string, string> = {
+  ENOENT: 'there is no such file or folder',
+  EISDIR: 'it is a folder',
+  ENOTDIR: 'a part of its path is not a folder',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'the file system is read-only',
+  ENOSPC: 'no space is left on the device',
+};
+
+/** Why the operating system refused, in words. */
+export function reasonOf(error: unknown): string {
+  return reasons[(error as NodeJS.ErrnoException).code ?? ''] ?? messageOf(error);
+}
+
+/**
+ * Writes a file whole or not at all: under a temporary name beside it, then renamed.
+ * @throws UserError naming the file when it cannot be written; nothing is left behind
+ */
+export async function writeAtomically(
+  file: string,
+  write: (handle: FileHandle) => Promise<void>,
+): Promise<void> {
+  const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`; // a rename must not cross file systems
+  try {
+    const handle = await open(temporary, 'wx');
+    try {
+      await write(handle);
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, file);
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => undefined); // the first error is the one to tell
+    throw new UserError(`cannot write ${file}: ${reasonOf(error)}`);
+  }
+}
+
+/**
+ * Refuses an output that could not be written, before the work that it is to hold.
+ * @throws UserError naming the file
+ */
+export async function checkWritable(file: string): Promise<void> {
+  const folder = path.dirname(file);
+  try {
+    if (!(await stat(folder)).isDirectory()) throw new Error(`${folder} is not a folder`);
+    await access(folder, constants.W_OK);
+    if (
+      await stat(file).then(
+        (found) => found.isDirectory(),
+        () => false,
+      )
+    )
+      throw new Error('it is a folder');
+  } catch (error) {
+    throw new UserError(`cannot write ${file}: ${reasonOf(error)}`);
+  }
+}

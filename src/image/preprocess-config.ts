@@ -1,0 +1,151 @@
+import { join } from 'node:path';
+import { UserError } from '../errors.ts';
+import { isObject, readJson, type JsonObject } from '../json.ts';
+
+/** The steps from a picture to the vision tower's input, in order of use: pad, resize, crop, rescale, normalize. */
+export interface PreprocessConfig {
+  resize: { shortestEdge: number } | { width: number; height: number } | null;
+  crop: { width: number; height: number } | null;
+  /** Factor on the bytes, usually 1/255. */
+  rescale: number | null;
+  /** Per channel, R G B: (x - mean) / std. */
+  normalize: { mean: number[]; std: number[] } | null;
+  /** Pad to a square with the mean colour first, as LLaVA-1.5's released code does. */
+  pad: boolean;
+}
+
+/** Mean and deviation of CLIP's training pictures, R G B, on a scale of 0 to 1. */
+export const CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073];
+export const CLIP_STD = [0.26862954, 0.26130258, 0.27577711];
+
+const BICUBIC = 3; // Pillow's number for it
+const KINDS = /^"(CLIP|Llava)(ImageProcessor|FeatureExtractor)(Fast|Pil)?"$/;
+
+/** CLIP's preprocessing for a tower that takes `imageSize` × `imageSize` pixels. */
+export function clipPreprocess(imageSize: number, pad = false): PreprocessConfig {
+  return {
+    resize: { shortestEdge: imageSize },
+    crop: { width: imageSize, height: imageSize },
+    rescale: 1 / 255,
+    normalize: { mean: CLIP_MEAN, std: CLIP_STD },
+    pad,
+  };
+}
+
+/**
+ * Read the preprocessing of a Hugging Face folder as transformers 5's CLIP and LLaVA image processors do:
+ * `image_processor` inside `processor_config.json` if it is there, else `preprocessor_config.json`. A key that
+ * is missing or null takes CLIP's default, of which the sizes are 224. Without either file: CLIP's own at `imageSize`.
+ *
+ * Padding to a square is asked for by `do_pad: true` or `image_aspect_ratio: "pad"`.
+ *
+ * @param dir - the checkpoint's folder
+ * @param imageSize - S, the side the vision tower takes
+ * @throws UserError for a file that cannot be read or parsed, an image processor of another kind, a resampling
+ *   other than bicubic, a malformed value, or a result that is not S × S for every picture
+ */
+export async function readPreprocessConfig(dir: string, imageSize: number): Promise<PreprocessConfig> {
+  const found = await findImageProcessor(dir);
+  if (!found) return clipPreprocess(imageSize);
+  const { file, raw } = found;
+
+  const fail = (problem: string) => new UserError(`${file}: ${problem}`);
+  /** The value of a key, or `fallback`; `valid` says whether it is `expected`. */
+  function read<T>(key: string, fallback: T, expected: string, valid: (value: unknown) => boolean): T {
+    const value = raw[key] ?? fallback;
+    if (!valid(value)) throw fail(`${key} must be ${expected}, not ${JSON.stringify(value)}`);
+    return value as T;
+  }
+  const readFlag = (key: string, fallback: boolean) =>
+    read(key, fallback, 'true or false', (value) => typeof value === 'boolean');
+  const readChannels = (key: string, fallback: number[], expected: string, valid: (x: unknown) => boolean) =>
+    read(key, fallback, expected, (value) => isList(value) && value.length === 3 && value.every(valid));
+
+  const kindKey = 'feature_extractor_type' in raw ? 'feature_extractor_type' : 'image_processor_type';
+  read(kindKey, 'CLIPImageProcessor', "CLIP's or LLaVA's", (value) => KINDS.test(JSON.stringify(value)));
+
+  const config: PreprocessConfig = { resize: null, crop: null, rescale: null, normalize: null, pad: false };
+  if (readFlag('do_resize', true)) {
+    read('resample', BICUBIC, `${BICUBIC} (bicubic)`, (value) => value === BICUBIC);
+    const size = read<Size>(
+      'size',
+      { shortest_edge: 224 },
+      'a whole number, {shortest_edge} or {height, width}',
+      (value) => isSide(value) || hasSides(value, ['shortest_edge']) || hasSides(value, ['height', 'width']),
+    );
+    if (typeof size !== 'number') {
+      config.resize = 'height' in size ? toSides(size) : { shortestEdge: size.shortest_edge };
+    } else {
+      config.resize = readFlag('default_to_square', false) ? toSides(size) : { shortestEdge: size };
+    }
+  }
+  if (readFlag('do_center_crop', true)) {
+    const size = read<number | Sides>(
+      'crop_size',
+      224,
+      'a whole number or {height, width}',
+      (value) => isSide(value) || hasSides(value, ['height', 'width']),
+    );
+    config.crop = toSides(size);
+  }
+  if (readFlag('do_rescale', true)) {
+    config.rescale = read('rescale_factor', 1 / 255, 'a positive number', isPositive);
+  }
+  if (readFlag('do_normalize', true)) {
+    config.normalize = {
+      mean: readChannels('image_mean', CLIP_MEAN, 'three numbers', Number.isFinite),
+      std: readChannels('image_std', CLIP_STD, 'three positive numbers', isPositive),
+    };
+  }
+  const aspect = read<string>('image_aspect_ratio', 'square', '"square" or "pad"', (value) =>
+    ['square', 'pad'].includes(value as string),
+  );
+  config.pad = readFlag('do_pad', false) || aspect === 'pad';
+  if (config.pad && !config.normalize) throw fail('padding needs do_normalize, whose mean is its colour');
+
+  const side = resultSize(config);
+  if (side !== `${imageSize} × ${imageSize}`) {
+    throw fail(`makes ${side} pixels, but the vision tower takes ${imageSize} × ${imageSize}`);
+  }
+  return config;
+}
+
+type Sides = { height: number; width: number };
+type Size = number | Sides | { shortest_edge: number };
+
+function toSides(size: number | Sides): { width: number; height: number } {
+  return typeof size === 'number'
+    ? { width: size, height: size }
+    : { width: size.width, height: size.height };
+}
+
+/** The size that every picture ends with, in words. */
+function resultSize({ pad, resize, crop }: PreprocessConfig): string {
+  if (crop) return `${crop.width} × ${crop.height}`;
+  if (resize && 'width' in resize) return `${resize.width} × ${resize.height}`;
+  if (resize && pad) return `${resize.shortestEdge} × ${resize.shortestEdge}`; // a square already
+  return 'each picture its own number of';
+}
+
+async function findImageProcessor(dir: string): Promise<{ file: string; raw: JsonObject } | undefined> {
+  const nested = join(dir, 'processor_config.json');
+  const inner = (await readJson(nested))?.['image_processor'];
+  if (inner !== undefined) {
+    if (!isObject(inner)) throw new UserError(`${nested}: image_processor must be an object`);
+    return { file: nested, raw: inner };
+  }
+  const file = join(dir, 'preprocessor_config.json');
+  const raw = await readJson(file);
+  return raw && { file, raw };
+}
+
+const isList = (value: unknown): value is unknown[] => Array.isArray(value);
+const isSide = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) > 0;
+const isPositive = (value: unknown): boolean => Number.isFinite(value) && (value as number) > 0;
+
+/** An object of exactly these keys, each a side in pixels. */
+function hasSides(value: unknown, keys: string[]): boolean {
+  return (
+    isObject(value) && Object.keys(value).length === keys.length && keys.every((key) => isSide(value[key]))
+  );
+}

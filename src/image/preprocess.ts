@@ -1,0 +1,88 @@
+import { checkPixels, type Picture } from './picture.ts';
+import type { PreprocessConfig } from './preprocess-config.ts';
+import { resizeBicubic } from './resize.ts';
+
+export * from './preprocess-config.ts';
+
+/**
+ * Make the vision tower's input of one picture, as transformers' CLIP and LLaVA image processors do on Pillow
+ * and NumPy: equal to the last bit of every float32.
+ *
+ * @returns pixels [S,S,3], row-major (the page convention NHWC without N; Hugging Face's are [3,S,S])
+ * @throws UserError if a step would make a picture of more than 100 million pixels (a very thin one, enlarged)
+ */
+export function preprocess(picture: Picture, config: PreprocessConfig): Float32Array {
+  let image = picture;
+  if (config.pad) image = padToSquare(image, meanColour(config));
+  if (config.resize) image = resize(image, config.resize);
+  if (config.crop) image = centreCrop(image, config.crop);
+  return toFloats(image, config);
+}
+
+/**
+ * Centre a picture on a square of one colour, side by side with its longer edge.
+ * An odd leftover puts the extra row or column after the picture.
+ */
+export function padToSquare(picture: Picture, colour: [number, number, number]): Picture {
+  const { width, height } = picture;
+  const side = Math.max(width, height);
+  checkPixels(`a picture of ${width} × ${height} pixels, padded to a square,`, side, side);
+  const background = new Uint8Array(side * side * 3);
+  for (let at = 0; at < background.length; at++) background[at] = colour[at % 3];
+  const left = Math.floor((side - width) / 2);
+  const top = Math.floor((side - height) / 2);
+  return paste(picture, { width: side, height: side, data: background }, left, top);
+}
+
+/** LLaVA's background: the mean as bytes, rounded down. Without a mean, black. */
+function meanColour({ normalize }: PreprocessConfig): [number, number, number] {
+  const [r, g, b] = (normalize?.mean ?? [0, 0, 0]).map((mean) => Math.trunc(mean * 255));
+  return [r, g, b];
+}
+
+function resize(picture: Picture, target: NonNullable<PreprocessConfig['resize']>): Picture {
+  let { width, height } = picture;
+  if ('width' in target) {
+    ({ width, height } = target);
+  } else {
+    // The long edge is rounded down.
+    const edge = target.shortestEdge;
+    const long = Math.floor((edge * Math.max(width, height)) / Math.min(width, height));
+    [width, height] = width <= height ? [edge, long] : [long, edge];
+  }
+  checkPixels(`a picture of ${picture.width} × ${picture.height} pixels, resized,`, width, height);
+  return resizeBicubic(picture, width, height);
+}
+
+/** The middle of a picture; where the picture is smaller than the crop, black around it. */
+function centreCrop(picture: Picture, { width, height }: { width: number; height: number }): Picture {
+  const left = -Math.floor((picture.width - width) / 2);
+  const top = -Math.floor((picture.height - height) / 2);
+  return paste(picture, { width, height, data: new Uint8Array(width * height * 3) }, left, top);
+}
+
+/** Lay `picture` on `ground` with its corner at (left, top), which may be negative; returns `ground`. */
+function paste(picture: Picture, ground: Picture, left: number, top: number): Picture {
+  const from = Math.max(0, -left);
+  const to = Math.min(picture.width, ground.width - left);
+  for (let y = Math.max(0, -top); y < Math.min(picture.height, ground.height - top); y++) {
+    const row = picture.data.subarray((y * picture.width + from) * 3, (y * picture.width + to) * 3);
+    ground.data.set(row, ((y + top) * ground.width + from + left) * 3);
+  }
+  return ground;
+}
+
+/** Bytes to float32: ((byte · rescale) - mean) / std, rounded to float32 after each operation as NumPy's are. */
+function toFloats({ data }: Picture, { rescale, normalize }: PreprocessConfig): Float32Array {
+  const round = Math.fround;
+  // A byte has 256 values: work each of them out once, per channel.
+  const table = new Float32Array(3 * 256);
+  for (let c = 0; c < 3; c++) {
+    for (let byte = 0; byte < 256; byte++) {
+      let value = round(byte * (rescale ?? 1)); // the product itself is float64
+      if (normalize) value = round(value - round(normalize.mean[c])) / round(normalize.std[c]);
+      table[c * 256 + byte] = value; // rounds too
+    }
+  }
+  return Float32Array.from(data, (byte, at) => table[(at % 3) * 256 + byte]);
+}

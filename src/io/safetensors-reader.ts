@@ -1,0 +1,103 @@
+/** Reading a safetensors file lazily: the header when it is opened, a tensor when it is asked for. */
+import { open, stat } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { UserError, messageOf } from '../errors.ts';
+import { toFloat32, toInt32 } from './dtype.ts';
+import { describeTensor, parseHeader, prefixBytes, readHeaderLength } from './safetensors-header.ts';
+import type { Header, TensorInfo } from './safetensors-header.ts';
+
+export interface SafetensorsFile extends Header {
+  path: string;
+  /** The tensor's bytes, little-endian, in a buffer of exactly their length. */
+  readRaw(name: string): Promise<Uint8Array>;
+  /** The tensor's values as float32, whatever its dtype; row-major in its shape. */
+  readFloat32(name: string): Promise<Float32Array>;
+  /** The values of an integer tensor; refused where one does not fit in 32 bits. */
+  readInt32(name: string): Promise<Int32Array>;
+  /** Closes the file; again if need be. Nothing can be read after. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a safetensors file and checks its whole header; the caller closes it.
+ *
+ * @throws UserError if the file cannot be read, or breaks a rule of the format; it is closed then
+ */
+export async function openSafetensors(path: string): Promise<SafetensorsFile> {
+  const handle = await openFile(path);
+  let header: Header;
+  try {
+    header = await readHeader(handle, path);
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+
+  const readTensor = async (name: string): Promise<{ info: TensorInfo; raw: Uint8Array; what: string }> => {
+    const what = describeTensor(name, path);
+    const info = header.tensors.get(name);
+    if (!info) throw new UserError(`There is no ${what}.`);
+    return { info, raw: await readAt(handle, info.begin, info.end - info.begin, what), what };
+  };
+  return {
+    path,
+    ...header,
+    readRaw: async (name) => (await readTensor(name)).raw,
+    readFloat32: async (name) => {
+      const { raw, info } = await readTensor(name);
+      return toFloat32(raw, info.dtype);
+    },
+    readInt32: async (name) => {
+      const { raw, info, what } = await readTensor(name);
+      return toInt32(raw, info.dtype, what);
+    },
+    close: () => handle.close(),
+  };
+}
+
+async function openFile(path: string): Promise<FileHandle> {
+  let isFile: boolean;
+  try {
+    isFile = (await stat(path)).isFile(); // asked first: opening a pipe would wait for its writer
+    if (isFile) return await open(path);
+  } catch (error) {
+    throw new UserError(`${path} cannot be opened: ${messageOf(error)}.`);
+  }
+  throw new UserError(`${path} is not a file.`);
+}
+
+async function readHeader(handle: FileHandle, path: string): Promise<Header> {
+  const what = `the header of ${path}`;
+  const fileBytes = (await handle.stat()).size;
+  const prefix = await readAt(handle, 0, Math.min(prefixBytes, fileBytes), what);
+  const length = readHeaderLength(prefix, fileBytes, path);
+  return parseHeader(await readAt(handle, prefixBytes, length, what), fileBytes, path);
+}
+
+/** `length` bytes from `position` on, in a buffer of their own. A read may stop short, so it is asked again. */
+async function readAt(
+  handle: FileHandle,
+  position: number,
+  length: number,
+  what: string,
+): Promise<Uint8Array> {
+  const bytes = allocate(length, what);
+  let done = 0;
+  while (done < length) {
+    const ask = Math.min(length - done, 2 ** 30); // Node reads less than 2 GiB at once
+    const { bytesRead } = await handle.read(bytes, done, ask, position + done);
+    if (bytesRead === 0) {
+      throw new UserError(`The file ended while ${what} was read: ${done} of ${length} bytes were there.`);
+    }
+    done += bytesRead;
+  }
+  return bytes;
+}
+
+function allocate(length: number, what: string): Uint8Array {
+  try {
+    return new Uint8Array(length);
+  } catch (error) {
+    throw new UserError(`There is no memory for the ${length} bytes of ${what}: ${messageOf(error)}.`);
+  }
+}

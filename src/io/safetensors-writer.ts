@@ -1,0 +1,129 @@
+/** Writing a safetensors file: the same content always gives the same bytes, and a failure leaves no file. */
+import { UserError } from '../errors.ts';
+import { writeAtomically } from '../files.ts';
+import { dtypeBytes, encodeFloat32 } from './dtype.ts';
+import type { Dtype } from './dtype.ts';
+import { checkDtype, checkShape, countBytes, describeTensor, prefixBytes } from './safetensors-header.ts';
+
+export interface TensorToWrite {
+  dtype: Dtype;
+  shape: readonly number[];
+  /** Little-endian bytes of `dtype`, or float32 values for a float dtype, or int32 values for I32 and I64. */
+  data: Uint8Array | Float32Array | Int32Array;
+}
+
+/** The dtypes as the Rust writer orders them: the widest first, so that every tensor begins aligned. */
+const dtypeOrder: Dtype[] = [
+  'U64',
+  'I64',
+  'F64',
+  'F32',
+  'U32',
+  'I32',
+  'BF16',
+  'F16',
+  'U16',
+  'I16',
+  'I8',
+  'U8',
+  'BOOL',
+];
+
+/**
+ * Writes a safetensors file, under a temporary name beside it until it is whole.
+ *
+ * Tensors are ordered by dtype and then by name, metadata by key, whatever the order they come in.
+ *
+ * @param metadata free text, as Hugging Face's `{ format: 'pt' }`
+ * @throws UserError before the disk is touched if a tensor is not what it says it is; and if the disk refuses
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: Record<string, TensorToWrite> | Map<string, TensorToWrite>,
+  metadata: Record<string, string> = {},
+): Promise<void> {
+  const entries = tensors instanceof Map ? [...tensors] : Object.entries(tensors);
+  for (const [name, tensor] of entries) checkTensor(name, tensor, path);
+  entries.sort(
+    ([nameA, a], [nameB, b]) =>
+      dtypeOrder.indexOf(a.dtype) - dtypeOrder.indexOf(b.dtype) || compareText(nameA, nameB),
+  );
+  const header = encodeHeader(entries, metadata, path);
+
+  await writeAtomically(path, async (handle) => {
+    await handle.writeFile(header);
+    for (const [, tensor] of entries) await handle.writeFile(encodeTensor(tensor));
+  });
+}
+
+/** By UTF-8 bytes, as Rust compares strings; JavaScript's own order differs beyond U+FFFF. */
+function compareText(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+function checkTensor(name: string, { dtype, shape, data }: TensorToWrite, path: string): void {
+  const what = describeTensor(name, path);
+  if (name === '__metadata__') throw new UserError(`No tensor of ${path} can be named "__metadata__".`);
+  checkText(name, `name of ${what}`);
+  checkDtype(dtype, what);
+  checkShape(shape, what);
+  const bytes = countBytes(dtype, shape, what);
+
+  if (data instanceof Float32Array && !isFloat(dtype)) {
+    throw new UserError(`The data of ${what} is float32, which is not written as ${dtype}.`);
+  }
+  if (data instanceof Int32Array && dtype !== 'I32' && dtype !== 'I64') {
+    throw new UserError(`The data of ${what} is int32, which is not written as ${dtype}.`);
+  }
+  const given = data instanceof Uint8Array ? data.length : data.length * dtypeBytes[dtype];
+  if (given !== bytes) {
+    throw new UserError(
+      `The data of ${what} makes ${given} bytes, but ${dtype} [${shape.join(', ')}] takes ${bytes}.`,
+    );
+  }
+}
+
+function checkText(text: string, what: string): void {
+  if (/\p{Surrogate}/u.test(text)) throw new UserError(`The ${what} holds half of a surrogate pair.`);
+}
+
+function isFloat(dtype: Dtype): dtype is 'F64' | 'F32' | 'F16' | 'BF16' {
+  return dtype === 'F64' || dtype === 'F32' || dtype === 'F16' || dtype === 'BF16';
+}
+
+function encodeTensor({ dtype, data }: TensorToWrite): Uint8Array {
+  if (data instanceof Float32Array && isFloat(dtype)) return encodeFloat32(data, dtype);
+  if (data instanceof Int32Array && dtype === 'I64') {
+    return new Uint8Array(BigInt64Array.from(data as Iterable<number>, BigInt).buffer);
+  }
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+/** Length and JSON, padded with spaces to a multiple of 8. Joined by hand: an object would reorder its keys. */
+function encodeHeader(
+  entries: [string, TensorToWrite][],
+  metadata: Record<string, string>,
+  path: string,
+): Uint8Array {
+  const fields: string[] = [];
+  const texts = Object.entries(metadata).sort(([a], [b]) => compareText(a, b));
+  for (const [key, text] of texts) {
+    const what = `metadata ${JSON.stringify(key)} of ${path}`;
+    if (typeof text !== 'string') throw new UserError(`The ${what} is not a string.`);
+    checkText(key + text, what);
+  }
+  if (texts.length > 0) fields.push(`"__metadata__":${JSON.stringify(Object.fromEntries(texts))}`);
+  let begin = 0;
+  for (const [name, { dtype, shape }] of entries) {
+    const end = begin + countBytes(dtype, shape, name);
+    fields.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [begin, end] })}`);
+    begin = end;
+  }
+
+  const json = Buffer.from(`{${fields.join(',')}}`);
+  const padded = Math.ceil(json.length / 8) * 8;
+  const header = new Uint8Array(prefixBytes + padded).fill(' '.charCodeAt(0));
+  new DataView(header.buffer).setBigUint64(0, BigInt(padded), true);
+  header.set(json, prefixBytes);
+  return header;
+}

@@ -1,0 +1,67 @@
+import { readFile } from 'node:fs/promises';
+import { messageOf, UserError } from './errors.ts';
+import { reasonOf } from './files.ts';
+
+export type JsonObject = Record<string, unknown>;
+
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/**
+ * Reads a JSON file that holds one object.
+ * @returns undefined when there is no such file
+ * @throws UserError when it cannot be read, is not JSON, or is not an object
+ */
+export async function readJson(file: string): Promise<JsonObject | undefined> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new UserError(`cannot read ${file}: ${reasonOf(error)}`);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new UserError(`${file} is not JSON: ${messageOf(error)}`);
+  }
+  if (!isObject(value)) throw new UserError(`${file} should hold a JSON object`);
+  return value;
+}
+
+/**
+ * Reads the fields of one config object, filling in defaults as transformers does: a key that is absent or null
+ * takes its default, a key of the wrong kind is refused by name.
+ */
+export function fieldReader(json: JsonObject, file: string) {
+  const get = <T>(
+    key: string,
+    fallback: T | undefined,
+    kind: string,
+    ok: (value: unknown) => value is T,
+  ): T => {
+    const value = json[key] ?? fallback;
+    if (value === undefined) throw new UserError(`${file}: ${key} is missing`);
+    if (!ok(value)) throw new UserError(`${file}: ${key} should be ${kind}, is ${JSON.stringify(value)}`);
+    return value;
+  };
+  return {
+    count: (key: string, fallback?: number) =>
+      get(key, fallback, 'a positive integer', (x): x is number => Number.isSafeInteger(x) && Number(x) > 0),
+    integer: (key: string, fallback?: number) =>
+      get(key, fallback, 'an integer', (x): x is number => Number.isSafeInteger(x)),
+    number: (key: string, fallback?: number) =>
+      get(key, fallback, 'a positive number', (x): x is number => Number.isFinite(x) && Number(x) > 0),
+    flag: (key: string, fallback?: boolean) =>
+      get(key, fallback, 'true or false', (x): x is boolean => typeof x === 'boolean'),
+    choice: <T extends string>(key: string, choices: readonly T[], fallback?: T) =>
+      get(key, fallback, `one of ${choices.join(', ')}`, (x): x is T => choices.includes(x as T)),
+    object: (key: string): JsonObject | undefined => {
+      const value = json[key] ?? undefined;
+      if (value !== undefined && !isObject(value)) throw new UserError(`${file}: ${key} should be an object`);
+      return value;
+    },
+  };
+}

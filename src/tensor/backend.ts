@@ -1,0 +1,218 @@
+import { createRequire } from 'node:module';
+import { availableParallelism, cpus } from 'node:os';
+import path from 'node:path';
+import * as tf from '@tensorflow/tfjs-core';
+import { messageOf, UserError } from '../errors.ts';
+
+/** The backends in the order `auto` tries them: the fastest first, the one that always works last. */
+export const backendNames = ['tensorflow', 'wasm', 'cpu'] as const;
+export type BackendName = (typeof backendNames)[number];
+
+/** What runs, for people: `vtc doctor` and the machine line of a benchmark print it. */
+export interface BackendReport {
+  name: BackendName;
+  /** The device that computes, not the package that was asked for. */
+  device: string;
+  /** Package and library versions, e.g. `@tensorflow/tfjs-backend-wasm 4.22.0`. */
+  version: string;
+  threads: number;
+}
+
+/** What the fast paths in this folder must know of the backend that runs. */
+export interface BackendTraits {
+  /** False on wasm: a batched or transposed product there is a scalar loop. */
+  fastBatchedMatMul: boolean;
+}
+
+const GiB = 1024 ** 3;
+
+/** The bounds this project sets itself, by name. */
+export const limits = {
+  /** wasm's heap ends at 4 GiB; the last part stays free for what is not counted below. */
+  wasmHeapBytes: 3.75 * GiB,
+  /** Every matrix that multiplies from the right keeps a second, packed copy in wasm's heap. */
+  wasmCopiesPerWeight: 2,
+};
+
+const require = createRequire(import.meta.url);
+
+interface Loaded {
+  report: Omit<BackendReport, 'name'>;
+}
+
+/** Per backend: import its package, which registers it, and say what it is. */
+const loaders: Record<BackendName, () => Promise<Loaded>> = {
+  async tensorflow() {
+    process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '3'; // no banner
+    // tfjs-node 4.22 calls util.isNullOrUndefined, which Node 23 removed.
+    const util = require('node:util') as { isNullOrUndefined?: (x: unknown) => boolean };
+    util.isNullOrUndefined ??= (x) => x === null || x === undefined;
+    const installed = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'].filter(isInstalled);
+    if (installed.length === 0)
+      throw new Error('neither @tensorflow/tfjs-node-gpu nor tfjs-node is installed');
+    // Both register one name, so only the first that is there is imported.
+    const module = (await import(installed[0])) as { default: { version: Record<string, string> } };
+    await activate('tensorflow');
+    const backend = tf.backend() as unknown as { isUsingGpuDevice?: boolean };
+    const library = module.default.version['tensorflow'] ?? 'of unknown version';
+    return {
+      report: {
+        device: backend.isUsingGpuDevice ? 'GPU (CUDA)' : `CPU (${cpuModel()})`,
+        version: `${installed[0]} ${packageVersion(installed[0])}, TensorFlow ${library}`,
+        threads: availableParallelism(),
+      },
+    };
+  },
+  async wasm() {
+    const name = '@tensorflow/tfjs-backend-wasm';
+    const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
+    setWasmPaths(path.dirname(require.resolve(name)) + path.sep);
+    await activate('wasm');
+    guardWasmHeap();
+    return {
+      report: {
+        device: `CPU (${cpuModel()}), WebAssembly SIMD`,
+        version: `${name} ${packageVersion(name)}`,
+        threads: 1, // tfjs switches wasm threads off in Node
+      },
+    };
+  },
+  async cpu() {
+    const name = '@tensorflow/tfjs-backend-cpu';
+    await import('@tensorflow/tfjs-backend-cpu');
+    await activate('cpu');
+    return {
+      report: {
+        device: `CPU (${cpuModel()}), plain JavaScript`,
+        version: `${name} ${packageVersion(name)}`,
+        threads: 1,
+      },
+    };
+  },
+};
+
+export interface BackendChoice extends BackendReport {
+  /** Why this one: what was asked for, and what was tried before it. */
+  why: string;
+  /** The backends that were tried and do not run, with the reason. */
+  rejected: { name: BackendName; reason: string }[];
+}
+
+/**
+ * Starts a backend and makes it the one TensorFlow.js uses.
+ * `auto` takes the first of {@link backendNames} that loads and computes known values; a backend asked for by name
+ * either runs or fails with the reason.
+ * @throws UserError for an unknown name, or when the backend asked for does not run
+ */
+export async function startBackend(choice: string = 'auto'): Promise<BackendChoice> {
+  if (choice !== 'auto' && !(backendNames as readonly string[]).includes(choice)) {
+    throw new UserError(`unknown backend "${choice}": choose auto, ${backendNames.join(', ')}`);
+  }
+  const candidates = choice === 'auto' ? backendNames : [choice as BackendName];
+  const rejected: BackendChoice['rejected'] = [];
+  for (const name of candidates) {
+    try {
+      tf.env().set('PROD', true); // no "you are running TensorFlow.js in Node" banner
+      const { report } = await loaders[name]();
+      await smokeTest(name);
+      const why = choice === 'auto' ? 'the first that loads and computes known values' : 'asked for by name';
+      return { name, ...report, why, rejected };
+    } catch (error) {
+      rejected.push({ name, reason: firstLine(messageOf(error)) });
+    }
+  }
+  throw new UserError(
+    `backend "${choice}" does not run: ${rejected.map(({ name, reason }) => `${name}: ${reason}`).join('; ')}`,
+  );
+}
+
+/** The traits of the backend that runs now. */
+export function backendTraits(): BackendTraits {
+  return { fastBatchedMatMul: tf.getBackend() !== 'wasm' };
+}
+
+/**
+ * Refuses what will not fit in the backend's memory, before it is tried: on wasm running out is silent and
+ * overwrites earlier tensors.
+ * @param weightBytes float32 bytes of matrices that will be multiplied by
+ * @param workBytes bytes of intermediate tensors alive at one time
+ * @param what the sentence's subject, e.g. the model's folder
+ * @throws UserError with the numbers
+ */
+export function requireMemory(weightBytes: number, workBytes: number, what: string): void {
+  if (tf.getBackend() !== 'wasm') return;
+  const needed = limits.wasmCopiesPerWeight * (weightBytes + tf.memory().numBytes) + workBytes;
+  if (needed > limits.wasmHeapBytes) {
+    const gib = (bytes: number) => `${(bytes / GiB).toFixed(2)} GiB`;
+    throw new UserError(
+      `${what} needs about ${gib(needed)} on the wasm backend ` +
+        `(${gib(weightBytes)} of float32 weights, each with a packed copy), ` +
+        `whose heap holds ${gib(limits.wasmHeapBytes)}: use --backend tensorflow`,
+    );
+  }
+}
+
+async function activate(name: BackendName): Promise<void> {
+  const started = await tf.setBackend(name);
+  if (!started) throw new Error('TensorFlow.js could not initialise it');
+  await tf.ready();
+}
+
+/** wasm's malloc answers 0 when the heap is full, and TensorFlow.js writes there. Make it an error instead. */
+function guardWasmHeap(): void {
+  type Malloc = ((bytes: number) => number) & { guarded?: true };
+  const { wasm } = tf.backend() as unknown as { wasm: { _malloc: Malloc } };
+  if (wasm._malloc.guarded) return;
+  const malloc = wasm._malloc;
+  const guarded: Malloc = (bytes) => {
+    const address = malloc(bytes);
+    if (address === 0 && bytes > 0) {
+      throw new UserError(`the wasm backend's 4 GiB heap is full (${bytes} bytes more were asked for)`);
+    }
+    return address;
+  };
+  guarded.guarded = true;
+  wasm._malloc = guarded;
+}
+
+/**
+ * A backend that loads may still compute nothing, or the wrong thing. Runs the ops everything here rests on
+ * against values known on paper.
+ * @throws Error naming the op, what came out and what should have
+ */
+export async function smokeTest(name: string): Promise<void> {
+  const tensors = tf.tidy(() => {
+    const a = tf.tensor2d([1, 2, 3, 4, 5, 6], [2, 3]);
+    const b = tf.tensor2d([1, 0, 0, 1, 1, 1], [3, 2]);
+    return {
+      matMul: tf.matMul(a, b),
+      softmax: tf.softmax(tf.tensor1d([0, Math.log(3)])),
+      gather: tf.gather(tf.tensor2d([1, 2, 3, 4], [2, 2]), tf.tensor1d([1, 0], 'int32')),
+      erf: tf.erf(tf.tensor1d([0.5])),
+    };
+  });
+  const expected = { matMul: [4, 5, 10, 11], softmax: [0.25, 0.75], gather: [3, 4, 1, 2], erf: [0.5204999] };
+  for (const [op, values] of Object.entries(expected)) {
+    const actual = await tensors[op as keyof typeof tensors].data();
+    if (values.length !== actual.length || values.some((value, i) => !(Math.abs(value - actual[i]) < 1e-5))) {
+      throw new Error(`${name} computes ${op} wrong: [${actual.join(', ')}] for [${values.join(', ')}]`);
+    }
+  }
+  tf.dispose(Object.values(tensors));
+}
+
+function isInstalled(name: string): boolean {
+  try {
+    require.resolve(name);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function packageVersion(name: string): string {
+  return (require(`${name}/package.json`) as { version: string }).version;
+}
+
+const cpuModel = (): string => cpus()[0]?.model.trim() ?? 'unknown';
+const firstLine = (text: string): string => text.split('\n')[0];

@@ -1,0 +1,89 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { shape } from '../tensor/axes.ts';
+import type { Trace } from '../tensor/trace.ts';
+import { clipBlock } from './block.ts';
+import type { ClipVisionConfig } from './config.ts';
+import { embedImage } from './embeddings.ts';
+import type { ClipVisionWeights } from './weights.ts';
+
+export interface ClipVision {
+  config: ClipVisionConfig;
+  weights: ClipVisionWeights;
+}
+
+/** Which of the tower's inner tensors a caller wants. Indices as in Hugging Face, never negative. */
+export interface VisionAsk {
+  /** `hidden[0]` is the embedding output after the pre-layer-norm, `hidden[i]` the output of layer i − 1. */
+  hidden?: number[];
+  /** Full attention of layer i, [B, H, N, N]. */
+  attention?: number[];
+  /** The [CLS] row of layer i, [B, H, P]: the cheap one. */
+  clsAttention?: number[];
+}
+
+/** The tensors that were asked for, by index. The caller disposes them. */
+export interface VisionOutput {
+  hidden: Map<number, tf.Tensor3D>; // [B, N, D]
+  attention: Map<number, tf.Tensor4D>; // [B, H, N, N]
+  clsAttention: Map<number, tf.Tensor3D>; // [B, H, P]
+}
+
+/**
+ * Runs CLIP's vision transformer as deep as what is asked for, and no deeper: with `hidden[-2]` of 24 layers, layer
+ * 23 never runs. A trace runs every layer.
+ * @param pixels [B, S, S, 3], preprocessed
+ * @throws Error when an index is beyond the tower
+ */
+export function runClipVision(
+  { config, weights }: ClipVision,
+  pixels: tf.Tensor4D,
+  ask: VisionAsk,
+  trace?: Trace,
+): VisionOutput {
+  shape({ pixels }, 'B S S 3', { S: config.image_size });
+  const L = config.num_hidden_layers;
+  const traceHidden = trace?.wants('vision.hidden.LL') ?? false;
+  const traceAttention = trace?.wants('vision.attention.LL') ?? false;
+  const depth = Math.max(
+    0,
+    ...(ask.hidden ?? []),
+    ...[...(ask.attention ?? []), ...(ask.clsAttention ?? [])].map((layer) => layer + 1),
+    traceHidden || traceAttention ? L : 0,
+  );
+  if (depth > L) throw new Error(`asked for layer ${depth - 1} of ${L} vision layers (0..${L - 1})`);
+
+  const output: VisionOutput = { hidden: new Map(), attention: new Map(), clsAttention: new Map() };
+  const keep = <T extends tf.Tensor>(wanted: number[] | undefined, kept: Map<number, T>, i: number, x: T) => {
+    if (wanted?.includes(i)) kept.set(i, x.clone() as T);
+  };
+
+  tf.tidy(() => {
+    trace?.record('vision.pixels', pixels);
+    let hidden = embedImage(weights, pixels, config);
+    keep(ask.hidden, output.hidden, 0, hidden);
+    trace?.record('vision.hidden.LL', hidden, 0);
+    for (let l = 0; l < depth; l++) {
+      const block = clipBlock(weights.layers[l], hidden, config, {
+        attention: traceAttention || ask.attention?.includes(l),
+        clsAttention: ask.clsAttention?.includes(l),
+      });
+      hidden.dispose();
+      hidden = block.hidden;
+      keep(ask.hidden, output.hidden, l + 1, hidden);
+      trace?.record('vision.hidden.LL', hidden, l + 1);
+      if (block.attention) {
+        keep(ask.attention, output.attention, l, block.attention);
+        trace?.record('vision.attention.LL', block.attention, l);
+        block.attention.dispose();
+      }
+      if (block.clsAttention) output.clsAttention.set(l, block.clsAttention);
+    }
+    return Object.values(output).flatMap((kept: Map<number, tf.Tensor>) => [...kept.values()]);
+  });
+  return output;
+}
+
+/** Disposes every tensor of an output. */
+export function disposeVisionOutput(output: VisionOutput): void {
+  for (const kept of Object.values(output) as Map<number, tf.Tensor>[]) tf.dispose([...kept.values()]);
+}

@@ -1,0 +1,69 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { dense, norm, table, vector, type Leaf, type Tree } from '../io/weight-table.ts';
+import type { Linear } from '../tensor/linear.ts';
+import type { LayerNorm } from '../tensor/norm.ts';
+import { patchCount, type ClipVisionConfig } from './config.ts';
+
+/** One transformer block of CLIP, under Hugging Face's names. */
+export interface ClipBlockWeights {
+  layer_norm1: LayerNorm;
+  self_attn: { q_proj: Linear; k_proj: Linear; v_proj: Linear; out_proj: Linear };
+  layer_norm2: LayerNorm;
+  mlp: { fc1: Linear; fc2: Linear };
+}
+
+export interface ClipVisionWeights {
+  class_embedding: tf.Tensor1D; // [D]
+  patch_embedding: Linear; // [patch·patch·3, D], no bias
+  position_embedding: tf.Tensor2D; // [N, D]
+  pre_layrnorm: LayerNorm; // the checkpoints' own spelling
+  layers: ClipBlockWeights[];
+}
+
+/**
+ * Where each weight stands in a checkpoint.
+ * @param prefix what stands before CLIP's names, e.g. `vision_tower.vision_model.`
+ */
+export function clipVisionTable(config: ClipVisionConfig, prefix: string): Tree<ClipVisionWeights> {
+  const { hidden_size: D, intermediate_size: M } = config;
+  return {
+    class_embedding: vector(`${prefix}embeddings.class_embedding`, D),
+    patch_embedding: {
+      weight: patchMatrix(`${prefix}embeddings.patch_embedding.weight`, config.patch_size, D),
+    },
+    position_embedding: table(`${prefix}embeddings.position_embedding.weight`, 1 + patchCount(config), D),
+    pre_layrnorm: norm(`${prefix}pre_layrnorm`, D),
+    layers: Array.from({ length: config.num_hidden_layers }, (_, l) => {
+      const layer = `${prefix}encoder.layers.${l}`;
+      return {
+        layer_norm1: norm(`${layer}.layer_norm1`, D),
+        self_attn: {
+          q_proj: dense(`${layer}.self_attn.q_proj`, D, D),
+          k_proj: dense(`${layer}.self_attn.k_proj`, D, D),
+          v_proj: dense(`${layer}.self_attn.v_proj`, D, D),
+          out_proj: dense(`${layer}.self_attn.out_proj`, D, D),
+        },
+        layer_norm2: norm(`${layer}.layer_norm2`, D),
+        mlp: { fc1: dense(`${layer}.mlp.fc1`, D, M), fc2: dense(`${layer}.mlp.fc2`, M, D) },
+      };
+    }),
+  };
+}
+
+/** The names in a vision tower that selecting patch features never reads. */
+export const unusedVisionNames = /(post_layernorm\.(weight|bias)|embeddings\.position_ids)$/;
+
+/** The convolution's kernel [D, 3, patch, patch] → the matrix [patch·patch·3, D] that a flattened NHWC patch meets. */
+function patchMatrix(name: string, patch: number, D: number): Leaf<tf.Tensor2D> {
+  return {
+    leaf: true,
+    name,
+    shape: [D, 3, patch, patch],
+    multiplies: true,
+    build: (values) =>
+      tf.tidy(() => {
+        const kernel = tf.tensor4d(values, [D, 3, patch, patch]);
+        return tf.reshape(tf.transpose(kernel, [2, 3, 1, 0]), [patch * patch * 3, D]);
+      }),
+  };
+}
