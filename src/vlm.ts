@@ -96,7 +96,9 @@ export async function runVlm(model: Llava, input: VlmInput, options: VlmOptions)
       { hidden: config.vision_feature_layer, ...asked },
       trace,
     );
-    for (const tensors of [seen.hidden, seen.attention, seen.clsAttention]) tensors.forEach(own);
+    for (const tensors of Object.values(seen) as Map<number, tf.Tensor>[])
+      for (const x of tensors.values()) own(x);
+    for (const [index, x] of seen.hidden) done(`hidden[${index}]`, 'B N D', x);
     for (const [layer, row] of seen.clsAttention) done(`[CLS] attention ${layer}`, 'B H P', row);
 
     // F = hidden[vision_feature_layer][:, 1:]

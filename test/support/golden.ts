@@ -20,9 +20,10 @@ export interface Expected {
   has(name: string): boolean;
   float(name: string): Promise<tf.Tensor>;
   ints(name: string): Promise<number[][]>;
+  close(): Promise<void>;
 }
 
-/** A golden file; the tensors it returns belong to the caller. */
+/** A golden file, closed by the caller; the tensors it returns belong to the caller too. */
 export async function readExpected(file: string): Promise<Expected> {
   const source = await openSafetensors(file);
   return {
@@ -36,6 +37,7 @@ export async function readExpected(file: string): Promise<Expected> {
         ...values.subarray(i * width, (i + 1) * width),
       ]);
     },
+    close: () => source.close(),
   };
 }
 

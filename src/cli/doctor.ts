@@ -1,0 +1,33 @@
+import type { Command } from 'commander';
+import { availableParallelism, cpus, totalmem } from 'node:os';
+import { messageOf } from '../errors.ts';
+import { backendNames, limits, startBackend } from '../tensor/backend.ts';
+import { formatBytes, formatTable } from './format.ts';
+import { addBackend, type BackendOption } from './options.ts';
+
+export function addDoctorCommand(program: Command): void {
+  const command = program
+    .command('doctor')
+    .description('print which backends are there, which one is chosen and why');
+  addBackend(command).action(doctor);
+}
+
+async function doctor({ backend }: BackendOption): Promise<void> {
+  const chosen = await startBackend(backend);
+  const rows = [];
+  for (const name of backendNames) {
+    try {
+      const report = await startBackend(name);
+      rows.push([name, 'runs', report.version, `${report.threads}`, report.device]);
+    } catch (error) {
+      rows.push([name, 'does not run', messageOf(error).replace(/^.*?does not run: \w+: /, ''), '', '']);
+    }
+  }
+  console.log(`node ${process.version} on ${process.platform} ${process.arch}`);
+  console.log(
+    `${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${availableParallelism()} cores, ${formatBytes(totalmem())}\n`,
+  );
+  console.log(formatTable([['backend', 'state', 'version or reason', 'threads', 'device'], ...rows]));
+  console.log(`\nchosen: ${chosen.name}, ${chosen.why}`);
+  console.log(`wasm heap budget: ${formatBytes(limits.wasmHeapBytes)}`);
+}

@@ -1,0 +1,73 @@
+import type { Command } from 'commander';
+import * as tf from '@tensorflow/tfjs-core';
+import { generate } from '../decoder/generate.ts';
+import { embedText } from '../decoder/splice.ts';
+import { UserError } from '../errors.ts';
+import { startBackend } from '../tensor/backend.ts';
+import { createTextStream } from '../text/stream.ts';
+import { readTokenizer } from '../text/tokenizer.ts';
+import {
+  addBackend,
+  addSampling,
+  readInteger,
+  readSampling,
+  type BackendOption,
+  type SamplingFlags,
+} from './options.ts';
+import { loadWithBar } from './progress.ts';
+
+interface GenerateFlags extends BackendOption, SamplingFlags {
+  model: string;
+  prompt: string;
+  newTokens?: number;
+}
+
+/** Where a text ends when nothing else is said: at this many tokens, prompt and all. */
+const defaultLength = 200;
+
+export function addGenerateCommand(program: Command): void {
+  const command = program
+    .command('generate')
+    .description('let the decoder alone write on after a prompt; the text streams to standard output')
+    .requiredOption('--model <dir>', 'a Hugging Face folder of type LLaMA or LLaVA')
+    .option('--prompt <text>', 'how the text begins', '')
+    .option(
+      '--new-tokens <R>',
+      `at most this many tokens more (default: up to ${defaultLength} in all)`,
+      readInteger(1),
+    );
+  addBackend(addSampling(command)).action(run);
+}
+
+async function run(flags: GenerateFlags): Promise<void> {
+  await startBackend(flags.backend);
+  const model = await loadWithBar(flags.model);
+  try {
+    const { decoder } = model;
+    if (!decoder)
+      throw new UserError(`${flags.model} is a ${model.architecture.kind} checkpoint: it has no decoder`);
+    const tokenizer = await readTokenizer(flags.model, decoder.config.bos_token_id);
+    const ids = tokenizer.encode(flags.prompt);
+    if (ids.length === 0)
+      throw new UserError('--prompt is empty and the model has no token that begins a text');
+    const context = decoder.config.max_position_embeddings;
+    const room = Math.min(defaultLength, context) - ids.length;
+    const prompt = embedText(decoder, [ids]);
+    try {
+      const stream = createTextStream(tokenizer, ids);
+      process.stdout.write(tokenizer.decode(ids));
+      await generate(decoder, prompt, {
+        maxNewTokens: flags.newTokens ?? Math.max(room, 1),
+        sampling: readSampling(flags),
+        seed: flags.seed,
+        stopTokens: model.stopTokens,
+        onToken: (token) => process.stdout.write(stream.push(token)),
+      });
+      process.stdout.write(`${stream.end()}\n`);
+    } finally {
+      tf.dispose([prompt.hidden, prompt.positions]);
+    }
+  } finally {
+    model.dispose();
+  }
+}

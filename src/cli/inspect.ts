@@ -1,0 +1,78 @@
+import type { Command } from 'commander';
+import { readArchitecture, type Architecture } from '../checkpoint/architecture.ts';
+import { openWeights } from '../io/sharded.ts';
+import { patchCount } from '../vision/config.ts';
+import { formatBytes, formatCount, formatTable } from './format.ts';
+
+export function addInspectCommand(program: Command): void {
+  program
+    .command('inspect')
+    .description('print what a checkpoint folder holds: architecture, sizes, every tensor')
+    .argument('<dir>', 'a Hugging Face folder')
+    .option('--json', 'print one JSON object instead of text', false)
+    .action(inspect);
+}
+
+async function inspect(dir: string, { json }: { json: boolean }): Promise<void> {
+  const architecture = await readArchitecture(dir);
+  const files = await openWeights(dir);
+  await files.close();
+  const tensors = [...files.tensors.values()].map(({ name, dtype, shape, begin, end }) => ({
+    name,
+    dtype,
+    shape,
+    bytes: end - begin,
+  }));
+  const parameters = tensors.reduce(
+    (sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1),
+    0,
+  );
+  if (json) {
+    const summary = { dir, architecture, files: files.files, parameters, bytes: files.bytes, tensors };
+    console.log(JSON.stringify(summary, null, 2));
+    return;
+  }
+  console.log(describe(architecture).join('\n'));
+  console.log(
+    `${tensors.length} tensors, ${formatCount(parameters)} parameters, ` +
+      `${formatBytes(files.bytes)} in ${files.files.length} file${files.files.length === 1 ? '' : 's'}\n`,
+  );
+  const rows = tensors.map(({ name, dtype, shape, bytes }) => [
+    name,
+    dtype,
+    `[${shape.join(', ')}]`,
+    formatBytes(bytes),
+  ]);
+  console.log(formatTable([['tensor', 'type', 'shape', 'size'], ...rows], [3]));
+}
+
+/** An architecture in a line for each part. */
+function describe(architecture: Architecture): string[] {
+  const lines = [{ llava: 'LLaVA', clip: 'CLIP vision tower', llama: 'LLaMA' }[architecture.kind]];
+  if (architecture.kind !== 'llama') {
+    const v = architecture.vision;
+    lines.push(
+      `  vision     ${v.num_hidden_layers} layers, width ${v.hidden_size}, ${v.num_attention_heads} heads, ` +
+        `MLP ${v.intermediate_size} ${v.hidden_act}; ${v.image_size} px in patches of ${v.patch_size}: ` +
+        `${patchCount(v)} patches and [CLS]`,
+    );
+  }
+  if (architecture.kind === 'llava') {
+    const { projector, vision_feature_layer, vision_feature_select_strategy } = architecture;
+    lines.push(
+      `  features   hidden[${vision_feature_layer.join(', ')}] of 0..${architecture.vision.num_hidden_layers}, ` +
+        `strategy ${vision_feature_select_strategy}`,
+      `  projector  ${projector.kind}, ${projector.inner} to ${projector.out}, ${projector.hidden_act}`,
+    );
+  }
+  if (architecture.kind !== 'clip') {
+    const t = architecture.text;
+    lines.push(
+      `  decoder    ${t.num_hidden_layers} layers, width ${t.hidden_size}, ${t.num_attention_heads} heads ` +
+        `(${t.num_key_value_heads} key/value) of ${t.head_dim}, FFN ${t.intermediate_size} ${t.hidden_act}, ` +
+        `vocabulary ${t.vocab_size}${t.tie_word_embeddings ? ' (tied)' : ''}, context ${t.max_position_embeddings}, ` +
+        `RoPE ${t.rope_theta} ${t.rope_scaling.rope_type}`,
+    );
+  }
+  return lines;
+}

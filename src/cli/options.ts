@@ -1,0 +1,104 @@
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import type { MethodOptions, Method } from '../compress/method.ts';
+import { findMethod, methodOptions, methods } from '../compress/registry.ts';
+import type { Sampling } from '../decoder/sample.ts';
+import { backendNames } from '../tensor/backend.ts';
+
+/** Options that several commands share, each defined once. */
+
+export interface BackendOption {
+  backend: string;
+}
+
+export function addBackend(command: Command): Command {
+  return command.option(
+    '--backend <name>',
+    `auto, ${backendNames.join(', ')}; auto takes the first that runs`,
+    'auto',
+  );
+}
+
+export interface MethodFlags {
+  method: string;
+  keep: string;
+  layers?: string;
+  ensemble?: string;
+  option: string[];
+  positions: 'contiguous' | 'original';
+}
+
+export function addMethod(command: Command): Command {
+  return command
+    .option('--method <name>', `compression method: ${methods.map((m) => m.name).join(', ')}`, 'vtc-cls')
+    .option('--keep <U>', 'visual tokens to keep: a count, a ratio such as 0.25, or a percentage', '25%')
+    .option('--layers <K>', 'layers in the ensemble (vtc-cls)')
+    .option('--ensemble <name>', 'sum, mean, max, min or rank-mean (vtc-cls)')
+    .option('-o, --option <name=value>', "an option of the method's own; repeatable", collect, [])
+    .addOption(
+      new Option('--positions <mode>', 'positions of the kept tokens in the prompt')
+        .choices(['contiguous', 'original'])
+        .default('contiguous'),
+    );
+}
+
+/** The method that the flags name, and its options. */
+export function readMethod(flags: MethodFlags): { method: Method; options: MethodOptions } {
+  const method = findMethod(flags.method);
+  const given = Object.fromEntries(flags.option.map((pair) => pair.split(/=(.*)/s, 2) as [string, string]));
+  if (flags.layers !== undefined) given['layers'] = flags.layers;
+  if (flags.ensemble !== undefined) given['ensemble'] = flags.ensemble;
+  return { method, options: methodOptions(method, given) };
+}
+
+export interface SamplingFlags {
+  temperature: number;
+  topK: number;
+  topP: number;
+  seed: number;
+}
+
+export function addSampling(command: Command): Command {
+  return command
+    .option('--temperature <t>', '0 takes the likeliest token; above 0 tokens are drawn', readNumber(0), 0)
+    .option('--top-k <k>', 'draw among the k likeliest tokens; 0 for all', readInteger(0), 0)
+    .option('--top-p <p>', 'draw among the fewest tokens that reach probability p', readNumber(0, 1), 1)
+    .option('--seed <n>', 'seed of the draws', readInteger(0), 0);
+}
+
+export function readSampling({ temperature, topK, topP }: SamplingFlags): Sampling {
+  return { temperature, topK, topP };
+}
+
+/** Parses a whole number of at least `least`. */
+export function readInteger(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === '' || !Number.isSafeInteger(value) || value < least) {
+      throw new InvalidArgumentError(`It should be a whole number of at least ${least}.`);
+    }
+    return value;
+  };
+}
+
+function readNumber(least: number, most = Infinity): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === '' || !Number.isFinite(value) || value < least || value > most) {
+      const range = most === Infinity ? `of at least ${least}` : `between ${least} and ${most}`;
+      throw new InvalidArgumentError(`It should be a number ${range}.`);
+    }
+    return value;
+  };
+}
+
+/** `1,299,5` → ids */
+export function readIds(text: string): number[] {
+  const ids = text.split(',').map((part) => (/^\s*\d+\s*$/.test(part) ? Number(part) : NaN));
+  if (ids.some(Number.isNaN)) throw new InvalidArgumentError('It should be token ids with commas between.');
+  return ids;
+}
+
+function collect(value: string, all: string[]): string[] {
+  if (!/^[^=]+=/.test(value)) throw new InvalidArgumentError('It should be name=value.');
+  return [...all, value];
+}

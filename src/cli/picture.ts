@@ -1,0 +1,52 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { Llava } from '../checkpoint/load.ts';
+import { decodeImage } from '../image/decode.ts';
+import {
+  clipPreprocess,
+  preprocess,
+  readPreprocessConfig,
+  type PreprocessConfig,
+} from '../image/preprocess.ts';
+import { checkIds, cutAtImage, readPromptTemplate, type ImagePrompt } from '../text/prompt.ts';
+import { readTokenizer, type Tokenizer } from '../text/tokenizer.ts';
+import { visualTokenCount } from '../vlm.ts';
+
+export interface LoadedPicture {
+  pixels: tf.Tensor4D; // [1, S, S, 3]
+  values: Float32Array; // the same, on the host
+  config: PreprocessConfig;
+}
+
+/**
+ * Reads a picture file as a checkpoint's vision tower wants it.
+ * @param pad LLaVA's padding to a square, whatever the folder says
+ */
+export async function readPicture(
+  file: string,
+  dir: string,
+  imageSize: number,
+  pad: boolean,
+): Promise<LoadedPicture> {
+  const picture = await decodeImage(file);
+  const config = pad ? clipPreprocess(imageSize, true) : await readPreprocessConfig(dir, imageSize);
+  const values = preprocess(picture, config);
+  return { pixels: tf.tensor4d(values, [1, imageSize, imageSize, 3]), values, config };
+}
+
+/** Turns a question into the prompt that the checkpoint was trained on, cut at the picture. */
+export async function readQuestion(
+  dir: string,
+  llava: Llava,
+  question: string,
+): Promise<{ prompt: ImagePrompt; tokenizer: Tokenizer }> {
+  const tokenizer = await readTokenizer(dir, llava.config.text.bos_token_id);
+  const template = await readPromptTemplate(dir);
+  return { prompt: cutPrompt(tokenizer.encode(template(question)), llava, 'the prompt'), tokenizer };
+}
+
+/** Token ids, checked and cut at the picture. @param what names them in a message */
+export function cutPrompt(ids: readonly number[], llava: Llava, what: string): ImagePrompt {
+  const prompt = cutAtImage(ids, llava.config.image_token_index, visualTokenCount(llava));
+  checkIds([...prompt.before, ...prompt.after], llava.config.text.vocab_size, what);
+  return prompt;
+}

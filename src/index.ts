@@ -1,0 +1,69 @@
+/** The public API, in data order. */
+export { UserError } from './errors.ts';
+
+// The axis legend, the backends, the trace
+export { shape, ShapeError } from './tensor/axes.ts';
+export { backendNames, startBackend, type BackendChoice, type BackendName } from './tensor/backend.ts';
+export { createTrace, traceAxes, type RecordedTrace, type Trace, type TraceName } from './tensor/trace.ts';
+
+// Files
+export {
+  openSafetensors,
+  writeSafetensors,
+  type SafetensorsFile,
+  type TensorToWrite,
+} from './io/safetensors.ts';
+export { openWeights, type WeightFiles } from './io/sharded.ts';
+
+// Image → pixels
+export { decodeImage, decodeImageBytes, encodePng, type Picture } from './image/decode.ts';
+export {
+  clipPreprocess,
+  preprocess,
+  readPreprocessConfig,
+  type PreprocessConfig,
+} from './image/preprocess.ts';
+export { resizeBicubic } from './image/resize.ts';
+
+// Text → token ids, and back
+export { readTokenizer, type Tokenizer } from './text/tokenizer.ts';
+export { createTextStream, type TextStream } from './text/stream.ts';
+export { cutAtImage, llavaPrompt, readPromptTemplate, type ImagePrompt } from './text/prompt.ts';
+
+// Tensor ops
+export { attend, attendRow, causalMask, mergeHeads, splitHeads } from './tensor/attention.ts';
+export { activations } from './tensor/activation.ts';
+export { linear, type Linear } from './tensor/linear.ts';
+export { layerNorm, rmsNorm, type LayerNorm } from './tensor/norm.ts';
+
+// Vision tower, projector, decoder
+export { clipBlock } from './vision/block.ts';
+export { disposeVisionOutput, runClipVision, type ClipVision, type VisionAsk } from './vision/clip.ts';
+export { patchCount, type ClipVisionConfig } from './vision/config.ts';
+export { embedImage } from './vision/embeddings.ts';
+export { project, type Projector } from './projector.ts';
+export { llamaBlock } from './decoder/block.ts';
+export { createCache, disposeCache, type KvCache } from './decoder/cache.ts';
+export type { LlamaConfig } from './decoder/config.ts';
+export { decode, generate, prefill, type GenerateOptions, type Session } from './decoder/generate.ts';
+export { runLlama, type Llama } from './decoder/llama.ts';
+export { applyRope, createRope, ropeAt } from './decoder/rope.ts';
+export { createRandom, greedy, pickToken, type Sampling } from './decoder/sample.ts';
+export { embedText, spliceImage } from './decoder/splice.ts';
+export type { DecoderInput, DecoderState, LayerHook } from './decoder/state.ts';
+
+// Compression
+export { parseBudget } from './compress/budget.ts';
+export { ensembleNames, ensembles, type EnsembleName } from './compress/ensemble.ts';
+export { gatherTokens } from './compress/gather.ts';
+export type { Compressed, DecoderMethod, Method, VisionFeatures, VisionMethod } from './compress/method.ts';
+export { findMethod, methodOptions, methods } from './compress/registry.ts';
+export { scoreByCls } from './compress/score.ts';
+export { keepTopK } from './compress/top-k.ts';
+export { vtcCls } from './compress/vtc-cls.ts';
+
+// Checkpoints, and the whole of it
+export { readArchitecture, type Architecture, type LlavaConfig } from './checkpoint/architecture.ts';
+export { loadModel, type Llava, type Model } from './checkpoint/load.ts';
+export { runVlm, visualTokenCount, type VlmAnswer, type VlmInput, type VlmOptions } from './vlm.ts';
+export { cacheBytes, decoderLayerMacs, prefillMacs, visionMacs } from './cost.ts';

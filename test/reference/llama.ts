@@ -1,0 +1,45 @@
+import type { LlamaConfig } from '../../src/decoder/config.ts';
+import type { LlamaBlockWeights, LlamaWeights } from '../../src/decoder/weights.ts';
+import type { Arrays } from '../support/random.ts';
+import { attend, mergeHeads, splitHeads } from './attention.ts';
+import { activate, addRows, linear, rmsNorm, type Matrix, type Vector } from './ops.ts';
+import { frequencies, rotateHalf } from './rope.ts';
+
+/** One block over a whole sequence, no cache: hidden [T, E] and the attention [H][T, T]. */
+export function llamaBlock(
+  weights: Arrays<LlamaBlockWeights>,
+  hidden: Matrix,
+  positions: Vector,
+  config: LlamaConfig,
+): { hidden: Matrix; attention: Matrix[]; keys: Matrix[]; values: Matrix[] } {
+  const { num_attention_heads: H, num_key_value_heads: G, rms_norm_eps: eps } = config;
+  const { q_proj, k_proj, v_proj, o_proj } = weights.self_attn;
+  const { gate_proj, up_proj, down_proj } = weights.mlp;
+  const theta = frequencies(config);
+  const rotate = (heads: Matrix[]) =>
+    heads.map((head) => head.map((row, t) => rotateHalf(row, positions[t], theta)));
+
+  const x = rmsNorm(hidden, weights.input_layernorm, eps);
+  const keys = rotate(splitHeads(linear(x, k_proj), G));
+  const values = splitHeads(linear(x, v_proj), G);
+  const { context, probabilities } = attend(rotate(splitHeads(linear(x, q_proj), H)), keys, values, true);
+  const middle = addRows(hidden, linear(mergeHeads(context), o_proj));
+
+  const y = rmsNorm(middle, weights.post_attention_layernorm, eps);
+  const gate = activate(linear(y, gate_proj), config.hidden_act);
+  const up = linear(y, up_proj);
+  const gated = gate.map((row, t) => row.map((g, m) => g * up[t][m]));
+  return { hidden: addRows(middle, linear(gated, down_proj)), attention: probabilities, keys, values };
+}
+
+/** A whole prefill of one item: logits [T, V]. */
+export function runLlama(
+  weights: Arrays<LlamaWeights>,
+  embeddings: Matrix,
+  positions: Vector,
+  config: LlamaConfig,
+): Matrix {
+  let hidden = embeddings;
+  for (const layer of weights.layers) hidden = llamaBlock(layer, hidden, positions, config).hidden;
+  return linear(rmsNorm(hidden, weights.norm, config.rms_norm_eps), weights.lm_head);
+}

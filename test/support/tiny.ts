@@ -1,0 +1,164 @@
+import type * as tf from '@tensorflow/tfjs-core';
+import fc from 'fast-check';
+import type { LlavaConfig } from '../../src/checkpoint/architecture.ts';
+import type { Llava } from '../../src/checkpoint/load.ts';
+import type { LlamaConfig } from '../../src/decoder/config.ts';
+import type { Llama } from '../../src/decoder/llama.ts';
+import { llamaTable } from '../../src/decoder/weights.ts';
+import type { Leaf, Loaded } from '../../src/io/weight-table.ts';
+import { projectorTable, type Projector, type ProjectorConfig } from '../../src/projector.ts';
+import { activationNames } from '../../src/tensor/activation.ts';
+import type { ClipVision } from '../../src/vision/clip.ts';
+import type { ClipVisionConfig } from '../../src/vision/config.ts';
+import { clipVisionTable } from '../../src/vision/weights.ts';
+import { axis, draw, type Random } from './random.ts';
+
+/** Fills a checkpoint table with random weights; matrices are scaled so that layers keep the size of their input. */
+export function randomWeights<T extends object>(random: Random, table: T): Loaded<T> {
+  const fill = (node: unknown): unknown => {
+    if (typeof node !== 'object' || node === null) return node;
+    if ('leaf' in node) {
+      const { shape, multiplies, build } = node as Leaf<tf.Tensor>;
+      const size = shape.reduce((product, n) => product * n, 1);
+      const scale = multiplies ? 2 / Math.sqrt(size / shape[0]) : 1;
+      return build(Float32Array.from(draw(random, [size], scale)));
+    }
+    if (Array.isArray(node)) return node.map(fill);
+    return Object.fromEntries(Object.entries(node).map(([key, child]) => [key, fill(child)]));
+  };
+  return fill(table) as Loaded<T>;
+}
+
+/**
+ * Small towers of every shape. The norms' eps is large, so that a variance near 0 does not blow float32's rounding up
+ * (1/√eps times) and a forgotten eps shows.
+ */
+export const visionConfigs: fc.Arbitrary<ClipVisionConfig> = fc
+  .record({
+    heads: axis(3),
+    channels: axis(3),
+    grid: axis(3),
+    patch: axis(3),
+    rest: fc.nat(2),
+    inner: axis(5),
+    layers: axis(3),
+    act: fc.constantFrom(...activationNames),
+  })
+  .map(({ heads, channels, grid, patch, rest, inner, layers, act }) => ({
+    hidden_size: heads * channels,
+    intermediate_size: inner,
+    num_hidden_layers: layers,
+    num_attention_heads: heads,
+    image_size: grid * patch + Math.min(rest, patch - 1),
+    patch_size: patch,
+    hidden_act: act,
+    layer_norm_eps: 0.03,
+  }));
+
+export const llamaConfigs: fc.Arbitrary<LlamaConfig> = fc
+  .record({
+    keyHeads: axis(2),
+    share: axis(3),
+    halfChannels: axis(3),
+    width: axis(7),
+    inner: axis(5),
+    layers: axis(3),
+    vocabulary: fc.integer({ min: 2, max: 11 }),
+    bias: fc.boolean(),
+    scaling: fc.constantFrom<LlamaConfig['rope_scaling']>(
+      { rope_type: 'default' },
+      { rope_type: 'linear', factor: 2 },
+      {
+        rope_type: 'llama3',
+        factor: 4,
+        low_freq_factor: 1,
+        high_freq_factor: 4,
+        original_max_position_embeddings: 16,
+      },
+    ),
+  })
+  .map(({ keyHeads, share, halfChannels, width, inner, layers, vocabulary, bias, scaling }) => ({
+    ...tinyLlamaConfig,
+    vocab_size: vocabulary,
+    hidden_size: width,
+    intermediate_size: inner,
+    num_hidden_layers: layers,
+    num_attention_heads: keyHeads * share,
+    num_key_value_heads: keyHeads,
+    head_dim: 2 * halfChannels,
+    rope_scaling: scaling,
+    attention_bias: bias,
+    mlp_bias: bias,
+  }));
+
+/** P = 16 patches in a grid of 4 × 4, D = 6, L = 4 layers; one pixel column and row are beyond the grid. */
+export const tinyVisionConfig: ClipVisionConfig = {
+  hidden_size: 6,
+  intermediate_size: 7,
+  num_hidden_layers: 4,
+  num_attention_heads: 2,
+  image_size: 9,
+  patch_size: 2,
+  hidden_act: 'quick_gelu',
+  layer_norm_eps: 0.03,
+};
+
+/** E = 8, H = 4 query heads on G = 2 key/value heads, L = 3 layers, V = 19. */
+export const tinyLlamaConfig: LlamaConfig = {
+  vocab_size: 19,
+  hidden_size: 8,
+  intermediate_size: 9,
+  num_hidden_layers: 3,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  head_dim: 4,
+  hidden_act: 'silu',
+  max_position_embeddings: 64,
+  rms_norm_eps: 0.03,
+  rope_theta: 100,
+  rope_scaling: { rope_type: 'default' },
+  attention_bias: false,
+  mlp_bias: false,
+  tie_word_embeddings: false,
+  bos_token_id: 1,
+  eos_token_id: [2],
+};
+
+export function tinyVision(random: Random, config = tinyVisionConfig): ClipVision {
+  return { config, weights: randomWeights(random, clipVisionTable(config, '')) };
+}
+
+export function tinyLlama(random: Random, config = tinyLlamaConfig): Llama {
+  return { config, weights: randomWeights(random, llamaTable(config, '', 'lm_head')) };
+}
+
+export function tinyProjector(random: Random, config: ProjectorConfig): Projector {
+  return { config, weights: randomWeights(random, projectorTable(config)) };
+}
+
+/** A whole model; its features are `hidden[-2]`, the output of layer 2 of 0 .. 3. */
+export function tinyLlava(random: Random, overrides: Partial<LlavaConfig> = {}): Llava {
+  const vision_feature_layer = overrides.vision_feature_layer ?? [tinyVisionConfig.num_hidden_layers - 1];
+  const config: LlavaConfig = {
+    kind: 'llava',
+    vision: tinyVisionConfig,
+    text: tinyLlamaConfig,
+    projector: {
+      kind: 'mlp2x',
+      inner: tinyVisionConfig.hidden_size * vision_feature_layer.length,
+      out: tinyLlamaConfig.hidden_size,
+      hidden_act: 'gelu',
+      bias: true,
+    },
+    image_token_index: 18,
+    vision_feature_layer,
+    vision_feature_select_strategy: 'default',
+    ...overrides,
+  };
+  return {
+    config,
+    vision: tinyVision(random, config.vision),
+    projector: tinyProjector(random, config.projector),
+    decoder: tinyLlama(random, config.text),
+  };
+}

@@ -1,0 +1,182 @@
+import * as tf from '@tensorflow/tfjs-core';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { activationNames, activations } from '../../src/tensor/activation.ts';
+import { embed, linear, toLinearWeight } from '../../src/tensor/linear.ts';
+import { layerNorm, rmsNorm } from '../../src/tensor/norm.ts';
+import * as twin from '../reference/ops.ts';
+import { describeEachBackend } from '../support/backends.ts';
+import {
+  axis,
+  draw,
+  expectEqual,
+  expectNear,
+  expectNewTensors,
+  randoms,
+  tidyEachTest,
+} from '../support/random.ts';
+
+const runs = { numRuns: 50 };
+const epsilons = fc.constantFrom(0.1, 0.01, 0.001);
+
+test('the twin of erf agrees with published values', () => {
+  expect(twin.erf(0)).toBe(0);
+  expect(twin.erf(0.5)).toBeCloseTo(0.5204998778130465, 14);
+  expect(twin.erf(-1)).toBeCloseTo(-0.8427007929497149, 14);
+  expect(twin.erf(3)).toBeCloseTo(0.9999779095030014, 14);
+});
+
+describeEachBackend('linear, norms and activations', () => {
+  tidyEachTest();
+
+  test('linear equals its twin, with and without bias', () => {
+    fc.assert(
+      fc.property(
+        randoms,
+        axis(3),
+        axis(7),
+        axis(9),
+        axis(9),
+        fc.boolean(),
+        (random, B, T, inner, out, hasBias) => {
+          const x = draw(random, [B, T, inner]);
+          const weight = draw(random, [inner, out]);
+          const bias = hasBias ? draw(random, [out]) : undefined;
+          const y = linear(tf.tensor3d(x), {
+            weight: tf.tensor2d(weight),
+            bias: bias && tf.tensor1d(bias),
+          });
+          expectNear(
+            y,
+            x.map((rows) => twin.linear(rows, { weight, bias })),
+            'linear',
+          );
+        },
+      ),
+      runs,
+    );
+  });
+
+  test('linear takes any number of axes', () => {
+    fc.assert(
+      fc.property(
+        randoms,
+        fc.array(axis(3), { maxLength: 3 }),
+        axis(4),
+        axis(4),
+        (random, lead, inner, out) => {
+          const dense = { weight: tf.tensor2d(draw(random, [inner, out])) };
+          const rows = lead.reduce((product, n) => product * n, 1);
+          const x = tf.tensor2d(draw(random, [rows, inner]));
+          const y = linear(tf.reshape(x, [...lead, inner]), dense);
+          expectEqual(y, tf.reshape(linear(x, dense), [...lead, out]), 'y');
+        },
+      ),
+      runs,
+    );
+  });
+
+  test('a stored [out, in] matrix multiplies as its transpose', () => {
+    fc.assert(
+      fc.property(randoms, axis(5), axis(5), (random, inner, out) => {
+        const stored = draw(random, [out, inner]);
+        const x = draw(random, [2, inner]);
+        const y = linear(tf.tensor2d(x), {
+          weight: toLinearWeight(Float32Array.from(stored.flat()), [out, inner]),
+        });
+        expectNear(
+          y,
+          x.map((row) => stored.map((weights) => twin.dot(row, weights))),
+          'x·Wᵀ',
+        );
+      }),
+      runs,
+    );
+  });
+
+  test('embed picks rows of the table', () => {
+    fc.assert(
+      fc.property(randoms, axis(3), axis(5), axis(9), axis(4), (random, B, T, V, E) => {
+        const rows = draw(random, [V, E]);
+        const ids = draw(random, [B, T]).map((row) => row.map((x) => Math.floor(((x + 1) / 2) * V)));
+        const picked = embed(tf.tensor2d(ids, [B, T], 'int32'), tf.tensor2d(rows));
+        expectNear(
+          picked,
+          ids.map((row) => row.map((id) => rows[id])),
+          'embed',
+          0,
+        );
+      }),
+      runs,
+    );
+  });
+
+  test('layerNorm and rmsNorm equal their twins', () => {
+    fc.assert(
+      fc.property(randoms, axis(3), axis(5), axis(9), epsilons, (random, B, T, D, eps) => {
+        const x = draw(random, [B, T, D], 4);
+        const [weight, bias] = [draw(random, [D]), draw(random, [D])];
+        const input = tf.tensor3d(x);
+        const gain = tf.tensor1d(weight);
+        expectNear(
+          layerNorm(input, { weight: gain, bias: tf.tensor1d(bias) }, eps),
+          x.map((rows) => twin.layerNorm(rows, { weight, bias }, eps)),
+          'layerNorm',
+        );
+        expectNear(
+          rmsNorm(input, gain, eps),
+          x.map((rows) => twin.rmsNorm(rows, weight, eps)),
+          'rmsNorm',
+        );
+      }),
+      runs,
+    );
+  });
+
+  test.each(activationNames)('%s equals its twin', (name) => {
+    fc.assert(
+      fc.property(randoms, axis(30), (random, n) => {
+        const x = draw(random, [n], 8);
+        expectNear(activations[name](tf.tensor1d(x)), x.map(twin.activations[name]), name);
+      }),
+      runs,
+    );
+  });
+
+  test('a width that does not fit is refused with both shapes', () => {
+    const x = tf.zeros([2, 3, 4]) as tf.Tensor3D;
+    const five = tf.zeros([5]) as tf.Tensor1D;
+    expect(() => linear(x, { weight: tf.zeros([5, 2]) as tf.Tensor2D })).toThrow(
+      'x is [4], expected [in] with in=5',
+    );
+    expect(() => layerNorm(x, { weight: five, bias: five }, 1e-5)).toThrow('x is [4], expected [D] with D=5');
+    expect(() => rmsNorm(x, five, 1e-5)).toThrow('x is [4], expected [E] with E=5');
+  });
+
+  test('only the result is left in memory', async () => {
+    const x = tf.ones([2, 3, 4]) as tf.Tensor3D;
+    const dense = { weight: tf.ones([4, 2]) as tf.Tensor2D, bias: tf.ones([2]) as tf.Tensor1D };
+    const four = tf.ones([4]) as tf.Tensor1D;
+    const five = tf.ones([5]) as tf.Tensor1D;
+    const ids = tf.zeros([2, 3], 'int32') as tf.Tensor2D;
+    await expectNewTensors(1, 'linear', () => linear(x, dense));
+    await expectNewTensors(1, 'toLinearWeight', () => toLinearWeight(new Float32Array(6), [2, 3]));
+    await expectNewTensors(1, 'embed', () => embed(ids, dense.weight));
+    await expectNewTensors(1, 'layerNorm', () => layerNorm(x, { weight: four, bias: four }, 1e-5));
+    await expectNewTensors(1, 'rmsNorm', () => rmsNorm(x, four, 1e-5));
+    for (const name of activationNames) await expectNewTensors(1, name, () => activations[name](x));
+    await expectNewTensors(
+      0,
+      'linear that throws',
+      () => linear(four, { weight: dense.weight, bias: five }),
+      true,
+    );
+    await expectNewTensors(
+      0,
+      'layerNorm that throws',
+      () => layerNorm(x, { weight: five, bias: five }, 0),
+      true,
+    );
+    await expectNewTensors(0, 'rmsNorm that throws', () => rmsNorm(x, five, 0), true);
+  });
+});
