@@ -4,15 +4,17 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from './checkpoint/load.ts';
-import type { FeatureSource, Method, MethodOptions, VisionMethod } from './compress/method.ts';
+import type { DecoderSource, Method, MethodOptions } from './compress/method.ts';
 import { none } from './compress/none.ts';
+import { scoreByCls } from './compress/score.ts';
 import { cacheLengths } from './decoder/cache.ts';
-import { decode, prefill, type GenerateOptions } from './decoder/generate.ts';
+import { checkContext, decode, prefill, type GenerateOptions } from './decoder/generate.ts';
+import type { Llama } from './decoder/llama.ts';
 import { spliceImage, type OriginalPlaces } from './decoder/splice.ts';
 import { UserError } from './errors.ts';
 import { project } from './projector.ts';
-import type { Trace } from './tensor/trace.ts';
-import type { ImagePrompt } from './text/prompt.ts';
+import type { Trace, TraceName } from './tensor/trace.ts';
+import { checkIds, type ImagePrompt } from './text/prompt.ts';
 import { runClipVision, type VisionOutput } from './vision/clip.ts';
 import { patchCount } from './vision/config.ts';
 
@@ -63,85 +65,63 @@ export function visualTokenCount({ config }: Llava): number {
 export async function runVlm(model: Llava, input: VlmInput, options: VlmOptions): Promise<VlmAnswer> {
   const { vision, projector, decoder, config } = model;
   const { method, methodOptions, budget, trace } = options;
-  const source: FeatureSource = {
-    layers: vision.config.num_hidden_layers,
-    selectedLayer: Math.max(...config.vision_feature_layer) - 1, // hidden[i] is the output of layer i − 1
-  };
-  const visionMethod = method.where === 'vision' ? method : (none as VisionMethod);
-  const hook =
-    method.where === 'decoder'
-      ? method.hook(
-          { layers: decoder.config.num_hidden_layers, visualTokens: visualTokenCount(model) },
-          budget,
-          methodOptions,
-        )
-      : undefined;
-
-  const owned: tf.Tensor[] = [];
-  const own = <T extends tf.Tensor>(tensor: T): T => (owned.push(tensor), tensor);
-  let started = performance.now();
-  const done = (name: string, axes: string, { shape }: { shape: number[] }) => {
-    options.onStep?.({ name, axes, shape, milliseconds: performance.now() - started });
-    started = performance.now();
-  };
-
+  const onVision = method.where === 'vision' ? method : none;
+  const onDecoder = method.where === 'decoder' ? method : undefined;
+  const source = describeSource(model);
+  const hook = onDecoder?.hook(source, budget, methodOptions);
+  const ask = { hidden: config.vision_feature_layer, ...onVision.asks(source, methodOptions) };
+  checkPrompts(decoder, input.prompts, options);
+  const { own, made, tell, dispose } = startWalk(options);
   try {
-    done('pixels', 'B S S 3', input.pixels);
+    tell('pixels', 'B S S 3', input.pixels.shape);
 
-    // A_l = softmax(Q·Kᵀ/√C), of which only the [CLS] row of the K ensembled layers is exposed: [B, H, P] each.
-    const asked = visionMethod.asks(source, methodOptions);
-    const seen = runClipVision(
-      vision,
-      input.pixels,
-      { hidden: config.vision_feature_layer, ...asked },
-      trace,
-    );
-    for (const tensors of Object.values(seen) as Map<number, tf.Tensor>[])
-      for (const x of tensors.values()) own(x);
-    for (const [index, x] of seen.hidden) done(`hidden[${index}]`, 'B N D', x);
-    for (const [layer, row] of seen.clsAttention) done(`[CLS] attention ${layer}`, 'B H P', row);
+    // The ViT, layer by layer:  A_l = softmax(Q·Kᵀ/√C),  of which the K ensembled layers expose the [CLS] row.
+    const seen = runClipVision(vision, input.pixels, ask, trace);
+    for (const tensors of Object.values(seen) as Map<number, tf.Tensor>[]) own(...tensors.values());
+    seen.hidden.forEach((x, index) => made(`hidden[${index}]`, 'B N D', x));
+    seen.clsAttention.forEach((row, l) => made(`[CLS] attention ${l}`, 'B H P', row)); // A_l[:, :, 0, 1:]
+    seen.attention.forEach((x, l) => made(`attention ${l}`, 'B H N N', x));
 
-    // F = hidden[vision_feature_layer][:, 1:]
-    const { cls, patches } = tf.tidy(() => selectFeatures(seen, config.vision_feature_layer));
-    own(cls);
-    own(patches);
-    done('features F', 'B P D', patches);
+    // F = hidden[-2][:, 1:]
+    const { cls, patches } = selectFeatures(seen, config.vision_feature_layer);
+    own(cls, patches);
+    made('[CLS] feature', 'B 1 D', cls);
+    made('features F', 'B P D', patches);
 
-    // a_l = mean over heads;  s = Σ_l a_l;  kept = sort(top-U of s);  F' = F[kept]        (compress/vtc-cls.ts)
+    // a_l = mean over heads of A_l[cls];   s = Σ a_l;   kept = sort(top-U of s);   F' = F[kept]
     const features = { patches, clsAttention: seen.clsAttention, attention: seen.attention };
-    const { tokens, kept, scores } = await visionMethod.run(features, budget, methodOptions);
-    for (const tensor of [tokens, kept, scores]) if (tensor) own(tensor);
-    if (scores) trace?.record('compress.scores', scores);
-    if (kept) trace?.record('compress.kept', kept);
-    if (scores) done('scores s', 'B P', scores);
-    if (kept) done('kept', 'B U', kept);
-    done("features F'", 'B U D', tokens);
+    const compressed = await onVision.run(features, budget, methodOptions);
+    own(compressed.tokens, compressed.kept, compressed.scores);
+    if (compressed.scores) made('scores s', 'B P', compressed.scores, 'compress.scores');
+    if (compressed.kept) made('kept', 'B U', compressed.kept, 'compress.kept');
+    made("features F'", 'B U D', compressed.tokens);
+    const kept = compressed.kept && ((await compressed.kept.array()) as number[][]);
 
     // V = W₂·gelu(W₁·F')
-    const keepsCls = config.vision_feature_select_strategy === 'full';
-    const visual = own(tf.tidy(() => project(projector, keepsCls ? tf.concat([cls, tokens], 1) : tokens))); // [B, U, E]
-    trace?.record('projector.output', visual);
-    done('visual tokens V', 'B U E', visual);
+    const withCls = source.keepsCls ? [cls, compressed.tokens] : [compressed.tokens];
+    const projected = tf.tidy(() => project(projector, tf.concat(withCls, 1)));
+    own(projected);
+    const visual = made('visual tokens V', 'B U E', projected, 'projector.output');
 
-    // [text before | V | text after], at positions 0 .. T − 1 or where the tokens stood
-    const keptRows = kept && ((await kept.array()) as number[][]);
-    const places = options.positions === 'original' ? originalPlaces(model, method, keptRows) : undefined;
+    // X = [text before | V | text after],  at positions 0 .. T − 1, or where the tokens stood
+    const places = options.positions === 'original' ? originalPlaces(source, method, kept) : undefined;
     const prompt = spliceImage(decoder, input.prompts, visual, places);
-    own(prompt.hidden);
-    own(prompt.positions);
-    done('prompt', 'B T E', prompt.hidden);
+    own(prompt.hidden, prompt.positions);
+    made('positions', 'B T', prompt.positions);
+    made('prompt X', 'B T E', prompt.hidden);
 
+    // The decoder reads X once, filling its caches, then writes a token a step.
     const session = await prefill(decoder, prompt, { ...options, hook });
     try {
-      done('prefill: logits', session.logits.shape[1] === 1 ? 'B 1 V' : 'B T V', session.logits);
+      tell('prefill: logits', 'B T V', session.logits.shape);
       const prefillLengths = cacheLengths(session.cache);
       const answer = await decode(decoder, session, { ...options, hook });
-      done('decode: tokens', 'B R', { shape: [answer.length, Math.max(...answer.map((row) => row.length))] });
+      tell('decode: tokens', 'B R', [answer.length, Math.max(...answer.map((row) => row.length))]);
       recordTokens(answer, trace);
       return {
         tokens: answer,
-        kept: keptRows,
-        scores: scores && ((await scores.array()) as number[][]),
+        kept,
+        scores: compressed.scores && ((await compressed.scores.array()) as number[][]),
         layerScores: await headMeans(seen),
         promptTokens: prompt.hidden.shape[1],
         prefillLengths,
@@ -150,8 +130,53 @@ export async function runVlm(model: Llava, input: VlmInput, options: VlmOptions)
       session.dispose();
     }
   } finally {
-    tf.dispose(owned);
+    dispose();
   }
+}
+
+/** The walk's book: which tensors to dispose at its end, when each was made, which the trace keeps. */
+function startWalk({ onStep, trace }: VlmOptions) {
+  const owned: tf.Tensor[] = [];
+  let started = performance.now();
+  const tell = (name: string, axes: string, shape: number[]) => {
+    onStep?.({ name, axes, shape, milliseconds: performance.now() - started });
+    started = performance.now();
+  };
+  const own = (...tensors: (tf.Tensor | undefined)[]) => {
+    owned.push(...tensors.filter((tensor) => tensor !== undefined));
+  };
+  const made = <T extends tf.Tensor>(name: string, axes: string, tensor: T, traceName?: TraceName): T => {
+    if (traceName) trace?.record(traceName, tensor);
+    tell(name, axes, tensor.shape);
+    return tensor;
+  };
+  return { own, made, tell, dispose: () => tf.dispose(owned) };
+}
+
+/** @throws UserError for prompts that one batch cannot hold, or the decoder's context however much is pruned */
+function checkPrompts(decoder: Llama, prompts: ImagePrompt[], { budget, maxNewTokens }: VlmOptions): void {
+  const lengths = prompts.map(({ before, after }) => before.length + after.length);
+  if (new Set(lengths).size > 1) {
+    throw new UserError(
+      `the prompts of a batch differ in length without their picture: ${lengths.join(', ')}`,
+    );
+  }
+  for (const { before, after } of prompts) {
+    checkIds([...before, ...after], decoder.config.vocab_size, 'the prompt');
+  }
+  checkContext(decoder, lengths[0] + budget, maxNewTokens);
+}
+
+/** What a method may know of the model before it runs. */
+function describeSource(model: Llava): DecoderSource & { keepsCls: boolean } {
+  const { vision, vision_feature_layer, vision_feature_select_strategy } = model.config;
+  return {
+    layers: vision.num_hidden_layers,
+    selectedLayer: Math.max(...vision_feature_layer) - 1, // hidden[i] is the output of layer i − 1
+    keepsCls: vision_feature_select_strategy === 'full',
+    visualTokens: visualTokenCount(model),
+    decoderLayers: model.config.text.num_hidden_layers,
+  };
 }
 
 /** The selected hidden states side by side, [CLS] apart from the patches. */
@@ -159,33 +184,33 @@ function selectFeatures(
   { hidden }: VisionOutput,
   layers: number[],
 ): { cls: tf.Tensor3D; patches: tf.Tensor3D } {
-  const all = tf.concat(
-    layers.map((layer) => hidden.get(layer)!),
-    2,
-  ); // [B, N, D]
-  const [B, N, D] = all.shape;
-  return {
-    cls: tf.slice(all, [0, 0, 0], [B, 1, D]),
-    patches: tf.slice(all, [0, 1, 0], [B, N - 1, D]),
-  };
+  return tf.tidy(() => {
+    const selected = layers.map((layer) => hidden.get(layer)!);
+    const all = tf.concat(selected, 2); // [B, N, D]
+    const [B, N, D] = all.shape;
+    return { cls: tf.slice(all, [0, 0, 0], [B, 1, D]), patches: tf.slice(all, [0, 1, 0], [B, N - 1, D]) };
+  });
 }
 
-/** The places of the kept patches, and of [CLS] before them where the checkpoint keeps it. */
-function originalPlaces(model: Llava, method: Method, kept: number[][] | undefined): OriginalPlaces {
+/** The places of the kept patches in the uncut picture, and of [CLS] before them where the checkpoint keeps it. */
+function originalPlaces(
+  { keepsCls, visualTokens }: DecoderSource & { keepsCls: boolean },
+  method: Method,
+  kept: number[][] | undefined,
+): OriginalPlaces {
   if (!kept) {
     throw new UserError(
       `--positions original: method ${method.name} makes new tokens, which have no position`,
     );
   }
-  const keepsCls = model.config.vision_feature_select_strategy === 'full';
   const places = keepsCls ? kept.map((row) => [0, ...row.map((patch) => patch + 1)]) : kept;
-  return { places, length: visualTokenCount(model) };
+  return { places, length: visualTokens };
 }
 
 async function headMeans({ clsAttention }: VisionOutput): Promise<Map<number, number[][]>> {
   const means = new Map<number, number[][]>();
   for (const [layer, row] of clsAttention) {
-    const mean = tf.tidy(() => tf.mean(row, 1)); // [B, P]
+    const mean = scoreByCls(row); // [B, P]
     means.set(layer, (await mean.array()) as number[][]);
     mean.dispose();
   }
@@ -193,10 +218,9 @@ async function headMeans({ clsAttention }: VisionOutput): Promise<Map<number, nu
 }
 
 function recordTokens(tokens: number[][], trace?: Trace): void {
-  if (!trace?.wants('generate.tokens')) return;
-  const R = tokens[0].length;
-  if (tokens.some((row) => row.length !== R)) {
+  if (!trace?.wants('generate.tokens') || tokens[0].length === 0) return;
+  if (tokens.some((row) => row.length !== tokens[0].length)) {
     throw new Error('a traced run has no stop tokens, so every item has equally many');
   }
-  tf.tidy(() => trace.record('generate.tokens', tf.tensor2d(tokens, [tokens.length, R], 'int32')));
+  tf.tidy(() => trace.record('generate.tokens', tf.tensor2d(tokens, undefined, 'int32')));
 }

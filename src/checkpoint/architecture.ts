@@ -43,7 +43,7 @@ export async function readArchitecture(dir: string): Promise<Architecture> {
     case 'clip':
       return {
         kind: 'clip',
-        vision: parseClipVisionConfig(subConfig(json, 'vision_config', file) ?? {}, file),
+        vision: parseClipVisionConfig(subConfig(json, 'vision_config', file) ?? {}, `${file}: vision_config`),
       };
     case 'clip_vision_model':
       return { kind: 'clip', vision: parseClipVisionConfig(json, file) };
@@ -70,9 +70,9 @@ function parseLlava(json: JsonObject, file: string): LlavaConfig {
   const { integer, flag, choice } = fieldReader(json, file);
   const vision = parseClipVisionConfig(
     subConfig(json, 'vision_config', file, 'clip_vision_model') ?? clipLarge336,
-    file,
+    `${file}: vision_config`,
   );
-  const text = parseLlamaConfig(subConfig(json, 'text_config', file, 'llama') ?? {}, file);
+  const text = parseLlamaConfig(subConfig(json, 'text_config', file, 'llama') ?? {}, `${file}: text_config`);
   const layers = featureLayers(json['vision_feature_layer'] ?? -2, vision.num_hidden_layers, file);
   // Original LLaVA names its projector in mm_projector_type; transformers knows only the two-layer one.
   const projectorType = choice('mm_projector_type', ['linear', 'mlp2x_gelu'] as const, 'mlp2x_gelu');
@@ -111,6 +111,7 @@ function subConfig(json: JsonObject, key: string, file: string, modelType?: stri
 /** −2 or [−2, 1] → indices into the L + 1 hidden states. */
 function featureLayers(value: unknown, L: number, file: string): number[] {
   const layers = (Array.isArray(value) ? value : [value]) as unknown[];
+  if (layers.length === 0) throw new UserError(`${file}: vision_feature_layer is an empty list`);
   return layers.map((layer) => {
     const index = Number(layer) < 0 ? L + 1 + Number(layer) : Number(layer);
     if (typeof layer !== 'number' || !Number.isInteger(index) || index < 0 || index > L) {

@@ -2,6 +2,8 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { createRandom } from '../decoder/sample.ts';
+import { UserError } from '../errors.ts';
+import { checkWritable, reasonOf } from '../files.ts';
 import { encodePng } from '../image/decode.ts';
 import { startBackend } from '../tensor/backend.ts';
 import { drawScene } from '../world/scene.ts';
@@ -9,7 +11,7 @@ import { writeRandomLlava } from '../world/random-llava.ts';
 import { addBackend, readInteger, type BackendOption } from './options.ts';
 import { readPicture } from './picture.ts';
 import { loadWithBar } from './progress.ts';
-import { answerQuestion, printStep, requireLlava, saveHeatmap } from './run.ts';
+import { answerQuestion, prepareQuestion, printStep, readLlavaConfig, saveHeatmap } from './run.ts';
 
 interface DemoFlags extends BackendOption {
   out: string;
@@ -31,15 +33,18 @@ async function demo({ backend, out, seed }: DemoFlags): Promise<void> {
   const [scene, modelDir, heatmap] = ['scene.png', 'model', 'heatmap.png'].map((name) =>
     path.join(out, name),
   );
-  await mkdir(out, { recursive: true });
+  await mkdir(modelDir, { recursive: true }).catch((error: unknown) => {
+    throw new UserError(`cannot make the folder ${modelDir}: ${reasonOf(error)}`);
+  });
+  await checkWritable(heatmap);
   await encodePng(await drawScene(createRandom(seed), 192), scene);
   await writeRandomLlava(modelDir, seed);
   console.log(`scene:   ${scene}\nmodel:   ${modelDir}, random weights of seed ${seed}`);
 
+  const config = await readLlavaConfig(modelDir);
+  const picture = await readPicture(scene, modelDir, config.vision.image_size, false);
   const model = await loadWithBar(modelDir);
   try {
-    const llava = requireLlava(model);
-    const picture = await readPicture(scene, modelDir, llava.config.vision.image_size, false);
     const question = 'What is in the picture?';
     const common = {
       question,
@@ -48,7 +53,6 @@ async function demo({ backend, out, seed }: DemoFlags): Promise<void> {
       topK: 0,
       topP: 1,
       seed,
-      option: [],
       positions: 'contiguous',
     } as const;
     console.log(`asking:  ${question}`);
@@ -57,18 +61,14 @@ async function demo({ backend, out, seed }: DemoFlags): Promise<void> {
       ['vtc-cls', '25%'],
     ]) {
       console.log(`\n${method}, keeping ${keep} of the visual tokens`);
-      const result = await answerQuestion(
-        model,
-        llava,
-        picture,
-        { ...common, option: [], method, keep },
-        printStep,
-      );
+      const flags = { ...common, option: [], method, keep };
+      const asked = await prepareQuestion(modelDir, config, flags);
+      const result = await answerQuestion(model, picture, asked, flags, printStep);
       console.log(`  answer: ${result.text}`);
-      if (result.answer.scores) await saveHeatmap(heatmap, llava, picture, result.answer);
+      if (result.answer.scores) await saveHeatmap(heatmap, config, picture, result.answer);
     }
-    picture.pixels.dispose();
   } finally {
+    picture.pixels.dispose();
     model.dispose();
   }
   console.log(`\nheat map: ${heatmap}`);

@@ -1,18 +1,22 @@
 /** Numbers and tables for people. */
 
-const units = ['', 'k', 'M', 'G', 'T'];
-
 /** 1234567 → `1.23 M` */
 export function formatCount(value: number): string {
-  const step = Math.min(Math.floor(Math.log10(Math.max(value, 1)) / 3), units.length - 1);
-  return step === 0 ? String(value) : `${(value / 1000 ** step).toPrecision(3)} ${units[step]}`;
+  return scale(value, 1000, ['', 'k', 'M', 'G', 'T']);
 }
 
 /** Bytes in powers of 1024. */
 export function formatBytes(bytes: number): string {
-  const step = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), units.length - 1);
-  const names = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  return step === 0 ? `${bytes} B` : `${(bytes / 1024 ** step).toPrecision(3)} ${names[step]}`;
+  return scale(bytes, 1024, ['B', 'KiB', 'MiB', 'GiB', 'TiB']);
+}
+
+/** Three digits, in the largest unit that leaves at least 1 of it. */
+function scale(value: number, base: number, units: string[]): string {
+  let step = 0;
+  while (Math.round(value / base ** step) >= base && step < units.length - 1) step++;
+  const scaled = value / base ** step;
+  const digits = step > 0 && scaled < 999.5 ? scaled.toPrecision(3) : String(Math.round(scaled)); // never 1.00e+3
+  return `${digits} ${units[step]}`.trim();
 }
 
 /** `B P` and [1, 144] → `[B=1 P=144]`; a plain number in the axes stays one. */

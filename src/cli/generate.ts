@@ -1,9 +1,11 @@
 import type { Command } from 'commander';
 import * as tf from '@tensorflow/tfjs-core';
-import { generate } from '../decoder/generate.ts';
+import { readArchitecture } from '../checkpoint/architecture.ts';
+import { decode, prefill } from '../decoder/generate.ts';
 import { embedText } from '../decoder/splice.ts';
 import { UserError } from '../errors.ts';
 import { startBackend } from '../tensor/backend.ts';
+import { checkIds } from '../text/prompt.ts';
 import { createTextStream } from '../text/stream.ts';
 import { readTokenizer } from '../text/tokenizer.ts';
 import {
@@ -41,29 +43,38 @@ export function addGenerateCommand(program: Command): void {
 
 async function run(flags: GenerateFlags): Promise<void> {
   await startBackend(flags.backend);
+  const architecture = await readArchitecture(flags.model);
+  if (architecture.kind === 'clip')
+    throw new UserError(`${flags.model} is a clip checkpoint: it has no decoder`);
+  const { bos_token_id, vocab_size, max_position_embeddings } = architecture.text;
+  const tokenizer = await readTokenizer(flags.model, bos_token_id);
+  const ids = tokenizer.encode(flags.prompt);
+  if (ids.length === 0)
+    throw new UserError('--prompt is empty and the model has no token that begins a text');
+  checkIds(ids, vocab_size, '--prompt');
+  const room = Math.min(defaultLength, max_position_embeddings) - ids.length;
+
   const model = await loadWithBar(flags.model);
   try {
-    const { decoder } = model;
-    if (!decoder)
-      throw new UserError(`${flags.model} is a ${model.architecture.kind} checkpoint: it has no decoder`);
-    const tokenizer = await readTokenizer(flags.model, decoder.config.bos_token_id);
-    const ids = tokenizer.encode(flags.prompt);
-    if (ids.length === 0)
-      throw new UserError('--prompt is empty and the model has no token that begins a text');
-    const context = decoder.config.max_position_embeddings;
-    const room = Math.min(defaultLength, context) - ids.length;
+    const decoder = model.decoder!; // as its config says
     const prompt = embedText(decoder, [ids]);
+    const stream = createTextStream(tokenizer, ids);
+    const options = {
+      maxNewTokens: flags.newTokens ?? Math.max(room, 1),
+      sampling: readSampling(flags),
+      seed: flags.seed,
+      stopTokens: model.stopTokens,
+      onToken: (token: number) => process.stdout.write(stream.push(token)),
+    };
     try {
-      const stream = createTextStream(tokenizer, ids);
-      process.stdout.write(tokenizer.decode(ids));
-      await generate(decoder, prompt, {
-        maxNewTokens: flags.newTokens ?? Math.max(room, 1),
-        sampling: readSampling(flags),
-        seed: flags.seed,
-        stopTokens: model.stopTokens,
-        onToken: (token) => process.stdout.write(stream.push(token)),
-      });
-      process.stdout.write(`${stream.end()}\n`);
+      const session = await prefill(decoder, prompt, options);
+      try {
+        process.stdout.write(tokenizer.decode(ids));
+        await decode(decoder, session, options);
+        process.stdout.write(`${stream.end()}\n`);
+      } finally {
+        session.dispose();
+      }
     } finally {
       tf.dispose([prompt.hidden, prompt.positions]);
     }

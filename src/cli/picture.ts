@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { Llava } from '../checkpoint/load.ts';
+import type { LlavaConfig } from '../checkpoint/architecture.ts';
 import { decodeImage } from '../image/decode.ts';
 import {
   clipPreprocess,
@@ -9,7 +9,7 @@ import {
 } from '../image/preprocess.ts';
 import { checkIds, cutAtImage, readPromptTemplate, type ImagePrompt } from '../text/prompt.ts';
 import { readTokenizer, type Tokenizer } from '../text/tokenizer.ts';
-import { visualTokenCount } from '../vlm.ts';
+import { patchCount } from '../vision/config.ts';
 
 export interface LoadedPicture {
   pixels: tf.Tensor4D; // [1, S, S, 3]
@@ -36,17 +36,18 @@ export async function readPicture(
 /** Turns a question into the prompt that the checkpoint was trained on, cut at the picture. */
 export async function readQuestion(
   dir: string,
-  llava: Llava,
+  config: LlavaConfig,
   question: string,
 ): Promise<{ prompt: ImagePrompt; tokenizer: Tokenizer }> {
-  const tokenizer = await readTokenizer(dir, llava.config.text.bos_token_id);
+  const tokenizer = await readTokenizer(dir, config.text.bos_token_id);
   const template = await readPromptTemplate(dir);
-  return { prompt: cutPrompt(tokenizer.encode(template(question)), llava, 'the prompt'), tokenizer };
+  return { prompt: cutPrompt(tokenizer.encode(template(question)), config, 'the prompt'), tokenizer };
 }
 
 /** Token ids, checked and cut at the picture. @param what names them in a message */
-export function cutPrompt(ids: readonly number[], llava: Llava, what: string): ImagePrompt {
-  const prompt = cutAtImage(ids, llava.config.image_token_index, visualTokenCount(llava));
-  checkIds([...prompt.before, ...prompt.after], llava.config.text.vocab_size, what);
+export function cutPrompt(ids: readonly number[], config: LlavaConfig, what: string): ImagePrompt {
+  const visualTokens = patchCount(config.vision) + (config.vision_feature_select_strategy === 'full' ? 1 : 0);
+  const prompt = cutAtImage(ids, config.image_token_index, visualTokens);
+  checkIds([...prompt.before, ...prompt.after], config.text.vocab_size, what);
   return prompt;
 }

@@ -1,12 +1,16 @@
 import type { Command } from 'commander';
-import type { Llava, Model } from '../checkpoint/load.ts';
+import { readArchitecture, type LlavaConfig } from '../checkpoint/architecture.ts';
+import type { Model } from '../checkpoint/load.ts';
 import { parseBudget } from '../compress/budget.ts';
+import type { Method, MethodOptions } from '../compress/method.ts';
 import { cacheBytes, prefillMacs } from '../cost.ts';
 import { UserError } from '../errors.ts';
 import { checkWritable } from '../files.ts';
 import { encodePng } from '../image/decode.ts';
 import { drawSheet, showPixels, type Panel } from '../report/heatmap.ts';
 import { startBackend, type BackendChoice } from '../tensor/backend.ts';
+import type { ImagePrompt } from '../text/prompt.ts';
+import type { Tokenizer } from '../text/tokenizer.ts';
 import { gridSide, patchCount } from '../vision/config.ts';
 import { runVlm, type VlmAnswer, type WalkStep } from '../vlm.ts';
 import { formatBytes, formatCount, formatShape } from './format.ts';
@@ -50,53 +54,68 @@ export function addRunCommand(program: Command): void {
 
 async function run(flags: RunFlags): Promise<void> {
   if (flags.heatmap) await checkWritable(flags.heatmap);
+  // All that can be refused is read first: the weights of a large model take minutes.
   const backend = await startBackend(flags.backend);
+  const config = await readLlavaConfig(flags.model);
+  const question = await prepareQuestion(flags.model, config, flags);
+  const picture = await readPicture(flags.image, flags.model, config.vision.image_size, flags.pad);
   const model = await loadWithBar(flags.model);
   try {
-    const llava = requireLlava(model);
-    const picture = await readPicture(flags.image, model.dir, llava.config.vision.image_size, flags.pad);
-    try {
-      const result = await answerQuestion(model, llava, picture, flags, flags.json ? undefined : printStep);
-      if (flags.heatmap) await saveHeatmap(flags.heatmap, llava, picture, result.answer);
-      if (flags.json) console.log(JSON.stringify(jsonOf(flags, backend, llava, result), null, 2));
-      else printResult(llava, result, flags.heatmap);
-    } finally {
-      picture.pixels.dispose();
-    }
+    const result = await answerQuestion(model, picture, question, flags, flags.json ? undefined : printStep);
+    if (flags.heatmap) await saveHeatmap(flags.heatmap, config, picture, result.answer);
+    if (flags.json) console.log(JSON.stringify(jsonOf(flags, backend, config, question, result), null, 2));
+    else printResult(config, result, flags.heatmap);
   } finally {
+    picture.pixels.dispose();
     model.dispose();
   }
 }
 
 /** @throws UserError when the folder holds only a part of a LLaVA */
-export function requireLlava(model: Model): Llava {
-  if (!model.llava) {
-    throw new UserError(`${model.dir} is a ${model.architecture.kind} checkpoint; a LLaVA is needed here`);
+export async function readLlavaConfig(dir: string): Promise<LlavaConfig> {
+  const architecture = await readArchitecture(dir);
+  if (architecture.kind !== 'llava') {
+    throw new UserError(`${dir} is a ${architecture.kind} checkpoint; a LLaVA is needed here`);
   }
-  return model.llava;
+  return architecture;
+}
+
+/** What the flags ask of a checkpoint, checked against its config. */
+export interface Question {
+  method: Method;
+  options: MethodOptions;
+  budget: number;
+  prompt: ImagePrompt;
+  tokenizer: Tokenizer;
+}
+
+/** @throws UserError for a method, option or budget that there is not, or a folder that cannot be asked in words */
+export async function prepareQuestion(
+  dir: string,
+  config: LlavaConfig,
+  flags: MethodFlags & { question: string },
+): Promise<Question> {
+  const budget = parseBudget(flags.keep, patchCount(config.vision));
+  return { ...readMethod(flags), budget, ...(await readQuestion(dir, config, flags.question)) };
 }
 
 export interface QuestionResult {
   text: string;
   answer: VlmAnswer;
-  budget: number;
   steps: WalkStep[];
 }
 
-/** One question to the model: tokenize, run, decode the tokens to text. */
+/** One question to the model: run, decode the tokens to text. */
 export async function answerQuestion(
   model: Model,
-  llava: Llava,
   picture: LoadedPicture,
-  flags: MethodFlags & SamplingFlags & { question: string; newTokens: number },
+  { method, options, budget, prompt, tokenizer }: Question,
+  flags: SamplingFlags & Pick<RunFlags, 'positions' | 'newTokens'>,
   onStep?: (step: WalkStep) => void,
 ): Promise<QuestionResult> {
-  const { method, options } = readMethod(flags);
-  const budget = parseBudget(flags.keep, patchCount(llava.config.vision));
-  const { prompt, tokenizer } = await readQuestion(model.dir, llava, flags.question);
   const steps: WalkStep[] = [];
   const answer = await runVlm(
-    llava,
+    model.llava!, // as its config says
     { pixels: picture.pixels, prompts: [prompt] },
     {
       method,
@@ -113,7 +132,7 @@ export async function answerQuestion(
       },
     },
   );
-  return { text: tokenizer.decode(answer.tokens[0]).trim(), answer, budget, steps };
+  return { text: tokenizer.decode(answer.tokens[0]).trim(), answer, steps };
 }
 
 export function printStep({ name, axes, shape, milliseconds }: WalkStep): void {
@@ -121,17 +140,16 @@ export function printStep({ name, axes, shape, milliseconds }: WalkStep): void {
   console.log(`  ${name.padEnd(18)}${where.padEnd(24)}${milliseconds.toFixed(1).padStart(9)} ms`);
 }
 
-function printResult(llava: Llava, { text, answer }: QuestionResult, heatmap?: string): void {
-  const { vision, text: config } = llava.config;
+function printResult(config: LlavaConfig, { text, answer }: QuestionResult, heatmap?: string): void {
   console.log(`answer: ${text}`);
   if (answer.kept) {
     const kept = answer.kept[0];
-    console.log(`kept ${kept.length} of ${patchCount(vision)} patches: ${kept.join(' ')}`);
+    console.log(`kept ${kept.length} of ${patchCount(config.vision)} patches: ${kept.join(' ')}`);
   }
   console.log(
     `decoder: ${answer.promptTokens} prompt tokens, ` +
-      `${formatCount(2 * prefillMacs(config, answer.prefillLengths))}FLOPs to read them, ` +
-      `${formatBytes(cacheBytes(config, answer.prefillLengths))} of KV cache`,
+      `${formatCount(2 * prefillMacs(config.text, answer.prefillLengths))}FLOPs to read them, ` +
+      `${formatBytes(cacheBytes(config.text, answer.prefillLengths))} of KV cache`,
   );
   if (heatmap) console.log(`heat map: ${heatmap}`);
 }
@@ -139,22 +157,27 @@ function printResult(llava: Llava, { text, answer }: QuestionResult, heatmap?: s
 /** The sheet: picture, each ensembled layer's [CLS] attention, their ensemble, and what was kept. */
 export async function saveHeatmap(
   file: string,
-  llava: Llava,
+  { vision }: LlavaConfig,
   { values, config }: LoadedPicture,
   { layerScores, scores, kept }: VlmAnswer,
 ): Promise<void> {
-  const grid = gridSide(llava.config.vision);
+  const grid = gridSide(vision);
   const panels: Panel[] = [{ title: 'what the model sees' }];
   for (const [layer, rows] of layerScores)
     panels.push({ title: `[CLS] attention, layer ${layer}`, values: rows[0] });
   if (scores) panels.push({ title: 'ensemble', values: scores[0] });
   if (kept) panels.push({ title: `kept: ${kept[0].length} of ${grid ** 2}`, kept: kept[0] });
-  const picture = showPixels(values, llava.config.vision.image_size, config);
-  await encodePng(await drawSheet(picture, grid, panels, 3), file);
+  const picture = showPixels(values, vision.image_size, config);
+  await encodePng(await drawSheet(picture, { grid, patch: vision.patch_size }, panels, 3), file);
 }
 
-function jsonOf(flags: RunFlags, backend: BackendChoice, llava: Llava, result: QuestionResult): object {
-  const { text, answer, budget, steps } = result;
+function jsonOf(
+  flags: RunFlags,
+  backend: BackendChoice,
+  config: LlavaConfig,
+  { options, budget }: Question,
+  { text, answer, steps }: QuestionResult,
+): object {
   return {
     answer: text,
     tokens: answer.tokens[0],
@@ -163,16 +186,16 @@ function jsonOf(flags: RunFlags, backend: BackendChoice, llava: Llava, result: Q
     question: flags.question,
     backend: { name: backend.name, device: backend.device, version: backend.version },
     method: flags.method,
-    options: readMethod(flags).options,
+    options,
     positions: flags.positions,
-    patches: patchCount(llava.config.vision),
+    patches: patchCount(config.vision),
     budget,
     kept: answer.kept?.[0],
     scores: answer.scores?.[0],
     promptTokens: answer.promptTokens,
     layerTokens: answer.prefillLengths,
-    prefillFlops: 2 * prefillMacs(llava.config.text, answer.prefillLengths),
-    kvCacheBytes: cacheBytes(llava.config.text, answer.prefillLengths),
+    prefillFlops: 2 * prefillMacs(config.text, answer.prefillLengths),
+    kvCacheBytes: cacheBytes(config.text, answer.prefillLengths),
     steps,
   };
 }

@@ -1,7 +1,9 @@
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import * as tf from '@tensorflow/tfjs-core';
+import { readArchitecture, type Architecture } from '../checkpoint/architecture.ts';
 import type { Model } from '../checkpoint/load.ts';
 import { parseBudget } from '../compress/budget.ts';
+import type { Method, MethodOptions } from '../compress/method.ts';
 import { decode, prefill } from '../decoder/generate.ts';
 import { embedText } from '../decoder/splice.ts';
 import { UserError } from '../errors.ts';
@@ -9,10 +11,10 @@ import { checkWritable } from '../files.ts';
 import { openSafetensors, writeSafetensors, type TensorToWrite } from '../io/safetensors.ts';
 import { startBackend } from '../tensor/backend.ts';
 import { axesOf, createTrace, type RecordedTrace } from '../tensor/trace.ts';
-import { checkIds } from '../text/prompt.ts';
+import { checkIds, type ImagePrompt } from '../text/prompt.ts';
 import { readTokenizer } from '../text/tokenizer.ts';
 import { runClipVision } from '../vision/clip.ts';
-import { patchCount } from '../vision/config.ts';
+import { patchCount, type ClipVisionConfig } from '../vision/config.ts';
 import { runVlm } from '../vlm.ts';
 import { formatShape, formatTable } from './format.ts';
 import {
@@ -49,8 +51,17 @@ export function addTraceCommand(program: Command): void {
     )
     .option('--image <file>', 'PNG, JPEG or WebP')
     .option('--question <text>', 'what to ask about it')
-    .option('--ids <ids>', 'a prompt as token ids, e.g. 1,299,5, where a folder has no tokenizer', readIds)
-    .option('--inputs <file>', 'safetensors with pixel_values [B,3,S,S] and input_ids [B,T] instead')
+    .addOption(
+      new Option('--ids <ids>', 'a prompt as token ids, e.g. 1,299,5, where a folder has no tokenizer')
+        .argParser(readIds)
+        .conflicts('question'),
+    )
+    .addOption(
+      new Option(
+        '--inputs <file>',
+        'safetensors with pixel_values [B,3,S,S] and input_ids [B,T] instead',
+      ).conflicts(['image', 'question', 'ids']),
+    )
     .option('--new-tokens <R>', 'generate exactly this many tokens, whatever they are', readInteger(0), 0)
     .option('--pad', "pad the picture to a square first, as LLaVA-1.5's own code does", false);
   addBackend(addMethod(command)).action(run);
@@ -58,16 +69,13 @@ export function addTraceCommand(program: Command): void {
 
 async function run(flags: TraceFlags): Promise<void> {
   await checkWritable(flags.out);
+  // All that can be refused is read first: the weights of a large model take minutes.
   await startBackend(flags.backend);
+  const inputs = await readInputs(await readArchitecture(flags.model), flags);
   const model = await loadWithBar(flags.model);
   const trace = createTrace();
   try {
-    const inputs = await readInputs(model, flags);
-    try {
-      await traceModel(model, inputs, flags, trace);
-    } finally {
-      inputs.pixels?.dispose();
-    }
+    await traceModel(model, inputs, flags, trace);
     await saveTrace(trace, flags.out);
     const rows = [...trace.tensors].map(([key, x]) => [
       key,
@@ -77,6 +85,7 @@ async function run(flags: TraceFlags): Promise<void> {
     console.log(formatTable([['tensor', 'shape', 'type'], ...rows]));
     console.log(`\n${rows.length} tensors in ${flags.out}`);
   } finally {
+    inputs.pixels?.dispose();
     trace.dispose();
     model.dispose();
   }
@@ -85,35 +94,55 @@ async function run(flags: TraceFlags): Promise<void> {
 interface Inputs {
   pixels?: tf.Tensor4D; // [B, S, S, 3]
   ids?: number[][]; // [B][T]
+  /** Of a LLaVA: the ids cut at the picture, and how the picture is to be compressed. */
+  llava?: { prompts: ImagePrompt[]; method: Method; methodOptions: MethodOptions; budget: number };
 }
 
-async function readInputs(model: Model, flags: TraceFlags): Promise<Inputs> {
-  const needsPixels = model.vision !== undefined;
-  const needsIds = model.decoder !== undefined;
-  if (flags.inputs !== undefined) return readInputFile(flags.inputs, model);
-  const inputs: Inputs = {};
-  if (needsIds) {
-    if (flags.ids) inputs.ids = [flags.ids];
-    else if (flags.question === undefined) {
-      throw new UserError('a prompt is needed: give --question, --ids or --inputs');
-    } else if (model.llava) {
-      const { before, after } = (await readQuestion(model.dir, model.llava, flags.question)).prompt;
-      inputs.ids = [[...before, model.llava.config.image_token_index, ...after]];
-    } else {
-      const tokenizer = await readTokenizer(model.dir, model.decoder!.config.bos_token_id);
-      inputs.ids = [tokenizer.encode(flags.question)];
-    }
+async function readInputs(architecture: Architecture, flags: TraceFlags): Promise<Inputs> {
+  const { method, options: methodOptions } = readMethod(flags);
+  const fromFile = flags.inputs !== undefined && (await readInputFile(flags.inputs, architecture));
+  const inputs = fromFile || {
+    ids: architecture.kind === 'clip' ? undefined : await readPrompt(architecture, flags),
+    pixels: architecture.kind === 'llama' ? undefined : await readPixels(architecture.vision, flags),
+  };
+  const { ids = [] } = inputs;
+  const what = flags.inputs ?? (flags.ids ? '--ids' : '--question');
+  if (architecture.kind === 'llama') {
+    for (const row of ids) checkIds(row, architecture.text.vocab_size, what);
   }
-  if (needsPixels) {
-    if (flags.image === undefined) throw new UserError('a picture is needed: give --image or --inputs');
-    const side = model.vision!.config.image_size;
-    inputs.pixels = (await readPicture(flags.image, model.dir, side, flags.pad)).pixels;
+  if (architecture.kind !== 'llava') return inputs;
+  const prompts = ids.map((row) => cutPrompt(row, architecture, what));
+  if (new Set(prompts.map(({ before, after }) => before.length + after.length)).size > 1) {
+    throw new UserError(`${flags.inputs}: the prompts differ in length without their picture`);
   }
-  return inputs;
+  const budget = parseBudget(flags.keep, patchCount(architecture.vision));
+  return { ...inputs, llava: { prompts, method, methodOptions, budget } };
+}
+
+async function readPrompt(
+  architecture: Exclude<Architecture, { kind: 'clip' }>,
+  { model, ids, question }: TraceFlags,
+): Promise<number[][]> {
+  if (ids) return [ids];
+  if (question === undefined) throw new UserError('a prompt is needed: give --question, --ids or --inputs');
+  if (architecture.kind === 'llava') {
+    const { before, after } = (await readQuestion(model, architecture, question)).prompt;
+    return [[...before, architecture.image_token_index, ...after]];
+  }
+  const tokenizer = await readTokenizer(model, architecture.text.bos_token_id);
+  return [tokenizer.encode(question)];
+}
+
+async function readPixels(
+  { image_size }: ClipVisionConfig,
+  { model, image, pad }: TraceFlags,
+): Promise<tf.Tensor4D> {
+  if (image === undefined) throw new UserError('a picture is needed: give --image or --inputs');
+  return (await readPicture(image, model, image_size, pad)).pixels;
 }
 
 /** Hugging Face's own inputs: `pixel_values` channels first, `input_ids`. */
-async function readInputFile(path: string, model: Model): Promise<Inputs> {
+async function readInputFile(path: string, architecture: Architecture): Promise<Inputs> {
   const file = await openSafetensors(path);
   try {
     const shapeOf = (name: string, axes: number): number[] => {
@@ -125,14 +154,14 @@ async function readInputFile(path: string, model: Model): Promise<Inputs> {
       return info.shape;
     };
     const inputs: Inputs = {};
-    if (model.decoder) {
+    if (architecture.kind !== 'clip') {
       const [B, T] = shapeOf('input_ids', 2);
       const values = await file.readInt32('input_ids');
       inputs.ids = Array.from({ length: B }, (_, b) => [...values.subarray(b * T, (b + 1) * T)]);
     }
-    if (model.vision) {
+    if (architecture.kind !== 'llama') {
       const shape = shapeOf('pixel_values', 4);
-      const S = model.vision.config.image_size;
+      const S = architecture.vision.image_size;
       if (shape.slice(1).join() !== [3, S, S].join()) {
         throw new UserError(`${path}: pixel_values is [${shape.join(', ')}], should be [B, 3, ${S}, ${S}]`);
       }
@@ -140,6 +169,8 @@ async function readInputFile(path: string, model: Model): Promise<Inputs> {
         throw new UserError(`${path}: pixel_values has ${shape[0]} items, input_ids ${inputs.ids.length}`);
       }
       const values = await file.readFloat32('pixel_values');
+      const bad = values.find((value) => !Number.isFinite(value));
+      if (bad !== undefined) throw new UserError(`${path}: pixel_values holds ${bad}`);
       inputs.pixels = tf.tidy(() =>
         tf.transpose(tf.tensor4d(values, shape as [number, number, number, number]), [0, 2, 3, 1]),
       );
@@ -152,39 +183,27 @@ async function readInputFile(path: string, model: Model): Promise<Inputs> {
 
 async function traceModel(
   model: Model,
-  { pixels, ids }: Inputs,
-  flags: TraceFlags,
+  { pixels, ids, llava }: Inputs,
+  { positions, newTokens }: TraceFlags,
   trace: RecordedTrace,
 ): Promise<void> {
-  const { llava, vision, decoder } = model;
-  if (llava && pixels && ids) {
-    const { method, options } = readMethod(flags);
-    const prompts = ids.map((row) => cutPrompt(row, llava, flags.inputs ?? '--ids'));
-    if (new Set(prompts.map(({ before, after }) => before.length + after.length)).size > 1) {
-      throw new UserError(`${flags.inputs}: the prompts differ in length without their picture`);
-    }
+  const { vision, decoder } = model;
+  if (model.llava && llava && pixels) {
+    const { prompts, ...compression } = llava;
     await runVlm(
-      llava,
+      model.llava,
       { pixels, prompts },
-      {
-        method,
-        methodOptions: options,
-        budget: parseBudget(flags.keep, patchCount(llava.config.vision)),
-        positions: flags.positions,
-        maxNewTokens: flags.newTokens,
-        trace,
-      },
+      { ...compression, positions, maxNewTokens: newTokens, trace },
     );
   } else if (vision && pixels) {
     runClipVision(vision, pixels, {}, trace);
   } else if (decoder && ids) {
-    for (const row of ids) checkIds(row, decoder.config.vocab_size, flags.inputs ?? '--ids');
     const prompt = embedText(decoder, ids);
     try {
-      const session = await prefill(decoder, prompt, { maxNewTokens: flags.newTokens, trace });
+      const session = await prefill(decoder, prompt, { maxNewTokens: newTokens, trace });
       try {
-        const tokens = await decode(decoder, session, { maxNewTokens: flags.newTokens });
-        if (flags.newTokens > 0) {
+        const tokens = await decode(decoder, session, { maxNewTokens: newTokens });
+        if (newTokens > 0) {
           tf.tidy(() => trace.record('generate.tokens', tf.tensor2d(tokens, undefined, 'int32')));
         }
       } finally {

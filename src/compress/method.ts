@@ -18,6 +18,13 @@ export interface FeatureSource {
   selectedLayer: number;
 }
 
+/** The same for a method that works between the decoder's layers. */
+export interface DecoderSource extends FeatureSource {
+  decoderLayers: number;
+  /** How many tokens the uncompressed picture takes in the prompt. */
+  visualTokens: number;
+}
+
 /** What a vision-side method returns. The caller disposes it. */
 export interface Compressed {
   tokens: tf.Tensor3D; // [B, U, D]
@@ -56,7 +63,7 @@ export interface VisionMethod<Options extends MethodOptions = MethodOptions> ext
 export interface DecoderMethod<Options extends MethodOptions = MethodOptions> extends MethodPage<Options> {
   where: 'decoder';
   /** @param budget U, of `visualTokens` */
-  hook(source: { layers: number; visualTokens: number }, budget: number, options: Options): LayerHook;
+  hook(source: DecoderSource, budget: number, options: Options): LayerHook;
 }
 
 export type Method = VisionMethod | DecoderMethod;

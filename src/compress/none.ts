@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { VisionMethod } from './method.ts';
 
 /** No compression: every patch stays, whatever the budget. What every other method is measured against. */
-export const none: VisionMethod<Record<string, never>> = {
+export const none: VisionMethod = {
   name: 'none',
   paper: 'the uncompressed model',
   summary: 'keeps every patch',

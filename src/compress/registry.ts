@@ -4,7 +4,7 @@ import { none } from './none.ts';
 import { vtcCls } from './vtc-cls.ts';
 
 /** Every method, in the order the pages list them. A further one is its file and one line here. */
-export const methods: readonly Method[] = [none, vtcCls] as unknown as Method[];
+export const methods: readonly Method[] = [none, vtcCls];
 
 /** @throws UserError for a name that is not in the registry */
 export function findMethod(name: string): Method {
@@ -30,7 +30,7 @@ export function methodOptions(method: Method, given: Record<string, string>): Me
     const choices = method.help[name]?.choices;
     const isNumber = typeof method.defaults[name] === 'number';
     const value = isNumber ? Number(text) : text;
-    if (text.trim() === '' || (isNumber && !Number.isFinite(value))) {
+    if (isNumber && (text.trim() === '' || !Number.isFinite(value))) {
       throw new UserError(`--${name} ${text}: is not a number`);
     }
     if (choices && !choices.includes(text)) {

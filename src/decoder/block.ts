@@ -6,7 +6,7 @@ import { linear } from '../tensor/linear.ts';
 import { rmsNorm } from '../tensor/norm.ts';
 import type { LayerCache } from './cache.ts';
 import type { LlamaConfig } from './config.ts';
-import { applyRope } from './rope.ts';
+import { applyRope, type RopeRows } from './rope.ts';
 import type { LlamaBlockWeights } from './weights.ts';
 
 export type LlamaBlockOutput = {
@@ -17,7 +17,7 @@ export type LlamaBlockOutput = {
 };
 
 export interface LlamaBlockContext {
-  rope: { cos: tf.Tensor4D; sin: tf.Tensor4D }; // of the T tokens' positions, [B, 1, T, C/2]
+  rope: RopeRows; // of the T tokens' positions
   mask?: tf.Tensor2D; // [T, past + T]
   past?: LayerCache;
   keepAttention?: boolean;

@@ -24,6 +24,17 @@ export interface PrefillOptions {
   trace?: Trace;
 }
 
+/** @throws UserError when a prompt's positions and the new tokens exceed the decoder's context */
+export function checkContext({ config }: Llama, positions: number, maxNewTokens: number): void {
+  const context = config.max_position_embeddings;
+  if (positions + maxNewTokens > context) {
+    throw new UserError(
+      `the prompt takes ${positions} positions and ${maxNewTokens} new tokens are asked for, ` +
+        `but the decoder's context is ${context}`,
+    );
+  }
+}
+
 /**
  * Reads a prompt: one pass over all its tokens, which fills the caches.
  * @throws UserError when prompt and new tokens exceed the decoder's context
@@ -33,13 +44,7 @@ export async function prefill(
   input: DecoderInput,
   { maxNewTokens, hook, trace }: PrefillOptions,
 ): Promise<Session> {
-  const context = llama.config.max_position_embeddings;
-  if (input.nextPosition + maxNewTokens > context) {
-    throw new UserError(
-      `the prompt takes ${input.nextPosition} positions and ${maxNewTokens} new tokens are asked for, ` +
-        `but the decoder's context is ${context}`,
-    );
-  }
+  checkContext(llama, input.nextPosition, maxNewTokens);
   const rope = createRope(llama.config, input.nextPosition + maxNewTokens);
   const cache = createCache();
   const dispose = () => {

@@ -52,12 +52,21 @@ export function createRope(config: LlamaConfig, length: number): Rope {
   return { cos: tf.tensor2d(cos, [length, half]), sin: tf.tensor2d(sin, [length, half]) };
 }
 
-/** The table's rows of some positions: [B, T] int32 → cos and sin [B, 1, T, C/2]. */
-export function ropeAt({ cos, sin }: Rope, positions: tf.Tensor2D): { cos: tf.Tensor4D; sin: tf.Tensor4D } {
-  const { B, T } = shape({ positions }, 'B T');
-  const rows = (table: tf.Tensor2D): tf.Tensor4D =>
-    tf.reshape(tf.gather(table, tf.reshape(positions, [B * T])), [B, 1, T, table.shape[1]]);
-  return { cos: rows(cos), sin: rows(sin) };
+/** The cosines and sines of some tokens. */
+export type RopeRows = {
+  cos: tf.Tensor4D; // [B, 1, T, C/2]
+  sin: tf.Tensor4D; // [B, 1, T, C/2]
+};
+
+/** The table's rows at positions [B, T] int32. */
+export function ropeAt({ cos, sin }: Rope, positions: tf.Tensor2D): RopeRows {
+  return tf.tidy(() => {
+    const { B, T } = shape({ positions }, 'B T');
+    const flat = tf.reshape(positions, [B * T]);
+    const rows = (table: tf.Tensor2D): tf.Tensor4D =>
+      tf.reshape(tf.gather(table, flat), [B, 1, T, table.shape[1]]);
+    return { cos: rows(cos), sin: rows(sin) };
+  });
 }
 
 /**
@@ -66,9 +75,8 @@ export function ropeAt({ cos, sin }: Rope, positions: tf.Tensor2D): { cos: tf.Te
  *     y = [x₁·cos − x₂·sin | x₂·cos + x₁·sin]
  *
  * @param x [B, H, T, C]
- * @param at the positions' cosines and sines, [B, 1, T, C/2]
  */
-export function applyRope(x: tf.Tensor4D, { cos, sin }: { cos: tf.Tensor4D; sin: tf.Tensor4D }): tf.Tensor4D {
+export function applyRope(x: tf.Tensor4D, { cos, sin }: RopeRows): tf.Tensor4D {
   return tf.tidy(() => {
     const { C } = shape({ x }, 'B H T C');
     const [x1, x2] = tf.split(x, 2, 3); // [B, H, T, C/2] each

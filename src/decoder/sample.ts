@@ -41,7 +41,7 @@ export function samplingProbabilities(
   let before = 0; // probability of all larger ones: a token stays while this is below p
   let keptTotal = 0;
   for (const [i, id] of kept.entries()) {
-    if (i > 0 && before >= topP) break;
+    if (i > 0 && topP < 1 && before >= topP) break;
     probabilities[id] = weights[i];
     keptTotal += weights[i];
     before += weights[i] / total;

@@ -62,7 +62,7 @@ export type Tree<Weights> = Weights extends tf.Tensor
 /** What a tree is checked against and read from. */
 export interface TensorSource {
   dir: string;
-  tensors: Map<string, Pick<TensorInfo, 'shape'>>;
+  tensors: Map<string, Pick<TensorInfo, 'shape' | 'dtype'>>;
   readFloat32(name: string): Promise<Float32Array>;
 }
 
@@ -84,9 +84,9 @@ export function checkNames(source: TensorSource, tree: object, ignored: RegExp):
   const missing = [...wanted].filter((name) => !source.tensors.has(name));
   const unused = [...source.tensors.keys()].filter((name) => !wanted.has(name) && !ignored.test(name));
   const misshapen = leaves.flatMap(({ name, shape }) => {
-    const found = source.tensors.get(name)?.shape;
-    return found && found.join() !== shape.join()
-      ? [`${name} is [${found.join(', ')}], should be [${shape.join(', ')}]`]
+    const found = source.tensors.get(name);
+    return found && (found.shape.join() !== shape.join() || !isFloat(found.dtype))
+      ? [`${name} is ${found.dtype} [${found.shape.join(', ')}], should be float [${shape.join(', ')}]`]
       : [];
   });
   const problems = Object.entries({ missing, unused, misshapen })
@@ -128,6 +128,8 @@ export async function loadTree<T extends object>(
     throw error;
   }
 }
+
+const isFloat = (dtype: string): boolean => /^B?F\d+$/.test(dtype);
 
 function isLeaf(node: object): node is Leaf {
   return 'leaf' in node;

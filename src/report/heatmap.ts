@@ -41,18 +41,25 @@ export function showPixels(pixels: Float32Array, side: number, config: Preproces
   return { width: side, height: side, data };
 }
 
+/** How patches lie on the picture: so many a side, each of so many pixels. A rest beyond them belongs to none. */
+export interface PatchGrid {
+  grid: number;
+  patch: number;
+}
+
 /**
  * Lays panels out side by side under their titles, at most `perRow` in a row.
  * @param picture what the model saw, square
- * @param grid patches a side
  */
 export async function drawSheet(
   picture: Picture,
-  grid: number,
+  patches: PatchGrid,
   panels: Panel[],
   perRow = 4,
 ): Promise<Picture> {
-  const base = enlarge(picture, Math.max(1, Math.ceil(224 / picture.width)));
+  const factor = Math.max(1, Math.ceil(224 / picture.width));
+  const base = enlarge(picture, factor);
+  const large = { ...patches, patch: patches.patch * factor };
   const [side, gap, titleHeight] = [base.width, 12, 28];
   const columns = Math.min(perRow, panels.length);
   const rows = Math.ceil(panels.length / columns);
@@ -61,19 +68,22 @@ export async function drawSheet(
     const x = gap + (i % columns) * (side + gap);
     const y = gap + Math.floor(i / columns) * (side + titleHeight + gap);
     paste(sheet, await drawLabel(panel.title, side, titleHeight), x, y);
-    paste(sheet, drawPanel(base, grid, panel), x, y + titleHeight);
+    paste(sheet, drawPanel(base, large, panel), x, y + titleHeight);
   }
   return sheet;
 }
 
-function drawPanel(base: Picture, grid: number, { values, kept }: Panel): Picture {
-  const patchSide = base.width / grid;
-  const patchAt = (x: number, y: number) => Math.floor(y / patchSide) * grid + Math.floor(x / patchSide);
+function drawPanel(base: Picture, { grid, patch }: PatchGrid, { values, kept }: Panel): Picture {
+  /** The index of the patch that a pixel belongs to, −1 beyond the grid. */
+  const patchAt = (x: number, y: number) => {
+    const [column, row] = [Math.floor(x / patch), Math.floor(y / patch)];
+    return column < grid && row < grid ? row * grid + column : -1;
+  };
   if (values) {
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const colours = values.map((value) => heatColour((value - low) / (high - low || 1)));
     return mapPixels(base, (rgb, x, y) => {
-      const colour = colours[patchAt(x, y)];
+      const colour = colours[patchAt(x, y)] ?? rgb;
       return [0, 1, 2].map((c) => 0.35 * rgb[c] + 0.65 * colour[c]);
     });
   }

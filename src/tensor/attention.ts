@@ -22,6 +22,7 @@ export const MASKED = -1e9;
 export function splitHeads(x: tf.Tensor3D, heads: number): tf.Tensor4D {
   return tf.tidy(() => {
     const { B, T, W } = shape({ x }, 'B T W');
+    if (W % heads !== 0) throw new Error(`a width of ${W} does not split into ${heads} heads`);
     return tf.transpose(tf.reshape(x, [B, T, heads, W / heads]) as tf.Tensor4D, [0, 2, 1, 3]);
   });
 }
@@ -55,7 +56,7 @@ export function attend(
   return tf.tidy(() => run(q, k, v, options));
 }
 
-/** Every head at once: two batched products. The plain form, and the fast one on TensorFlow. */
+/** Every head at once: two batched products. The plain form, and the fast one on TensorFlow. Inside a tidy. */
 export function attendBatched(
   q: tf.Tensor4D,
   k: tf.Tensor4D,
@@ -73,7 +74,7 @@ export function attendBatched(
   return keepProbabilities ? { context, probabilities: p as tf.Tensor4D } : { context };
 }
 
-/** One 2-D product a head: on wasm the batched or transposed product is a scalar loop, 10–30 times slower. */
+/** One 2-D product a head: on wasm a batched or transposed one is a scalar loop, 10–30 times slower. Inside a tidy. */
 export function attendByHead(
   q: tf.Tensor4D,
   k: tf.Tensor4D,

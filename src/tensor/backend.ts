@@ -43,7 +43,9 @@ interface Loaded {
 /** Per backend: import its package, which registers it, and say what it is. */
 const loaders: Record<BackendName, () => Promise<Loaded>> = {
   async tensorflow() {
-    process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '3'; // no banner
+    process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '3'; // no banner …
+    process.env['TF_ENABLE_ONEDNN_OPTS'] ??= '0'; // … nor oneDNN's, which nothing else silences
+    process.env['NVIDIA_TF32_OVERRIDE'] ??= '0'; // float32 means float32, also on GPUs that would round to TF32
     // tfjs-node 4.22 calls util.isNullOrUndefined, which Node 23 removed.
     const util = require('node:util') as { isNullOrUndefined?: (x: unknown) => boolean };
     util.isNullOrUndefined ??= (x) => x === null || x === undefined;
@@ -51,14 +53,16 @@ const loaders: Record<BackendName, () => Promise<Loaded>> = {
     if (installed.length === 0)
       throw new Error('neither @tensorflow/tfjs-node-gpu nor tfjs-node is installed');
     // Both register one name, so only the first that is there is imported.
-    const module = (await import(installed[0])) as { default: { version: Record<string, string> } };
+    await import(installed[0]);
     await activate('tensorflow');
-    const backend = tf.backend() as unknown as { isUsingGpuDevice?: boolean };
-    const library = module.default.version['tensorflow'] ?? 'of unknown version';
+    const backend = tf.backend() as unknown as {
+      isUsingGpuDevice?: boolean;
+      binding?: { TF_Version?: string };
+    };
     return {
       report: {
         device: backend.isUsingGpuDevice ? 'GPU (CUDA)' : `CPU (${cpuModel()})`,
-        version: `${installed[0]} ${packageVersion(installed[0])}, TensorFlow ${library}`,
+        version: `${installed[0]} ${packageVersion(installed[0])}, TensorFlow ${backend.binding?.TF_Version ?? 'of unknown version'}`,
         threads: availableParallelism(),
       },
     };
@@ -67,7 +71,7 @@ const loaders: Record<BackendName, () => Promise<Loaded>> = {
     const name = '@tensorflow/tfjs-backend-wasm';
     const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
     setWasmPaths(path.dirname(require.resolve(name)) + path.sep);
-    await activate('wasm');
+    await keepListeners(() => activate('wasm'));
     guardWasmHeap();
     return {
       report: {
@@ -156,6 +160,19 @@ async function activate(name: BackendName): Promise<void> {
   const started = await tf.setBackend(name);
   if (!started) throw new Error('TensorFlow.js could not initialise it');
   await tf.ready();
+}
+
+/** Emscripten's glue rethrows every uncaught error from its own minified line; take its listeners off again. */
+async function keepListeners(start: () => Promise<void>): Promise<void> {
+  const events = ['uncaughtException', 'unhandledRejection'];
+  const emitter: NodeJS.EventEmitter = process;
+  const before = events.map((event) => emitter.listeners(event));
+  await start();
+  for (const [i, event] of events.entries()) {
+    for (const listener of emitter.listeners(event)) {
+      if (!before[i].includes(listener)) emitter.removeListener(event, listener as () => void);
+    }
+  }
 }
 
 /** wasm's malloc answers 0 when the heap is full, and TensorFlow.js writes there. Make it an error instead. */

@@ -18,10 +18,11 @@ export function randomWeights<T extends object>(random: Random, table: T): Loade
   const fill = (node: unknown): unknown => {
     if (typeof node !== 'object' || node === null) return node;
     if ('leaf' in node) {
-      const { shape, multiplies, build } = node as Leaf<tf.Tensor>;
+      const leaf = node as Leaf<tf.Tensor>;
+      const { shape, multiplies } = leaf;
       const size = shape.reduce((product, n) => product * n, 1);
       const scale = multiplies ? 2 / Math.sqrt(size / shape[0]) : 1;
-      return build(Float32Array.from(draw(random, [size], scale)));
+      return leaf.build(Float32Array.from(draw(random, [size], scale)));
     }
     if (Array.isArray(node)) return node.map(fill);
     return Object.fromEntries(Object.entries(node).map(([key, child]) => [key, fill(child)]));

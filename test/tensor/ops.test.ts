@@ -135,9 +135,10 @@ describeEachBackend('linear, norms and activations', () => {
 
   test.each(activationNames)('%s equals its twin', (name) => {
     fc.assert(
-      fc.property(randoms, axis(30), (random, n) => {
-        const x = draw(random, [n], 8);
-        expectNear(activations[name](tf.tensor1d(x)), x.map(twin.activations[name]), name);
+      fc.property(randoms, fc.constantFrom(3, 12), (random, magnitude) => {
+        const x = draw(random, [40], magnitude);
+        // tf.erf's polynomial is off by 1.5e-7 at most: a digit in a constant shows.
+        expectNear(activations[name](tf.tensor1d(x)), x.map(twin.activations[name]), name, 1e-6);
       }),
       runs,
     );

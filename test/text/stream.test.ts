@@ -21,7 +21,7 @@ const anyText = fc
     { maxLength: 8 },
   )
   .map((parts) => parts.join(''))
-  .filter((text) => !text.includes('\uFFFD'));
+  .filter((text) => !/[\uFFFD\uFEFF]/.test(text)); // a byte order mark is lost: see tokenizer.test.ts
 
 describe.each(layoutNames)('a text stream, %s', (layout) => {
   const { bos, vocabulary } = layouts[layout];

@@ -49,6 +49,13 @@ describe.each(layoutNames)('the tokenizer library, %s', (layout) => {
   });
 });
 
+test('byte fallback loses a byte order mark, which Rust keeps: JavaScript’s TextDecoder drops it', async () => {
+  const text = 'a\uFEFFb';
+  const [spm, bytes] = [await makeTokenizer('spm-bpe'), await makeTokenizer('byte-bpe')];
+  expect(spm.decode(spm.encode(text))).toBe('ab');
+  expect(bytes.decode(bytes.encode(text))).toBe(text);
+});
+
 describe('readTokenizer', () => {
   test('decodes nothing to nothing', async () => {
     expect((await makeTokenizer('spm-bpe')).decode([])).toBe('');

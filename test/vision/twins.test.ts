@@ -156,22 +156,29 @@ describeEachBackend('CLIP vision', () => {
     const random = seededRandom(1);
     const vision = tinyVision(random);
     const pixels = tf.tensor4d(draw(random, [1, 9, 9, 3]));
-    const poisoned = { ...vision, weights: { ...vision.weights, layers: [...vision.weights.layers] } };
-    for (let l = 0; l < L; l++) {
-      const layer = vision.weights.layers[l];
-      const bias = tf.fill([6], NaN) as tf.Tensor1D;
-      // What runs is poisoned in a second tower, so that the test sees that the poison would work.
-      if (l >= depth) poisoned.weights.layers[l] = { ...layer, layer_norm1: { ...layer.layer_norm1, bias } };
-    }
-    const [clean, other] = [vision, poisoned].map((tower) => runClipVision(tower, pixels, ask));
+    const layers = vision.weights.layers.slice(0, depth); // to run a layer that is not there would throw
+    const shallow = { ...vision, weights: { ...vision.weights, layers } };
+    const [whole, cut] = [vision, shallow].map((tower) => runClipVision(tower, pixels, ask));
     for (const kind of ['hidden', 'attention', 'clsAttention'] as const) {
-      expect([...other[kind].keys()].sort()).toEqual([...(ask[kind] ?? [])].sort());
-      for (const [i, tensor] of clean[kind]) expectEqual(other[kind].get(i)!, tensor, `${kind} ${i}`);
+      expect([...cut[kind].keys()].sort()).toEqual([...(ask[kind] ?? [])].sort());
+      for (const [i, tensor] of whole[kind]) expectEqual(cut[kind].get(i)!, tensor, `${kind} ${i}`);
     }
-    if (depth < L) {
-      const deeper = runClipVision(poisoned, pixels, { hidden: [depth + 1] }).hidden.get(depth + 1)!;
-      expect(deeper.dataSync().every(Number.isNaN), 'the poison works').toBe(true);
-    }
+    if (depth < L) expect(() => runClipVision(shallow, pixels, { hidden: [depth + 1] })).toThrow();
+  });
+
+  test('what a layer computes reaches every hidden state after it, and none before', () => {
+    const random = seededRandom(2);
+    const vision = tinyVision(random);
+    const pixels = tf.tensor4d(draw(random, [1, 9, 9, 3]));
+    const ask = { hidden: every(L + 1), clsAttention: every(L) };
+    const clean = runClipVision(vision, pixels, ask);
+    vision.weights.layers[1].mlp.fc2.bias = tf.fill([6], NaN);
+    const poisoned = runClipVision(vision, pixels, ask);
+    const isNaN = (x: tf.Tensor) => x.dataSync().every(Number.isNaN);
+    expect([...poisoned.hidden.values()].map(isNaN)).toEqual([false, false, true, true, true]);
+    expect([...poisoned.clsAttention.values()].map(isNaN)).toEqual([false, false, true, true]);
+    expectEqual(poisoned.hidden.get(1)!, clean.hidden.get(1)!, 'hidden 1');
+    expectEqual(poisoned.clsAttention.get(1)!, clean.clsAttention.get(1)!, '[CLS] row 1');
   });
 
   test('a layer beyond the tower and a picture of another size are refused', () => {

@@ -1,0 +1,114 @@
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { methods } from '../../src/compress/registry.ts';
+import { makeDemoFiles, makeFileFolder, readTensors, run, vtc, vtcOk } from '../support/cli.ts';
+import { golden } from '../support/golden.ts';
+
+const folder = await makeFileFolder();
+const { model } = await makeDemoFiles(folder);
+const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
+
+describe.concurrent('inspect', () => {
+  test('describes a LLaVA and lists every tensor', async () => {
+    const stdout = await vtcOk('inspect', model);
+    const weights = await readTensors(path.join(model, 'model.safetensors'));
+    expect(stdout).toContain(
+      [
+        'LLaVA',
+        '  vision     6 layers, width 96, 4 heads, MLP 384 quick_gelu; 96 px in patches of 8: 144 patches and [CLS]',
+        '  features   hidden[5] of 0..6, strategy default',
+        '  projector  mlp2x, 96 to 96, gelu',
+        '  decoder    4 layers, width 96, 4 heads (2 key/value) of 24, FFN 256 silu, vocabulary 99, context 512, RoPE 10000 default',
+        `${weights.names.length} tensors, 1.15 M parameters, 4.38 MiB in 1 file`,
+      ].join('\n'),
+    );
+    const rows = stdout.trimEnd().split('\n').slice(-weights.names.length);
+    expect(rows.map((row) => row.split(' ')[0])).toEqual(weights.names);
+    const row = rows.find((line) => line.includes('patch_embedding.weight'));
+    expect(row).toMatch(/ F32 +\[96, 3, 8, 8\] +72\.0 KiB$/);
+  });
+
+  test.each([
+    ['llama-rope3', 'llama', 'F32'],
+    ['clip-model', 'clip', 'F32'],
+    ['llava-full-llama3', 'llava', 'F16'],
+  ])('--json counts the tensors, parameters and bytes of %s', async (name, kind, dtype) => {
+    const json = JSON.parse(await vtcOk('inspect', golden(name), '--json')) as {
+      architecture: { kind: string };
+      files: string[];
+      parameters: number;
+      bytes: number;
+      tensors: { name: string; dtype: string; shape: number[]; bytes: number }[];
+    };
+    const file = golden(name, 'model.safetensors');
+    const weights = await readTensors(file);
+    expect(json.architecture.kind).toBe(kind);
+    expect(json.files).toEqual([file]);
+    expect(json.tensors.map(({ name, shape }) => [name, shape])).toEqual(
+      weights.names.map((tensor) => [tensor, weights.get(tensor).shape]),
+    );
+    expect(json.parameters).toBe(
+      weights.names.reduce((sum, tensor) => sum + weights.get(tensor).values.length, 0),
+    );
+    expect(json.bytes).toBe(json.tensors.reduce((sum, tensor) => sum + tensor.bytes, 0));
+    const main = json.tensors.find((tensor) => tensor.shape.length === 2)!;
+    expect(main.dtype).toBe(dtype);
+    expect(main.bytes).toBe(main.shape[0] * main.shape[1] * (dtype === 'F32' ? 4 : 2));
+  });
+
+  test('a reader who leaves early is no error', async () => {
+    const command = `"${process.execPath}" --import tsx src/cli/main.ts inspect "${model}" --json`;
+    // Behind a closed pipe; the status is that of the first program.
+    const script = `set -o pipefail; ${command} | head -c 1`;
+    expect(await run('bash', ['-c', script])).toEqual({ code: 0, stdout: '{', stderr: '' });
+  });
+});
+
+describe.concurrent('the rest', () => {
+  test('methods lists all, with paper and options', async () => {
+    const stdout = await vtcOk('methods');
+    expect(stdout).toMatch(/^none \(vision\)\n/);
+    expect(stdout).toContain('vtc-cls (vision)\n');
+    expect(stdout).toContain('arXiv 2412.05819\n');
+    expect(stdout).toMatch(/^ {2}layers=3 {2}/m);
+    expect(stdout).toMatch(/^ {2}ensemble=sum {2}.*: sum, mean, max, min, rank-mean$/m);
+    for (const { name, where, summary } of methods)
+      expect(stdout).toContain(`${name} (${where})\n  ${summary}\n`);
+  });
+
+  test('doctor says which backends run and which one is chosen', async () => {
+    const [auto, cpu] = await Promise.all([vtcOk('doctor'), vtcOk('doctor', '--backend', 'cpu')]);
+    expect(auto).toMatch(new RegExp(`^node ${process.version} on `));
+    expect(auto).toMatch(/^wasm {8}runs /m);
+    expect(auto).toMatch(/^cpu {9}runs /m);
+    expect(auto).toMatch(/^tensorflow {2}(runs|does not run) +\S/m);
+    expect(auto).toMatch(/^chosen: (tensorflow|wasm), the first that loads and computes known values$/m);
+    expect(cpu).toMatch(/^chosen: cpu, asked for by name$/m);
+  });
+
+  test('--version and --help', async () => {
+    expect(await vtcOk('--version')).toBe(`${version}\n`);
+    const [all, one] = await Promise.all([vtcOk('--help'), vtcOk('run', '--help')]);
+    for (const name of ['run', 'trace', 'generate', 'inspect', 'methods', 'doctor', 'demo']) {
+      expect(all).toMatch(new RegExp(`^  ${name} `, 'm'));
+    }
+    for (const option of [
+      '--image',
+      '--keep',
+      '--layers',
+      '--ensemble',
+      '--positions',
+      '--seed',
+      '--backend',
+    ]) {
+      expect(one).toContain(`${option} <`);
+    }
+  });
+
+  test('no command at all prints the help and fails', async () => {
+    const { code, stdout, stderr } = await vtc();
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(/^Usage: vtc /);
+  });
+});

@@ -1,0 +1,282 @@
+/** The whole walk, from pixels to tokens, on tiny models made in memory. */
+import * as tf from '@tensorflow/tfjs-core';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { Llava } from '../../src/checkpoint/load.ts';
+import { findMethod } from '../../src/compress/registry.ts';
+import type { DecoderMethod, VisionMethod } from '../../src/compress/method.ts';
+import { axesOf, createTrace, type RecordedTrace } from '../../src/tensor/trace.ts';
+import { runVlm, visualTokenCount, type VlmAnswer, type VlmOptions } from '../../src/vlm.ts';
+import { project } from '../reference/projector.ts';
+import { describeEachBackend } from '../support/backends.ts';
+import {
+  axis,
+  draw,
+  expectEqual,
+  expectNear,
+  expectNewTensors,
+  randoms,
+  seededRandom,
+  tidyEachTest,
+  toArrays,
+} from '../support/random.ts';
+import { tinyLlava } from '../support/tiny.ts';
+
+const runs = { numRuns: 20 };
+const P = 16;
+const prompts = [
+  { before: [1, 5], after: [7, 3, 4] },
+  { before: [1, 5, 6], after: [9, 2] },
+  { before: [], after: [1, 1, 12, 2, 8] },
+];
+
+const vtcCls = (layers: number, budget: number, more: Partial<VlmOptions> = {}): VlmOptions => ({
+  method: findMethod('vtc-cls'),
+  methodOptions: { layers, ensemble: 'sum' },
+  budget,
+  positions: 'contiguous',
+  maxNewTokens: 3,
+  ...more,
+});
+const uncompressed: VlmOptions = { ...vtcCls(1, P), method: findMethod('none'), methodOptions: {} };
+
+/** Runs with a trace; its tensors are the test's. */
+async function traced(
+  model: Llava,
+  pixels: number[][][][],
+  options: VlmOptions,
+  items = prompts,
+): Promise<{ answer: VlmAnswer; trace: RecordedTrace }> {
+  const trace = createTrace();
+  const input = { pixels: tf.tensor4d(pixels), prompts: items.slice(0, pixels.length) };
+  const answer = await runVlm(model, input, { ...options, trace });
+  return { answer, trace };
+}
+
+describeEachBackend('a vision-language model', () => {
+  tidyEachTest();
+
+  test('U = P reproduces the unpruned logits bit by bit, under both kinds of positions', async () => {
+    await fc.assert(
+      fc.asyncProperty(randoms, axis(3), axis(3), async (random, K, B) => {
+        const model = tinyLlava(random);
+        const pixels = draw(random, [B, 9, 9, 3]);
+        const full = await traced(model, pixels, uncompressed);
+        expect(full.answer.kept).toEqual(pixels.map(() => [...Array(P).keys()]));
+        for (const positions of ['contiguous', 'original'] as const) {
+          const all = await traced(model, pixels, vtcCls(K, P, { positions }));
+          const name = 'decoder.logits';
+          expectEqual(all.trace.tensors.get(name)!, full.trace.tensors.get(name)!, name);
+          expect([all.answer.tokens, all.answer.kept]).toEqual([full.answer.tokens, full.answer.kept]);
+          all.trace.dispose();
+        }
+        full.trace.dispose();
+      }),
+      runs,
+    );
+  });
+
+  test('a batch equals its pictures one by one', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        randoms,
+        axis(3),
+        axis(P),
+        fc.constantFrom('contiguous' as const, 'original' as const),
+        async (random, K, U, positions) => {
+          const model = tinyLlava(random);
+          const pixels = draw(random, [3, 9, 9, 3]);
+          const batch = await traced(model, pixels, vtcCls(K, U, { positions }));
+          const edges = batch.answer.scores!.map((row) => [...row].sort((a, b) => b - a));
+          const clear = edges.every((row) => U === P || row[U - 1] - row[U] > 1e-6); // no tie but for rounding
+          for (const b of clear ? [0, 1, 2] : []) {
+            const item = await traced(model, [pixels[b]], vtcCls(K, U, { positions }), [prompts[b]]);
+            expect(item.answer.kept![0]).toEqual(batch.answer.kept![b]);
+            for (const [key, tensor] of item.trace.tensors) {
+              if (key === 'generate.tokens') continue; // an argmax between two nearly equal logits may differ
+              const wanted = tf.slice(batch.trace.tensors.get(key)!, [b], [1]);
+              expectNear(tensor, wanted.arraySync(), key, 5e-6);
+            }
+            item.trace.dispose();
+          }
+          batch.trace.dispose();
+          fc.pre(clear);
+        },
+      ),
+      runs,
+    );
+  });
+
+  test('the trace holds every name once, in the axes of the legend, with one length for each letter', async () => {
+    const model = tinyLlava(seededRandom(4));
+    const { answer, trace } = await traced(model, draw(seededRandom(5), [2, 9, 9, 3]), vtcCls(2, 5));
+    const layers = (name: string, n: number) => Array.from({ length: n }, (_, l) => `${name}.0${l}`);
+    expect([...trace.tensors.keys()].sort()).toEqual(
+      [
+        'vision.pixels',
+        ...layers('vision.hidden', 5),
+        ...layers('vision.attention', 4),
+        'compress.scores',
+        'compress.kept',
+        'projector.output',
+        'decoder.embeddings',
+        ...layers('decoder.hidden', 4),
+        ...layers('decoder.attention', 3),
+        'decoder.logits',
+        'generate.tokens',
+      ].sort(),
+    );
+    const legend = { B: 2, S: 9, P, N: 1 + P, D: 6, U: 5, E: 8, T: 10, V: 19, R: 3 };
+    for (const [key, tensor] of trace.tensors) {
+      const H = key.startsWith('vision') ? 2 : 4;
+      const expected = axesOf(key)!
+        .split(' ')
+        .map((letter) => ({ ...legend, H })[letter] ?? Number(letter));
+      expect(tensor.shape, key).toEqual(expected);
+    }
+    expect(trace.tensors.get('compress.kept')!.arraySync()).toEqual(answer.kept);
+    expect(trace.tensors.get('compress.scores')!.arraySync()).toEqual(answer.scores);
+    expect(trace.tensors.get('generate.tokens')!.arraySync()).toEqual(answer.tokens);
+    expect([answer.promptTokens, answer.prefillLengths]).toEqual([10, [10, 10, 10]]);
+    trace.dispose();
+  });
+
+  test('an untraced run returns the same numbers', async () => {
+    await fc.assert(
+      fc.asyncProperty(randoms, axis(3), axis(P), async (random, K, U) => {
+        const model = tinyLlava(random);
+        const pixels = draw(random, [2, 9, 9, 3]);
+        const { answer, trace } = await traced(model, pixels, vtcCls(K, U));
+        const plain = await runVlm(
+          model,
+          { pixels: tf.tensor4d(pixels), prompts: prompts.slice(0, 2) },
+          vtcCls(K, U),
+        );
+        expect(plain).toEqual(answer);
+        expect([...plain.layerScores.keys()]).toEqual([0, 1, 2].slice(3 - K));
+        trace.dispose();
+      }),
+      runs,
+    );
+  });
+
+  test('the layers above the selected one never run', async () => {
+    const random = seededRandom(6);
+    const model = tinyLlava(random);
+    const input = { pixels: tf.tensor4d(draw(random, [1, 9, 9, 3])), prompts: [prompts[0]] };
+    const clean = await runVlm(model, input, vtcCls(3, 4));
+    model.vision.weights.layers.pop(); // layer 3; to run it would throw
+    expect(await runVlm(model, input, vtcCls(3, 4))).toEqual(clean);
+    model.vision.weights.layers[2].mlp.fc2.bias = tf.fill([6], NaN);
+    await expect(runVlm(model, input, vtcCls(3, 4))).rejects.toThrow('decoder.logits hold NaN');
+    model.vision.weights.layers[1].mlp.fc2.bias = tf.fill([6], NaN);
+    await expect(runVlm(model, input, vtcCls(3, 4))).rejects.toThrow('compress.scores[0, 0] is NaN');
+  });
+
+  test('a checkpoint that keeps [CLS], or joins several layers, has one more token, or wider ones', async () => {
+    const random = seededRandom(7);
+    const pixels = draw(random, [2, 9, 9, 3]);
+    const withCls = tinyLlava(random, { vision_feature_select_strategy: 'full' });
+    expect(visualTokenCount(withCls)).toBe(17);
+    const full = await traced(withCls, pixels, uncompressed);
+    const all = await traced(withCls, pixels, vtcCls(2, P, { positions: 'original' }));
+    const some = await traced(withCls, pixels, vtcCls(2, 4));
+    expectEqual(
+      all.trace.tensors.get('decoder.logits')!,
+      full.trace.tensors.get('decoder.logits')!,
+      'logits',
+    );
+    expect([all.answer.promptTokens, some.answer.promptTokens]).toEqual([17 + 5, 5 + 5]);
+    const joined = tinyLlava(random, { vision_feature_layer: [3, 1, 2] });
+    const wide = await traced(joined, pixels, vtcCls(3, 4));
+    expect(wide.answer.promptTokens).toBe(4 + 5);
+    expect([...wide.answer.layerScores.keys()]).toEqual([0, 1, 2]);
+    for (const { trace } of [full, all, some, wide]) trace.dispose();
+  });
+
+  test.each([
+    ['default', [3]],
+    ['full', [3]],
+    ['default', [3, 1, 2]],
+    ['full', [0, 3]],
+  ] as const)(
+    'V is the projected kept patches, [CLS] %s, of hidden %j side by side',
+    async (strategy, layers) => {
+      const random = seededRandom(10);
+      const model = tinyLlava(random, {
+        vision_feature_layer: [...layers],
+        vision_feature_select_strategy: strategy,
+      });
+      const { answer, trace } = await traced(model, draw(random, [2, 9, 9, 3]), vtcCls(2, 5));
+      const hidden = layers.map((l) => (trace.tensors.get(`vision.hidden.0${l}`) as tf.Tensor3D).arraySync());
+      const weights = toArrays(model.projector.weights);
+      const expected = answer.kept!.map((kept, b) => {
+        const tokens = [...(strategy === 'full' ? [0] : []), ...kept.map((patch) => 1 + patch)];
+        const features = tokens.map((n) => hidden.flatMap((layer) => layer[b][n]));
+        return project(weights, features, 'gelu');
+      });
+      expectNear(trace.tensors.get('projector.output')!, expected, 'V');
+      trace.dispose();
+    },
+  );
+
+  test('with original positions the answer goes on behind the uncut prompt', async () => {
+    const random = seededRandom(8);
+    const model = tinyLlava(random);
+    const pixels = draw(random, [1, 9, 9, 3]);
+    const original = await traced(model, pixels, vtcCls(3, 4, { positions: 'original' }));
+    const contiguous = await traced(model, pixels, vtcCls(3, 4));
+    const difference = (name: string) =>
+      tf
+        .max(tf.abs(tf.sub(original.trace.tensors.get(name)!, contiguous.trace.tensors.get(name)!)))
+        .arraySync();
+    expect(difference('decoder.embeddings')).toBe(0);
+    expect(difference('decoder.logits')).toBeGreaterThan(1e-3); // RoPE sees the gaps
+    original.trace.dispose();
+    contiguous.trace.dispose();
+  });
+
+  test('a run leaves no tensor behind, traced or not, also when it throws', async () => {
+    const random = seededRandom(9);
+    const model = tinyLlava(random);
+    const input = { pixels: tf.tensor4d(draw(random, [3, 9, 9, 3])), prompts };
+    const merging: VisionMethod = {
+      ...(findMethod('none') as VisionMethod),
+      run: ({ patches }) => Promise.resolve({ tokens: patches.clone() }),
+    };
+    const failing: DecoderMethod = {
+      ...(findMethod('none') as unknown as DecoderMethod),
+      where: 'decoder',
+      hook: () => ({
+        needsAttention: () => false,
+        beforeLayer(layer, state) {
+          if (layer === 2) throw new Error('a hook that throws');
+          return state;
+        },
+      }),
+    };
+    const run = (options: VlmOptions) => () => runVlm(model, input, options);
+    for (const positions of ['contiguous', 'original'] as const) {
+      await expectNewTensors(0, `vtc-cls, ${positions}`, run(vtcCls(3, 5, { positions })));
+      await expectNewTensors(0, `uncompressed, ${positions}`, run({ ...uncompressed, positions }));
+    }
+    await expectNewTensors(0, 'a traced run', async () => {
+      const trace = createTrace();
+      await run(vtcCls(3, 5, { trace }))();
+      trace.dispose();
+    });
+    const throwing: Record<string, VlmOptions> = {
+      'too many layers': vtcCls(4, 5),
+      'a budget over P': vtcCls(3, 17),
+      'more tokens than the context': vtcCls(3, 5, { maxNewTokens: 99 }),
+      'original positions of merged tokens': { ...uncompressed, method: merging, positions: 'original' },
+      'a failing hook': { ...uncompressed, method: failing },
+      'an aborted run': vtcCls(3, 5, { signal: AbortSignal.abort() }),
+    };
+    for (const [what, options] of Object.entries(throwing)) {
+      await expectNewTensors(0, what, run(options), true);
+    }
+    const ragged = { ...input, prompts: [prompts[0], prompts[1], { before: [], after: [1] }] };
+    await expectNewTensors(0, 'prompts of unlike lengths', () => runVlm(model, ragged, vtcCls(3, 5)), true);
+  });
+});

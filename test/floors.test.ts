@@ -1,0 +1,102 @@
+import { execFile } from 'node:child_process';
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+const root = path.join(import.meta.dirname, '..');
+const cruise = path.join(root, 'node_modules/dependency-cruiser/bin/dependency-cruise.mjs');
+
+/** Runs the import rules over a folder's `src`. */
+async function checkFloors(cwd: string): Promise<{ code: number; output: string }> {
+  const config = path.join(cwd, '.dependency-cruiser.cjs');
+  return promisify(execFile)(process.execPath, [cruise, '--config', config, 'src'], { cwd }).then(
+    ({ stdout, stderr }) => ({ code: 0, output: stdout + stderr }),
+    (error: { code: number; stdout: string; stderr: string }) => ({
+      code: error.code,
+      output: error.stdout + error.stderr,
+    }),
+  );
+}
+
+describe('the import rules', () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'vtc-cls-floors-'));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  /** A small house of the given files, each with its lines. */
+  async function plant(files: Record<string, string>): Promise<{ code: number; output: string }> {
+    await rm(path.join(folder, 'src'), { recursive: true, force: true });
+    for (const name of ['.dependency-cruiser.cjs', 'tsconfig.json']) {
+      await cp(path.join(root, name), path.join(folder, name));
+    }
+    for (const [name, text] of Object.entries(files)) {
+      await mkdir(path.dirname(path.join(folder, name)), { recursive: true });
+      await writeFile(path.join(folder, name), text);
+    }
+    return checkFloors(folder);
+  }
+
+  test('hold in this project', async () => {
+    expect(await checkFloors(root)).toMatchObject({ code: 0 });
+  });
+
+  test('let a room import from below', async () => {
+    const result = await plant({
+      'src/tensor/a.ts': 'export const a = 1;',
+      'src/vlm.ts': "import { a } from './tensor/a.ts';\nexport const b = a;",
+    });
+    expect(result).toMatchObject({ code: 0 });
+  });
+
+  test.each([
+    [
+      'an upward arrow',
+      {
+        'src/tensor/a.ts': "import { b } from '../vlm.ts';\nexport const a = b;",
+        'src/vlm.ts': 'export const b = 1;',
+      },
+      'tensor-floor-imports-upward: src/tensor/a.ts → src/vlm.ts',
+    ],
+    [
+      'an upward arrow for a type alone',
+      {
+        'src/tensor/a.ts': "import type { B } from '../vlm.ts';\nexport type A = B;",
+        'src/vlm.ts': 'export type B = 1;',
+      },
+      'tensor-floor-imports-upward: src/tensor/a.ts → src/vlm.ts',
+    ],
+    [
+      'a sideways arrow',
+      {
+        'src/vision/a.ts': "import { b } from '../decoder/b.ts';\nexport const a = b;",
+        'src/decoder/b.ts': 'export const b = 1;',
+      },
+      'vision-imports-sideways: src/vision/a.ts → src/decoder/b.ts',
+    ],
+    [
+      'a circle inside a room',
+      {
+        'src/io/a.ts': "import { b } from './b.ts';\nexport const a = () => b;",
+        'src/io/b.ts': "import { a } from './a.ts';\nexport const b = () => a;",
+      },
+      'no-circle',
+    ],
+    ['a file on no floor', { 'src/misc/a.ts': 'export const a = 1;' }, 'every-file-has-a-floor'],
+    [
+      'an import from no floor',
+      {
+        'src/vlm.ts': "import { a } from './misc/a.ts';\nexport const b = a;",
+        'src/misc/a.ts': 'export const a = 1;',
+      },
+      'every-file-has-a-floor: src/vlm.ts → src/misc/a.ts',
+    ],
+  ])('refuse %s', async (_, files, rule) => {
+    const { code, output } = await plant(files as Record<string, string>);
+    expect(output).toContain(rule);
+    expect(code).not.toBe(0);
+  });
+});

@@ -1,0 +1,54 @@
+import { execFile } from 'node:child_process';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { describe, expect, test } from 'vitest';
+
+const root = path.join(import.meta.dirname, '..');
+const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
+const run = promisify(execFile);
+const tsx = ['--import', 'tsx'];
+
+describe('the README', () => {
+  test('links to files that exist', () => {
+    const targets = [...readme.matchAll(/\]\(([^)#]+)\)/g)].map(([, target]) => target);
+    const missing = targets.filter((to) => !to.startsWith('http') && !existsSync(path.join(root, to)));
+    expect(missing).toEqual([]);
+  });
+
+  // | equation | `line` | [file](file) |
+  const equations = [...readme.matchAll(/^\| [^|`]+\| `(.+)`\s*\| \[(src\/[^\]]+)\]/gm)];
+
+  test('has the method’s equations', () => {
+    expect(equations.length).toBeGreaterThanOrEqual(10);
+  });
+
+  test.each(equations.map(([, line, file]) => [line.replaceAll('\\|', '|'), file]))(
+    'quotes `%s` from %s',
+    (line, file) => {
+      expect(readFileSync(path.join(root, file), 'utf8')).toContain(line);
+    },
+  );
+
+  test('shows what npm start prints', async () => {
+    const shown = /<!-- output of npm start -->\s+```text\n([\s\S]*?)```/.exec(readme)?.[1];
+    const { stdout } = await run(process.execPath, [...tsx, 'src/cli/main.ts', 'demo', '--backend', 'wasm'], {
+      cwd: root,
+    });
+    // Times and the machine's name differ; everything else, shapes and answers included, must not.
+    const plain = (text = '') => text.replace(/ +[\d.]+ ms/g, ' ms').replace(/^backend: .*$/m, 'backend');
+    expect(plain(stdout)).toBe(plain(shown));
+  });
+
+  test('its TypeScript example runs', async () => {
+    const code = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? '';
+    const file = path.join(root, 'test', `readme-example-${process.pid}.mts`);
+    writeFileSync(file, code.replace("'vtc-cls'", "'../src/index.ts'"));
+    try {
+      const { stdout } = await run(process.execPath, [...tsx, file], { cwd: root });
+      expect(stdout).toContain('compress.scores');
+    } finally {
+      rmSync(file);
+    }
+  });
+});

@@ -1,0 +1,140 @@
+/** The real command line in a process of its own, as `npm run vtc -- …` starts it, and what it leaves behind. */
+import { spawn } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, expect } from 'vitest';
+import { createRandom } from '../../src/decoder/sample.ts';
+import { encodePng } from '../../src/image/decode.ts';
+import { openSafetensors } from '../../src/io/safetensors.ts';
+import { writeRandomLlava } from '../../src/world/random-llava.ts';
+import { drawScene } from '../../src/world/scene.ts';
+
+const root = path.join(import.meta.dirname, '..', '..');
+
+export interface CliResult {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+// Concurrent tests start many commands; a few run at a time.
+let free = Math.min(3, availableParallelism());
+const waiting: (() => void)[] = [];
+
+/** Runs `vtc` with these arguments and waits for its end. */
+export async function vtc(...args: string[]): Promise<CliResult> {
+  if (free > 0) free--;
+  else await new Promise<void>((start) => waiting.push(start));
+  try {
+    return await run(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args]);
+  } finally {
+    const next = waiting.shift();
+    if (next) next();
+    else free++;
+  }
+}
+
+/** Runs a program in the repository's root, without a terminal. */
+export function run(program: string, args: string[]): Promise<CliResult> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+    const result: CliResult = { code: null, stdout: '', stderr: '' };
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (result.stdout += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (result.stderr += text));
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ ...result, code }));
+  });
+}
+
+/** `vtc`, which must succeed and say nothing on standard error. @returns standard output */
+export async function vtcOk(...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await vtc(...args);
+  expect({ code, stderr }, args.join(' ')).toEqual({ code: 0, stderr: '' });
+  return stdout;
+}
+
+/** A refusal is exit code 1, one line on standard error and nothing on standard output. */
+export function expectRefusal(result: CliResult, message: string | RegExp): void {
+  expect(result.stderr).toMatch(/^error: [^\n]+\n$/);
+  expectMessage(result.stderr.slice('error: '.length, -1), message);
+  expect(result).toMatchObject({ code: 1, stdout: '' });
+}
+
+/** What the parser of options itself refuses ends with a hint in a second line. */
+export function expectUsageError(result: CliResult, message: string | RegExp): void {
+  expect(result.stderr).toMatch(/^error: [^\n]+\n\(add --help for the options\)\n$/);
+  expectMessage(result.stderr.slice('error: '.length, result.stderr.indexOf('\n')), message);
+  expect(result).toMatchObject({ code: 1, stdout: '' });
+}
+
+function expectMessage(actual: string, message: string | RegExp): void {
+  if (typeof message === 'string') expect(actual).toBe(message);
+  else expect(actual).toMatch(message);
+}
+
+/** A folder for the tests of one file, gone at their end. */
+export async function makeFileFolder(): Promise<string> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'vtc-cls-cli-'));
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** A new folder inside another. */
+export async function makeSubfolder(parent: string): Promise<string> {
+  return mkdtemp(path.join(parent, 'sub-'));
+}
+
+/** Names of all files below a folder, sorted. */
+export async function listFiles(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)))
+    .sort();
+}
+
+export interface DemoFiles {
+  model: string;
+  scene: string;
+}
+
+/** The scene and the model that `vtc demo` makes of its default seed: 144 patches, context 512. */
+export async function makeDemoFiles(folder: string): Promise<DemoFiles> {
+  const [model, scene] = [path.join(folder, 'model'), path.join(folder, 'scene.png')];
+  await mkdir(folder, { recursive: true });
+  await encodePng(await drawScene(createRandom(7), 192), scene);
+  await writeRandomLlava(model, 7);
+  return { model, scene };
+}
+
+export interface StoredTensor {
+  shape: readonly number[];
+  values: Float32Array | Int32Array;
+}
+
+export interface StoredTensors {
+  metadata: Record<string, string>;
+  names: string[];
+  get: (name: string) => StoredTensor;
+}
+
+/** A safetensors file, read whole. */
+export async function readTensors(file: string): Promise<StoredTensors> {
+  const source = await openSafetensors(file);
+  const tensors = new Map<string, StoredTensor>();
+  for (const [name, { dtype, shape }] of source.tensors) {
+    const values = dtype.startsWith('I') ? await source.readInt32(name) : await source.readFloat32(name);
+    tensors.set(name, { shape, values });
+  }
+  await source.close();
+  return {
+    metadata: source.metadata,
+    names: [...tensors.keys()],
+    get: (name) => {
+      const tensor = tensors.get(name);
+      if (!tensor) throw new Error(`${file} has no tensor ${name}`);
+      return tensor;
+    },
+  };
+}
