@@ -178,8 +178,9 @@ async function keepListeners(start: () => Promise<void>): Promise<void> {
 /** wasm's malloc answers 0 when the heap is full, and TensorFlow.js writes there. Make it an error instead. */
 function guardWasmHeap(): void {
   type Malloc = ((bytes: number) => number) & { guarded?: true };
-  const { wasm } = tf.backend() as unknown as { wasm: { _malloc: Malloc } };
+  const { wasm } = tf.backend() as unknown as { wasm: { _malloc: Malloc; _free(address: number): void } };
   if (wasm._malloc.guarded) return;
+  wasm._free(wasm._malloc(8)); // Emscripten's first call puts the real function in its stub's place
   const malloc = wasm._malloc;
   const guarded: Malloc = (bytes) => {
     const address = malloc(bytes);
@@ -209,13 +210,16 @@ export async function smokeTest(name: string): Promise<void> {
     };
   });
   const expected = { matMul: [4, 5, 10, 11], softmax: [0.25, 0.75], gather: [3, 4, 1, 2], erf: [0.5204999] };
-  for (const [op, values] of Object.entries(expected)) {
-    const actual = await tensors[op as keyof typeof tensors].data();
-    if (values.length !== actual.length || values.some((value, i) => !(Math.abs(value - actual[i]) < 1e-5))) {
-      throw new Error(`${name} computes ${op} wrong: [${actual.join(', ')}] for [${values.join(', ')}]`);
+  try {
+    for (const [op, values] of Object.entries(expected)) {
+      const actual = await tensors[op as keyof typeof tensors].data();
+      if (values.length !== actual.length || values.some((x, i) => !(Math.abs(x - actual[i]) < 1e-5))) {
+        throw new Error(`${name} computes ${op} wrong: [${actual.join(', ')}] for [${values.join(', ')}]`);
+      }
     }
+  } finally {
+    tf.dispose(tensors);
   }
-  tf.dispose(Object.values(tensors));
 }
 
 function isInstalled(name: string): boolean {

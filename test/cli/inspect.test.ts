@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { methods } from '../../src/compress/registry.ts';
-import { makeDemoFiles, makeFileFolder, readTensors, run, vtc, vtcOk } from '../support/cli.ts';
+import { makeDemoFiles, makeFileFolder, readTensors, vtc, vtcOk, vtcUnread } from '../support/cli.ts';
 import { golden } from '../support/golden.ts';
 
 const folder = await makeFileFolder();
@@ -58,10 +58,7 @@ describe.concurrent('inspect', () => {
   });
 
   test('a reader who leaves early is no error', async () => {
-    const command = `"${process.execPath}" --import tsx src/cli/main.ts inspect "${model}" --json`;
-    // Behind a closed pipe; the status is that of the first program.
-    const script = `set -o pipefail; ${command} | head -c 1`;
-    expect(await run('bash', ['-c', script])).toEqual({ code: 0, stdout: '{', stderr: '' });
+    expect(await vtcUnread('inspect', model)).toEqual({ code: 0, stdout: '', stderr: '' });
   });
 });
 

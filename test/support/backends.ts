@@ -1,25 +1,18 @@
-import { createRequire } from 'node:module';
 import { beforeAll, describe } from 'vitest';
+import { messageOf } from '../../src/errors.ts';
 import { startBackend, type BackendName } from '../../src/tensor/backend.ts';
 
-const require = createRequire(import.meta.url);
-
-function installed(name: string): boolean {
-  try {
-    require.resolve(name);
-    return true;
-  } catch {
-    return false;
-  }
+/** Why the tensorflow backend is left out; undefined where it runs. With VTC_TEST_TENSORFLOW set it must run. */
+const missing = await startBackend('tensorflow').then(() => undefined, messageOf);
+if (missing !== undefined) {
+  if (process.env['VTC_TEST_TENSORFLOW']) throw new Error(missing);
+  console.warn(`skipping the tensorflow backend: ${missing}`);
 }
 
-const hasTensorflow = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'].some(installed);
-if (!hasTensorflow) console.warn('skipping the tensorflow backend: no tfjs-node package is installed');
-
 /** The backends that the numeric tests run on; wasm always, tensorflow where it is installed. */
-export const backendsUnderTest: BackendName[] = hasTensorflow ? ['wasm', 'tensorflow'] : ['wasm'];
+export const backendsUnderTest: BackendName[] = missing === undefined ? ['wasm', 'tensorflow'] : ['wasm'];
 
-/** The same tests on each backend; asked for by name, a backend that does not run fails them. */
+/** The same tests on each backend. */
 export function describeEachBackend(title: string, body: (backend: BackendName) => void): void {
   describe.each(backendsUnderTest)(`${title} on %s`, (backend) => {
     beforeAll(async () => {

@@ -23,11 +23,16 @@ let free = Math.min(3, availableParallelism());
 const waiting: (() => void)[] = [];
 
 /** Runs `vtc` with these arguments and waits for its end. */
-export async function vtc(...args: string[]): Promise<CliResult> {
+export const vtc = (...args: string[]): Promise<CliResult> => inTurn(() => run(args, true));
+
+/** The same, for a reader who has closed standard output before anything is written. */
+export const vtcUnread = (...args: string[]): Promise<CliResult> => inTurn(() => run(args, false));
+
+async function inTurn(start: () => Promise<CliResult>): Promise<CliResult> {
   if (free > 0) free--;
-  else await new Promise<void>((start) => waiting.push(start));
+  else await new Promise<void>((go) => waiting.push(go));
   try {
-    return await run(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args]);
+    return await start();
   } finally {
     const next = waiting.shift();
     if (next) next();
@@ -35,13 +40,15 @@ export async function vtc(...args: string[]): Promise<CliResult> {
   }
 }
 
-/** Runs a program in the repository's root, without a terminal. */
-export function run(program: string, args: string[]): Promise<CliResult> {
+/** In the repository's root, without a terminal. */
+function run(args: string[], read: boolean): Promise<CliResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+    const command = ['--import', 'tsx', 'src/cli/main.ts', ...args];
+    const child = spawn(process.execPath, command, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
     const result: CliResult = { code: null, stdout: '', stderr: '' };
     child.stdout.setEncoding('utf8').on('data', (text: string) => (result.stdout += text));
     child.stderr.setEncoding('utf8').on('data', (text: string) => (result.stderr += text));
+    if (!read) child.stdout.destroy();
     child.on('error', reject);
     child.on('close', (code) => resolve({ ...result, code }));
   });
