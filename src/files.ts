@@ -6,6 +6,7 @@ import { messageOf, UserError } from './errors.ts';
 const reasons: Record<string, string> = {
   ENOENT: 'there is no such file or folder',
   EISDIR: 'it is a folder',
+  EEXIST: 'it is there already',
   ENOTDIR: 'a part of its path is not a folder',
   EACCES: 'permission denied',
   EPERM: 'permission denied',
@@ -48,6 +49,7 @@ export async function writeAtomically(
 export async function checkWritable(file: string): Promise<void> {
   const folder = path.dirname(file);
   try {
+    if (path.basename(file) === '' || file.endsWith(path.sep)) throw new Error('it names no file');
     if (!(await stat(folder)).isDirectory()) throw new Error(`${folder} is not a folder`);
     await access(folder, constants.W_OK);
     if (

@@ -38,7 +38,7 @@ export { layerNorm, rmsNorm, type LayerNorm } from './tensor/norm.ts';
 
 // Vision tower, projector, decoder
 export { clipBlock } from './vision/block.ts';
-export { disposeVisionOutput, runClipVision, type ClipVision, type VisionAsk } from './vision/clip.ts';
+export { runClipVision, visionTensors, type ClipVision, type VisionAsk } from './vision/clip.ts';
 export { patchCount, type ClipVisionConfig } from './vision/config.ts';
 export { embedImage } from './vision/embeddings.ts';
 export { project, type Projector } from './projector.ts';
@@ -65,5 +65,5 @@ export { vtcCls } from './compress/vtc-cls.ts';
 // Checkpoints, and the whole of it
 export { readArchitecture, type Architecture, type LlavaConfig } from './checkpoint/architecture.ts';
 export { loadModel, type Llava, type Model } from './checkpoint/load.ts';
-export { runVlm, visualTokenCount, type VlmAnswer, type VlmInput, type VlmOptions } from './vlm.ts';
+export { checkVlm, runVlm, visualTokenCount, type VlmAnswer, type VlmInput, type VlmOptions } from './vlm.ts';
 export { cacheBytes, decoderLayerMacs, prefillMacs, visionMacs } from './cost.ts';

@@ -3,19 +3,20 @@
  * visual tokens become U. Everything below this file is a room that one enters only to learn more.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import type { LlavaConfig } from './checkpoint/architecture.ts';
 import type { Llava } from './checkpoint/load.ts';
 import type { DecoderSource, Method, MethodOptions } from './compress/method.ts';
 import { none } from './compress/none.ts';
 import { scoreByCls } from './compress/score.ts';
 import { cacheLengths } from './decoder/cache.ts';
 import { checkContext, decode, prefill, type GenerateOptions } from './decoder/generate.ts';
-import type { Llama } from './decoder/llama.ts';
 import { spliceImage, type OriginalPlaces } from './decoder/splice.ts';
 import { UserError } from './errors.ts';
 import { project } from './projector.ts';
+import { shape } from './tensor/axes.ts';
 import type { Trace, TraceName } from './tensor/trace.ts';
 import { checkIds, type ImagePrompt } from './text/prompt.ts';
-import { runClipVision, type VisionOutput } from './vision/clip.ts';
+import { runClipVision, visionTensors, type VisionOutput } from './vision/clip.ts';
 import { patchCount } from './vision/config.ts';
 
 export interface VlmInput {
@@ -26,7 +27,7 @@ export interface VlmInput {
 export interface VlmOptions extends Omit<GenerateOptions, 'hook'> {
   method: Method;
   methodOptions: MethodOptions;
-  /** U, 1 ≤ U ≤ P. */
+  /** U, how many patches to keep, 1 ≤ U ≤ P; a [CLS] that the checkpoint keeps is not counted. */
   budget: number;
   /** RoPE positions after pruning: as if the dropped tokens had never been, or with gaps in their place. */
   positions: 'contiguous' | 'original';
@@ -35,7 +36,7 @@ export interface VlmOptions extends Omit<GenerateOptions, 'hook'> {
   trace?: Trace;
 }
 
-/** One step of the walk, for the reader: what it made, in the axis legend, and how long it took. */
+/** One step of the walk, for the reader: what it made, in the axis legend, and the time since the step before. */
 export interface WalkStep {
   name: string;
   axes: string;
@@ -57,7 +58,7 @@ export interface VlmAnswer {
 }
 
 /** How many tokens the uncompressed picture takes in the prompt: P, and [CLS] where the checkpoint keeps it. */
-export function visualTokenCount({ config }: Llava): number {
+export function visualTokenCount({ config }: Pick<Llava, 'config'>): number {
   return patchCount(config.vision) + (config.vision_feature_select_strategy === 'full' ? 1 : 0);
 }
 
@@ -67,28 +68,32 @@ export async function runVlm(model: Llava, input: VlmInput, options: VlmOptions)
   const { method, methodOptions, budget, trace } = options;
   const onVision = method.where === 'vision' ? method : none;
   const onDecoder = method.where === 'decoder' ? method : undefined;
-  const source = describeSource(model);
-  const hook = onDecoder?.hook(source, budget, methodOptions);
+  checkVlm(config, input.prompts, options);
+  const source = describeSource(config);
   const ask = { hidden: config.vision_feature_layer, ...onVision.asks(source, methodOptions) };
-  checkPrompts(decoder, input.prompts, options);
+  const hook = onDecoder?.hook(source, budget, methodOptions);
+  shape({ pixels: input.pixels }, 'B S S 3', { B: input.prompts.length });
   const { own, made, tell, dispose } = startWalk(options);
   try {
     tell('pixels', 'B S S 3', input.pixels.shape);
 
-    // The ViT, layer by layer:  A_l = softmax(Q·Kᵀ/√C),  of which the K ensembled layers expose the [CLS] row.
+    // The ViT, layer by layer: A_l = softmax(Q·Kᵀ/√C). Of the K ensembled layers the [CLS] row is exposed,
+    // A_l[:, :, 0, 1:].                                              (vision/block.ts, tensor/attention.ts)
     const seen = runClipVision(vision, input.pixels, ask, trace);
-    for (const tensors of Object.values(seen) as Map<number, tf.Tensor>[]) own(...tensors.values());
+    own(...visionTensors(seen));
     seen.hidden.forEach((x, index) => made(`hidden[${index}]`, 'B N D', x));
-    seen.clsAttention.forEach((row, l) => made(`[CLS] attention ${l}`, 'B H P', row)); // A_l[:, :, 0, 1:]
+    seen.clsAttention.forEach((row, l) => made(`[CLS] attention ${l}`, 'B H P', row));
     seen.attention.forEach((x, l) => made(`attention ${l}`, 'B H N N', x));
 
-    // F = hidden[-2][:, 1:]
+    // F = hidden[-2][:, 1:], or what else vision_feature_layer selects                    (selectFeatures below)
     const { cls, patches } = selectFeatures(seen, config.vision_feature_layer);
     own(cls, patches);
-    made('[CLS] feature', 'B 1 D', cls);
     made('features F', 'B P D', patches);
 
-    // a_l = mean over heads of A_l[cls];   s = Σ a_l;   kept = sort(top-U of s);   F' = F[kept]
+    // a_l = mean over heads of A_l[:, :, 0, 1:]                                               (compress/score.ts)
+    // s = Σ a_l over the K layers                                                          (compress/ensemble.ts)
+    // kept = sort(top-U of s)                                                                 (compress/top-k.ts)
+    // F' = F[kept]                                                                           (compress/gather.ts)
     const features = { patches, clsAttention: seen.clsAttention, attention: seen.attention };
     const compressed = await onVision.run(features, budget, methodOptions);
     own(compressed.tokens, compressed.kept, compressed.scores);
@@ -97,23 +102,23 @@ export async function runVlm(model: Llava, input: VlmInput, options: VlmOptions)
     made("features F'", 'B U D', compressed.tokens);
     const kept = compressed.kept && ((await compressed.kept.array()) as number[][]);
 
-    // V = W₂·gelu(W₁·F')
+    // Z = gelu(F'·W₁ + b₁)·W₂ + b₂; where the checkpoint keeps [CLS] it goes along, first         (projector.ts)
     const withCls = source.keepsCls ? [cls, compressed.tokens] : [compressed.tokens];
-    const projected = tf.tidy(() => project(projector, tf.concat(withCls, 1)));
-    own(projected);
-    const visual = made('visual tokens V', 'B U E', projected, 'projector.output');
+    const visual = tf.tidy(() => project(projector, tf.concat(withCls, 1)));
+    own(visual);
+    made('visual tokens Z', 'B U E', visual, 'projector.output');
 
-    // X = [text before | V | text after],  at positions 0 .. T − 1, or where the tokens stood
+    // X = [text before | Z | text after], at positions 0 .. T − 1 or where the tokens stood  (decoder/splice.ts)
     const places = options.positions === 'original' ? originalPlaces(source, method, kept) : undefined;
     const prompt = spliceImage(decoder, input.prompts, visual, places);
     own(prompt.hidden, prompt.positions);
-    made('positions', 'B T', prompt.positions);
     made('prompt X', 'B T E', prompt.hidden);
 
-    // The decoder reads X once, filling its caches, then writes a token a step.
+    // The decoder reads X once, filling its caches, then writes a token a step.            (decoder/generate.ts)
     const session = await prefill(decoder, prompt, { ...options, hook });
     try {
-      tell('prefill: logits', 'B T V', session.logits.shape);
+      const { logits } = session;
+      tell('prefill: logits', logits.shape[1] === 1 ? 'B 1 V' : 'B T V', logits.shape);
       const prefillLengths = cacheLengths(session.cache);
       const answer = await decode(decoder, session, { ...options, hook });
       tell('decode: tokens', 'B R', [answer.length, Math.max(...answer.map((row) => row.length))]);
@@ -134,7 +139,7 @@ export async function runVlm(model: Llava, input: VlmInput, options: VlmOptions)
   }
 }
 
-/** The walk's book: which tensors to dispose at its end, when each was made, which the trace keeps. */
+/** Keeps the walk's books: which tensors to dispose at its end, and what each step made and took. */
 function startWalk({ onStep, trace }: VlmOptions) {
   const owned: tf.Tensor[] = [];
   let started = performance.now();
@@ -145,37 +150,50 @@ function startWalk({ onStep, trace }: VlmOptions) {
   const own = (...tensors: (tf.Tensor | undefined)[]) => {
     owned.push(...tensors.filter((tensor) => tensor !== undefined));
   };
-  const made = <T extends tf.Tensor>(name: string, axes: string, tensor: T, traceName?: TraceName): T => {
+  const made = (name: string, axes: string, tensor: tf.Tensor, traceName?: TraceName) => {
     if (traceName) trace?.record(traceName, tensor);
     tell(name, axes, tensor.shape);
-    return tensor;
   };
   return { own, made, tell, dispose: () => tf.dispose(owned) };
 }
 
-/** @throws UserError for prompts that one batch cannot hold, or the decoder's context however much is pruned */
-function checkPrompts(decoder: Llama, prompts: ImagePrompt[], { budget, maxNewTokens }: VlmOptions): void {
+/**
+ * What can be refused before the weights are loaded: options that the method cannot serve in this model, prompts that
+ * one batch cannot hold, or that exceed the decoder's context however much is pruned.
+ * @throws UserError
+ */
+export function checkVlm(
+  config: LlavaConfig,
+  prompts: ImagePrompt[],
+  {
+    method,
+    methodOptions,
+    budget,
+    maxNewTokens,
+  }: Pick<VlmOptions, 'method' | 'methodOptions' | 'budget' | 'maxNewTokens'>,
+): void {
+  const source = describeSource(config);
+  if (method.where === 'vision') method.asks(source, methodOptions);
+  else method.hook(source, budget, methodOptions);
   const lengths = prompts.map(({ before, after }) => before.length + after.length);
   if (new Set(lengths).size > 1) {
     throw new UserError(
       `the prompts of a batch differ in length without their picture: ${lengths.join(', ')}`,
     );
   }
-  for (const { before, after } of prompts) {
-    checkIds([...before, ...after], decoder.config.vocab_size, 'the prompt');
-  }
-  checkContext(decoder, lengths[0] + budget, maxNewTokens);
+  for (const { before, after } of prompts)
+    checkIds([...before, ...after], config.text.vocab_size, 'the prompt');
+  checkContext(config.text, lengths[0] + budget, maxNewTokens); // at least so many; prefill checks the exact number
 }
 
 /** What a method may know of the model before it runs. */
-function describeSource(model: Llava): DecoderSource & { keepsCls: boolean } {
-  const { vision, vision_feature_layer, vision_feature_select_strategy } = model.config;
+function describeSource(config: LlavaConfig): DecoderSource & { keepsCls: boolean } {
   return {
-    layers: vision.num_hidden_layers,
-    selectedLayer: Math.max(...vision_feature_layer) - 1, // hidden[i] is the output of layer i − 1
-    keepsCls: vision_feature_select_strategy === 'full',
-    visualTokens: visualTokenCount(model),
-    decoderLayers: model.config.text.num_hidden_layers,
+    layers: config.vision.num_hidden_layers,
+    selectedLayer: Math.max(...config.vision_feature_layer) - 1, // hidden[i] is the output of layer i − 1
+    keepsCls: config.vision_feature_select_strategy === 'full',
+    visualTokens: visualTokenCount({ config }),
+    decoderLayers: config.text.num_hidden_layers,
   };
 }
 
@@ -218,9 +236,10 @@ async function headMeans({ clsAttention }: VisionOutput): Promise<Map<number, nu
 }
 
 function recordTokens(tokens: number[][], trace?: Trace): void {
-  if (!trace?.wants('generate.tokens') || tokens[0].length === 0) return;
+  if (!trace?.wants('generate.tokens')) return;
   if (tokens.some((row) => row.length !== tokens[0].length)) {
     throw new Error('a traced run has no stop tokens, so every item has equally many');
   }
+  if (tokens[0].length === 0) return;
   tf.tidy(() => trace.record('generate.tokens', tf.tensor2d(tokens, undefined, 'int32')));
 }

@@ -155,7 +155,11 @@ describeEachBackend('memory', () => {
         () => ({ method: merging, positions: 'original' }),
         '--positions original: method average makes new tokens, which have no position',
       ],
-      ['prompts of different lengths', ({ prompts }) => (prompts[0].after.push(5), {}), 'the prompts of a batch differ in length without their picture: 6, 5'],
+      [
+        'prompts of different lengths',
+        ({ prompts }) => (prompts[0].after.push(5), {}),
+        'the prompts of a batch differ in length without their picture: 6, 5',
+      ],
       ['a signal that is aborted', () => ({ signal: AbortSignal.abort(new Error('stopped')) }), 'stopped'],
       ['a signal aborted while writing', abortWhileWriting, 'stopped'],
       ['an onToken that throws', () => ({ onToken: () => fail('no token') }), 'no token'],

@@ -9,7 +9,7 @@ import {
 } from '../image/preprocess.ts';
 import { checkIds, cutAtImage, readPromptTemplate, type ImagePrompt } from '../text/prompt.ts';
 import { readTokenizer, type Tokenizer } from '../text/tokenizer.ts';
-import { patchCount } from '../vision/config.ts';
+import { visualTokenCount } from '../vlm.ts';
 
 export interface LoadedPicture {
   pixels: tf.Tensor4D; // [1, S, S, 3]
@@ -46,8 +46,7 @@ export async function readQuestion(
 
 /** Token ids, checked and cut at the picture. @param what names them in a message */
 export function cutPrompt(ids: readonly number[], config: LlavaConfig, what: string): ImagePrompt {
-  const visualTokens = patchCount(config.vision) + (config.vision_feature_select_strategy === 'full' ? 1 : 0);
-  const prompt = cutAtImage(ids, config.image_token_index, visualTokens);
+  const prompt = cutAtImage(ids, config.image_token_index, visualTokenCount({ config }));
   checkIds([...prompt.before, ...prompt.after], config.text.vocab_size, what);
   return prompt;
 }

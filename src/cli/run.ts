@@ -12,7 +12,7 @@ import { startBackend, type BackendChoice } from '../tensor/backend.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { gridSide, patchCount } from '../vision/config.ts';
-import { runVlm, type VlmAnswer, type WalkStep } from '../vlm.ts';
+import { checkVlm, runVlm, type VlmAnswer, type WalkStep } from '../vlm.ts';
 import { formatBytes, formatCount, formatShape } from './format.ts';
 import {
   addBackend,
@@ -93,10 +93,13 @@ export interface Question {
 export async function prepareQuestion(
   dir: string,
   config: LlavaConfig,
-  flags: MethodFlags & { question: string },
+  flags: MethodFlags & { question: string; newTokens: number },
 ): Promise<Question> {
+  const { method, options } = readMethod(flags);
   const budget = parseBudget(flags.keep, patchCount(config.vision));
-  return { ...readMethod(flags), budget, ...(await readQuestion(dir, config, flags.question)) };
+  const { prompt, tokenizer } = await readQuestion(dir, config, flags.question);
+  checkVlm(config, [prompt], { method, methodOptions: options, budget, maxNewTokens: flags.newTokens });
+  return { method, options, budget, prompt, tokenizer };
 }
 
 export interface QuestionResult {
@@ -137,7 +140,15 @@ export async function answerQuestion(
 
 export function printStep({ name, axes, shape, milliseconds }: WalkStep): void {
   const where = formatShape(axes, shape);
-  console.log(`  ${name.padEnd(18)}${where.padEnd(24)}${milliseconds.toFixed(1).padStart(9)} ms`);
+  const time = milliseconds < 0.05 ? '' : `${milliseconds.toFixed(1).padStart(9)} ms`; // some steps only show
+  console.log(`  ${name.padEnd(18)}${where.padEnd(24)}${time}`.trimEnd());
+}
+
+/** What the prompt costs the decoder, on paper. */
+export function describeCost(config: LlavaConfig, { promptTokens, prefillLengths }: VlmAnswer): string {
+  const flops = formatCount(2 * prefillMacs(config.text, prefillLengths));
+  const bytes = formatBytes(cacheBytes(config.text, prefillLengths));
+  return `${promptTokens} prompt tokens, ${flops}FLOPs to read them, ${bytes} of KV cache`;
 }
 
 function printResult(config: LlavaConfig, { text, answer }: QuestionResult, heatmap?: string): void {
@@ -146,11 +157,7 @@ function printResult(config: LlavaConfig, { text, answer }: QuestionResult, heat
     const kept = answer.kept[0];
     console.log(`kept ${kept.length} of ${patchCount(config.vision)} patches: ${kept.join(' ')}`);
   }
-  console.log(
-    `decoder: ${answer.promptTokens} prompt tokens, ` +
-      `${formatCount(2 * prefillMacs(config.text, answer.prefillLengths))}FLOPs to read them, ` +
-      `${formatBytes(cacheBytes(config.text, answer.prefillLengths))} of KV cache`,
-  );
+  console.log(`decoder: ${describeCost(config, answer)}`);
   if (heatmap) console.log(`heat map: ${heatmap}`);
 }
 

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { UserError } from '../errors.ts';
 import { shape } from '../tensor/axes.ts';
 
 /**
@@ -7,7 +8,7 @@ import { shape } from '../tensor/axes.ts';
  * @param scores [B, P]
  * @param budget U, 1 ≤ U ≤ P
  * @returns [B, U] int32, strictly ascending in each row
- * @throws Error when a score is NaN: a comparison with NaN is always false, and any order would come out
+ * @throws UserError when a score is NaN: a comparison with NaN is always false, and any order would come out
  */
 export async function keepTopK(scores: tf.Tensor2D, budget: number): Promise<tf.Tensor2D> {
   const { B, P } = shape({ scores }, 'B P');
@@ -18,7 +19,8 @@ export async function keepTopK(scores: tf.Tensor2D, budget: number): Promise<tf.
   const kept = Array.from({ length: B }, (_, b) => {
     const row = values.slice(b * P, (b + 1) * P);
     const nan = row.findIndex(Number.isNaN);
-    if (nan >= 0) throw new Error(`compress.scores[${b}, ${nan}] is NaN`);
+    if (nan >= 0)
+      throw new UserError(`compress.scores[${b}, ${nan}] is NaN: the weights or the picture hold NaN`);
     const best = Array.from(row.keys()).sort((i, j) => row[j] - row[i] || i - j);
     return best.slice(0, budget).sort((i, j) => i - j);
   });

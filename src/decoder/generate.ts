@@ -3,6 +3,7 @@ import { UserError } from '../errors.ts';
 import { embed } from '../tensor/linear.ts';
 import type { Trace } from '../tensor/trace.ts';
 import { createCache, disposeCache, type KvCache } from './cache.ts';
+import type { LlamaConfig } from './config.ts';
 import { runLlama, type Llama } from './llama.ts';
 import { createRope, type Rope } from './rope.ts';
 import { createRandom, greedy, pickToken, type Random, type Sampling } from './sample.ts';
@@ -25,7 +26,7 @@ export interface PrefillOptions {
 }
 
 /** @throws UserError when a prompt's positions and the new tokens exceed the decoder's context */
-export function checkContext({ config }: Llama, positions: number, maxNewTokens: number): void {
+export function checkContext(config: LlamaConfig, positions: number, maxNewTokens: number): void {
   const context = config.max_position_embeddings;
   if (positions + maxNewTokens > context) {
     throw new UserError(
@@ -44,7 +45,7 @@ export async function prefill(
   input: DecoderInput,
   { maxNewTokens, hook, trace }: PrefillOptions,
 ): Promise<Session> {
-  checkContext(llama, input.nextPosition, maxNewTokens);
+  checkContext(llama.config, input.nextPosition, maxNewTokens);
   const rope = createRope(llama.config, input.nextPosition + maxNewTokens);
   const cache = createCache();
   const dispose = () => {

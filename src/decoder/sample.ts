@@ -1,3 +1,5 @@
+import { UserError } from '../errors.ts';
+
 /** How the next token is drawn from the logits. Temperature 0 is greedy: the largest logit, the lower id on a tie. */
 export interface Sampling {
   temperature: number;
@@ -52,10 +54,11 @@ export function samplingProbabilities(
 /**
  * Picks the next token.
  * @param logits [V]
- * @throws Error when a logit is NaN
+ * @throws UserError when a logit is NaN
  */
 export function pickToken(logits: Float32Array, sampling: Sampling, random: Random): number {
-  if (logits.some(Number.isNaN)) throw new Error('decoder.logits hold NaN');
+  if (logits.some(Number.isNaN))
+    throw new UserError('decoder.logits hold NaN: the weights or the input hold NaN');
   if (sampling.temperature === 0) return logits.reduce((best, x, id) => (x > logits[best] ? id : best), 0);
   const probabilities = samplingProbabilities(logits, sampling);
   let left = random();

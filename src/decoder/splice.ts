@@ -50,10 +50,8 @@ export function spliceImage(
       const image = tf.slice(visual, [b, 0, 0], [1, U, E]);
       const head = tf.slice(text, [0, 0, 0], [1, before.length, E]);
       const tail = tf.slice(text, [0, before.length, 0], [1, after.length, E]);
-      return tf.concat(
-        [head, image, tail].filter((part) => part.size > 0),
-        1,
-      );
+      const parts = [head, image, tail].filter((part) => part.size > 0);
+      return tf.concat(parts, 1); // [1, T, E]
     });
     return tf.concat(rows, 0);
   });

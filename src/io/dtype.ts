@@ -101,19 +101,19 @@ export function toFloat32(raw: Uint8Array, dtype: Dtype): Float32Array {
 /**
  * Little-endian bytes of an integer dtype to int32; I32 as in {@link toFloat32}, a view where possible.
  *
- * @param what names the tensor in messages: `tensor "x" of model.safetensors`
+ * @param what names the tensor in messages: `model.safetensors: tensor "x"`
  * @throws UserError if the dtype is a float, or a value lies outside −2³¹ … 2³¹−1
  */
 export function toInt32(raw: Uint8Array, dtype: Dtype, what: string): Int32Array {
   const integers = integersOf(raw, dtype);
-  if (integers === undefined) throw new UserError(`${what} is ${dtype}, but integers are needed.`);
+  if (integers === undefined) throw new UserError(`${what} is ${dtype}, but integers are needed`);
   if (integers instanceof Int32Array) return integers;
 
   const result = new Int32Array(integers.length);
   for (let i = 0; i < integers.length; i++) {
     result[i] = Number(integers[i]); // wraps around if it does not fit
     if (result[i] !== Number(integers[i])) {
-      throw new UserError(`${what} holds ${integers[i]} at index ${i}, which does not fit in 32 bits.`);
+      throw new UserError(`${what} holds ${integers[i]} at index ${i}, which does not fit in 32 bits`);
     }
   }
   return result;

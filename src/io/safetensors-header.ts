@@ -38,25 +38,25 @@ const maxHeaderBytes = 100_000_000;
 
 const otherDtypes = 'F8_E4M3 F8_E5M2 F8_E8M0 F8_E4M3FNUZ F8_E5M2FNUZ F6_E2M3 F6_E3M2 F4 C64'.split(' ');
 
-/** `tensor "x" of FILE`, as messages name it. */
+/** `FILE: tensor "x"`, as messages begin that are about it. */
 export function describeTensor(name: string, file: string): string {
-  return `tensor ${JSON.stringify(name)} of ${file}`;
+  return `${file}: tensor ${JSON.stringify(name)}`;
 }
 
 /** The header's length from the file's first 8 bytes (fewer if it has no more), checked against the file's own. */
 export function readHeaderLength(prefix: Uint8Array, fileBytes: number, file: string): number {
   if (prefix.length < prefixBytes) {
-    throw new UserError(`${file} has ${prefix.length} bytes, too few for a safetensors file.`);
+    throw new UserError(`${file} has ${prefix.length} bytes, too few for a safetensors file`);
   }
   const length = new DataView(prefix.buffer, prefix.byteOffset).getBigUint64(0, true);
   if (length > maxHeaderBytes) {
     throw new UserError(
-      `${file} is no safetensors file: its first 8 bytes announce a header of ${length} bytes, over the limit of ${maxHeaderBytes}.`,
+      `${file} is no safetensors file: its first 8 bytes announce a header of ${length} bytes, over the limit of ${maxHeaderBytes}`,
     );
   }
   if (Number(length) > fileBytes - prefixBytes) {
     throw new UserError(
-      `${file} is cut short: its header should have ${length} bytes, but the file ends after ${fileBytes - prefixBytes} of them.`,
+      `${file} is cut short: its header should have ${length} bytes, but the file ends after ${fileBytes - prefixBytes} of them`,
     );
   }
   return Number(length);
@@ -70,7 +70,7 @@ export function readHeaderLength(prefix: Uint8Array, fileBytes: number, file: st
  * @throws UserError naming the file, the tensor and the numbers
  */
 export function parseHeader(bytes: Uint8Array, fileBytes: number, file: string): Header {
-  const json = parseStrictJson(decodeHeader(bytes, file), `header of ${file}`, 'integers') as object;
+  const json = parseStrictJson(decodeHeader(bytes, file), `${file}: the header`, 'integers') as object;
   const dataBegin = prefixBytes + bytes.length;
 
   let metadata: Record<string, string> = {};
@@ -86,19 +86,19 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number, file: string):
 }
 
 function decodeHeader(bytes: Uint8Array, file: string): string {
-  if (bytes[0] !== '{'.charCodeAt(0)) throw new UserError(`The header of ${file} does not begin with "{".`);
+  if (bytes[0] !== '{'.charCodeAt(0)) throw new UserError(`${file}: the header does not begin with "{"`);
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    throw new UserError(`The header of ${file} is not UTF-8 text.`);
+    throw new UserError(`${file}: the header is not UTF-8 text`);
   }
 }
 
 function checkMetadata(value: unknown, file: string): Record<string, string> {
-  if (!isObject(value)) throw new UserError(`The __metadata__ of ${file} is not an object of strings.`);
+  if (!isObject(value)) throw new UserError(`${file}: __metadata__ is not an object of strings`);
   for (const [key, text] of Object.entries(value)) {
     if (typeof text !== 'string') {
-      throw new UserError(`The __metadata__ of ${file} has ${JSON.stringify(key)}, which is not a string.`);
+      throw new UserError(`${file}: __metadata__ has ${JSON.stringify(key)}, which is not a string`);
     }
   }
   return value as Record<string, string>;
@@ -113,14 +113,13 @@ function checkEntry(
   fileBytes: number,
 ): TensorInfo {
   const what = describeTensor(name, file);
-  if (!isObject(entry)) throw new UserError(`The entry of ${what} is not an object.`);
+  if (!isObject(entry)) throw new UserError(`${what} has an entry that is not an object`);
   const fields = new Map(Object.entries(entry) as [string, unknown][]);
   const known = ['dtype', 'shape', 'data_offsets'];
   const missing = known.find((field) => !fields.has(field));
-  if (missing) throw new UserError(`The entry of ${what} has no ${missing}.`);
+  if (missing) throw new UserError(`${what} has no ${missing}`);
   const unknown = [...fields.keys()].find((field) => !known.includes(field));
-  if (unknown !== undefined)
-    throw new UserError(`The entry of ${what} has an unknown field ${JSON.stringify(unknown)}.`);
+  if (unknown !== undefined) throw new UserError(`${what} has an unknown field ${JSON.stringify(unknown)}`);
 
   const dtype = checkDtype(fields.get('dtype'), what);
   const shape = checkShape(fields.get('shape'), what);
@@ -128,20 +127,18 @@ function checkEntry(
 
   const offsets = fields.get('data_offsets');
   if (!isArrayOfSizes(offsets) || offsets.length !== 2) {
-    throw new UserError(
-      `The data_offsets of ${what} are ${JSON.stringify(offsets)}, not two non-negative integers.`,
-    );
+    throw new UserError(`${what} has data_offsets ${JSON.stringify(offsets)}, not two non-negative integers`);
   }
   const [begin, end] = offsets;
-  const span = `data_offsets [${begin}, ${end}]`;
+  const claim = `${what} has data_offsets [${begin}, ${end}]`;
   const dataBytes = fileBytes - dataBegin;
-  if (begin > end) throw new UserError(`The ${span} of ${what} end before they begin.`);
+  if (begin > end) throw new UserError(`${claim}, which end before they begin`);
   if (end > dataBytes) {
-    throw new UserError(`The ${span} of ${what} reach beyond the file's ${dataBytes} bytes of data.`);
+    throw new UserError(`${claim}, which reach beyond the file's ${dataBytes} bytes of data`);
   }
   if (end - begin !== bytes) {
     throw new UserError(
-      `The ${span} of ${what} span ${end - begin} bytes, but ${dtype} [${shape.join(', ')}] takes ${bytes}.`,
+      `${claim}, which span ${end - begin} bytes, but ${dtype} [${shape.join(', ')}] takes ${bytes}`,
     );
   }
   return { name, dtype, shape, begin: dataBegin + begin, end: dataBegin + end, file };
@@ -154,18 +151,16 @@ function isArrayOfSizes(value: unknown): value is number[] {
 /** Also what the writer asks of its tensors. */
 export function checkDtype(dtype: unknown, what: string): Dtype {
   if (typeof dtype === 'string' && Object.hasOwn(dtypeBytes, dtype)) return dtype as Dtype;
-  const fault = otherDtypes.includes(dtype as string) ? 'not supported' : 'unknown';
+  const fault = otherDtypes.includes(dtype as string) ? 'unsupported' : 'unknown';
   throw new UserError(
-    `The dtype ${JSON.stringify(dtype)} of ${what} is ${fault}; supported are ${Object.keys(dtypeBytes).join(', ')}.`,
+    `${what} has the ${fault} dtype ${JSON.stringify(dtype)}; supported are ${Object.keys(dtypeBytes).join(', ')}`,
   );
 }
 
 /** Also what the writer asks of its tensors. */
 export function checkShape(shape: unknown, what: string): number[] {
   if (isArrayOfSizes(shape)) return shape;
-  throw new UserError(
-    `The shape of ${what} is ${JSON.stringify(shape)}, not a list of non-negative integers.`,
-  );
+  throw new UserError(`${what} has shape ${JSON.stringify(shape)}, not a list of non-negative integers`);
 }
 
 /** Bytes of a tensor; refused if any product on the way, left to right, leaves the exact integers. */
@@ -174,7 +169,7 @@ export function countBytes(dtype: Dtype, shape: readonly number[], what: string)
   for (const size of [...shape, dtypeBytes[dtype]]) {
     bytes *= size;
     if (!Number.isSafeInteger(bytes)) {
-      throw new UserError(`The shape [${shape.join(', ')}] of ${what} is too large to count its bytes.`);
+      throw new UserError(`${what} has shape [${shape.join(', ')}], too large to count its bytes`);
     }
   }
   return bytes;
@@ -189,12 +184,12 @@ function checkTiling(tensors: TensorInfo[], file: string, dataBegin: number, fil
     const end = tensor.end - dataBegin;
     if (begin < covered) {
       throw new UserError(
-        `The data_offsets [${begin}, ${end}] of ${describeTensor(tensor.name, file)} begin inside those of ${JSON.stringify(previous)}, which end at ${covered}.`,
+        `${describeTensor(tensor.name, file)} has data_offsets [${begin}, ${end}], which begin before those of ${JSON.stringify(previous)} end at ${covered}`,
       );
     }
     if (begin > covered) {
       throw new UserError(
-        `In ${file}, the data bytes from ${covered} to ${begin} belong to no tensor; the next is ${JSON.stringify(tensor.name)}.`,
+        `${file}: the data bytes from ${covered} to ${begin} belong to no tensor; the next is ${JSON.stringify(tensor.name)}`,
       );
     }
     covered = end;
@@ -202,8 +197,6 @@ function checkTiling(tensors: TensorInfo[], file: string, dataBegin: number, fil
   }
   const dataBytes = fileBytes - dataBegin;
   if (covered < dataBytes) {
-    throw new UserError(
-      `In ${file}, the last data bytes, from ${covered} to ${dataBytes}, belong to no tensor.`,
-    );
+    throw new UserError(`${file}: the last data bytes, from ${covered} to ${dataBytes}, belong to no tensor`);
   }
 }

@@ -2,6 +2,7 @@
 import { open, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { UserError, messageOf } from '../errors.ts';
+import { reasonOf } from '../files.ts';
 import { toFloat32, toInt32 } from './dtype.ts';
 import { describeTensor, parseHeader, prefixBytes, readHeaderLength } from './safetensors-header.ts';
 import type { Header, TensorInfo } from './safetensors-header.ts';
@@ -34,9 +35,9 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
   }
 
   const readTensor = async (name: string): Promise<{ info: TensorInfo; raw: Uint8Array; what: string }> => {
-    const what = describeTensor(name, path);
     const info = header.tensors.get(name);
-    if (!info) throw new UserError(`There is no ${what}.`);
+    if (!info) throw new UserError(`${path} has no tensor ${JSON.stringify(name)}`);
+    const what = describeTensor(name, path);
     return { info, raw: await readAt(handle, info.begin, info.end - info.begin, what), what };
   };
   return {
@@ -61,13 +62,13 @@ async function openFile(path: string): Promise<FileHandle> {
     isFile = (await stat(path)).isFile(); // asked first: opening a pipe would wait for its writer
     if (isFile) return await open(path);
   } catch (error) {
-    throw new UserError(`${path} cannot be opened: ${messageOf(error)}.`);
+    throw new UserError(`cannot read ${path}: ${reasonOf(error)}`);
   }
-  throw new UserError(`${path} is not a file.`);
+  throw new UserError(`${path} is not a file`);
 }
 
 async function readHeader(handle: FileHandle, path: string): Promise<Header> {
-  const what = `the header of ${path}`;
+  const what = `${path}: the header`;
   const fileBytes = (await handle.stat()).size;
   const prefix = await readAt(handle, 0, Math.min(prefixBytes, fileBytes), what);
   const length = readHeaderLength(prefix, fileBytes, path);
@@ -87,7 +88,7 @@ async function readAt(
     const ask = Math.min(length - done, 2 ** 30); // Node reads less than 2 GiB at once
     const { bytesRead } = await handle.read(bytes, done, ask, position + done);
     if (bytesRead === 0) {
-      throw new UserError(`The file ended while ${what} was read: ${done} of ${length} bytes were there.`);
+      throw new UserError(`${what} broke off while it was read: ${done} of ${length} bytes were there`);
     }
     done += bytesRead;
   }
@@ -98,6 +99,6 @@ function allocate(length: number, what: string): Uint8Array {
   try {
     return new Uint8Array(length);
   } catch (error) {
-    throw new UserError(`There is no memory for the ${length} bytes of ${what}: ${messageOf(error)}.`);
+    throw new UserError(`${what} takes ${length} bytes, for which there is no memory: ${messageOf(error)}`);
   }
 }

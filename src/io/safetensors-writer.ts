@@ -63,28 +63,28 @@ function compareText(a: string, b: string): number {
 
 function checkTensor(name: string, { dtype, shape, data }: TensorToWrite, path: string): void {
   const what = describeTensor(name, path);
-  if (name === '__metadata__') throw new UserError(`No tensor of ${path} can be named "__metadata__".`);
-  checkText(name, `name of ${what}`);
+  if (name === '__metadata__') throw new UserError(`${path}: no tensor can be named "__metadata__"`);
+  checkText(name, `${path}: the tensor name ${JSON.stringify(name)}`);
   checkDtype(dtype, what);
   checkShape(shape, what);
   const bytes = countBytes(dtype, shape, what);
 
   if (data instanceof Float32Array && !isFloat(dtype)) {
-    throw new UserError(`The data of ${what} is float32, which is not written as ${dtype}.`);
+    throw new UserError(`${what} has float32 data, which is not written as ${dtype}`);
   }
   if (data instanceof Int32Array && dtype !== 'I32' && dtype !== 'I64') {
-    throw new UserError(`The data of ${what} is int32, which is not written as ${dtype}.`);
+    throw new UserError(`${what} has int32 data, which is not written as ${dtype}`);
   }
   const given = data instanceof Uint8Array ? data.length : data.length * dtypeBytes[dtype];
   if (given !== bytes) {
     throw new UserError(
-      `The data of ${what} makes ${given} bytes, but ${dtype} [${shape.join(', ')}] takes ${bytes}.`,
+      `${what} has ${given} bytes of data, but ${dtype} [${shape.join(', ')}] takes ${bytes}`,
     );
   }
 }
 
 function checkText(text: string, what: string): void {
-  if (/\p{Surrogate}/u.test(text)) throw new UserError(`The ${what} holds half of a surrogate pair.`);
+  if (/\p{Surrogate}/u.test(text)) throw new UserError(`${what} holds half of a surrogate pair`);
 }
 
 function isFloat(dtype: Dtype): dtype is 'F64' | 'F32' | 'F16' | 'BF16' {
@@ -108,8 +108,8 @@ function encodeHeader(
   const fields: string[] = [];
   const texts = Object.entries(metadata).sort(([a], [b]) => compareText(a, b));
   for (const [key, text] of texts) {
-    const what = `metadata ${JSON.stringify(key)} of ${path}`;
-    if (typeof text !== 'string') throw new UserError(`The ${what} is not a string.`);
+    const what = `${path}: metadata ${JSON.stringify(key)}`;
+    if (typeof text !== 'string') throw new UserError(`${what} is not a string`);
     checkText(key + text, what);
   }
   if (texts.length > 0) fields.push(`"__metadata__":${JSON.stringify(Object.fromEntries(texts))}`);

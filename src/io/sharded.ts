@@ -6,7 +6,8 @@
  */
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { UserError, messageOf } from '../errors.ts';
+import { UserError } from '../errors.ts';
+import { reasonOf } from '../files.ts';
 import { openSafetensors } from './safetensors.ts';
 import type { SafetensorsFile, TensorInfo } from './safetensors.ts';
 import { parseStrictJson } from './strict-json.ts';
@@ -41,7 +42,7 @@ export async function openWeights(dir: string): Promise<WeightFiles> {
   const placement = await readIndex(indexPath);
   const shards = [...new Set(placement.values())].sort();
   const missing = shards.find((shard) => !names.includes(shard));
-  if (missing) throw new UserError(`${indexPath} names the shard ${missing}, which is not in the folder.`);
+  if (missing) throw new UserError(`${indexPath} names the shard ${missing}, which is not in the folder`);
 
   const weights = await openFiles(dir, shards);
   try {
@@ -57,14 +58,14 @@ async function listFolder(dir: string): Promise<string[]> {
   try {
     return await readdir(dir);
   } catch (error) {
-    throw new UserError(`The folder ${dir} cannot be read: ${messageOf(error)}.`);
+    throw new UserError(`cannot read the folder ${dir}: ${reasonOf(error)}`);
   }
 }
 
 function describeLack(dir: string, names: string[]): string {
-  const lack = `The folder ${dir} has neither ${singleName} nor ${indexName}`;
+  const lack = `${dir} has neither ${singleName} nor ${indexName}`;
   const pickle = names.find((name) => /^pytorch_model.*\.bin(\.index\.json)?$/.test(name));
-  return pickle ? `${lack}; it has ${pickle}, but only safetensors weights are read.` : `${lack}.`;
+  return pickle ? `${lack}; it has ${pickle}, but only safetensors weights are read` : lack;
 }
 
 /** Tensor name → name of its shard, a plain file name. */
@@ -73,21 +74,21 @@ async function readIndex(path: string): Promise<Map<string, string>> {
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    throw new UserError(`${path} cannot be read: ${messageOf(error)}.`);
+    throw new UserError(`cannot read ${path}: ${reasonOf(error)}`);
   }
-  const index = parseStrictJson(text, `index ${path}`) as { weight_map?: unknown } | null;
+  const index = parseStrictJson(text, path) as { weight_map?: unknown } | null;
   const map = index?.weight_map;
   if (typeof map !== 'object' || map === null || Array.isArray(map)) {
-    throw new UserError(`The index ${path} has no weight_map from tensors to shards.`);
+    throw new UserError(`${path} has no weight_map from tensors to shards`);
   }
 
   const placement = new Map(Object.entries(map) as [string, unknown][]);
-  if (placement.size === 0) throw new UserError(`The weight_map of the index ${path} is empty.`);
+  if (placement.size === 0) throw new UserError(`${path}: weight_map is empty`);
   for (const [tensor, shard] of placement) {
     // A shard lies in the folder itself: an index from elsewhere must not make us read other files.
     if (typeof shard !== 'string' || /[/\\:\0]|\.\./.test(shard) || !shard.endsWith('.safetensors')) {
       throw new UserError(
-        `The index ${path} places tensor ${JSON.stringify(tensor)} in ${JSON.stringify(shard)}, which is not the name of a safetensors file in the folder.`,
+        `${path} places tensor ${JSON.stringify(tensor)} in ${JSON.stringify(shard)}, which is not the name of a safetensors file in the folder`,
       );
     }
   }
@@ -108,7 +109,7 @@ async function openFiles(dir: string, names: string[]): Promise<WeightFiles> {
       for (const [tensor, info] of file.tensors) {
         const other = tensors.get(tensor);
         if (other)
-          throw new UserError(`Tensor ${JSON.stringify(tensor)} is in both ${other.file} and ${file.path}.`);
+          throw new UserError(`${other.file} and ${file.path} both hold tensor ${JSON.stringify(tensor)}`);
         tensors.set(tensor, info);
         owners.set(tensor, file);
       }
@@ -125,7 +126,7 @@ async function openFiles(dir: string, names: string[]): Promise<WeightFiles> {
     bytes: [...tensors.values()].reduce((sum, { begin, end }) => sum + end - begin, 0),
     readFloat32: async (name) => {
       const owner = owners.get(name);
-      if (!owner) throw new UserError(`There is no tensor ${JSON.stringify(name)} in ${dir}.`);
+      if (!owner) throw new UserError(`${dir} has no tensor ${JSON.stringify(name)}`);
       return owner.readFloat32(name);
     },
     close,
@@ -136,13 +137,11 @@ async function openFiles(dir: string, names: string[]): Promise<WeightFiles> {
 function checkPlacement(weights: WeightFiles, placement: Map<string, string>, indexPath: string): void {
   for (const [tensor, shard] of placement) {
     if (weights.tensors.get(tensor)?.file !== join(weights.dir, shard)) {
-      throw new UserError(
-        `${indexPath} places tensor ${JSON.stringify(tensor)} in ${shard}, which lacks it.`,
-      );
+      throw new UserError(`${indexPath} places tensor ${JSON.stringify(tensor)} in ${shard}, which lacks it`);
     }
   }
   for (const { name, file } of weights.tensors.values()) {
     if (!placement.has(name))
-      throw new UserError(`Tensor ${JSON.stringify(name)} of ${file} is not in ${indexPath}.`);
+      throw new UserError(`${file}: tensor ${JSON.stringify(name)} is not in ${indexPath}`);
   }
 }

@@ -7,7 +7,7 @@ const maxDepth = 100;
  * Parses JSON, refusing a key given twice in one object (JSON.parse would keep the last and say nothing) and
  * half of a surrogate pair, which is no text.
  *
- * @param what names the text in messages: `header of model.safetensors`
+ * @param what names the text in messages: `model.safetensors: the header`
  * @param numbers `'integers'` also refuses a number with a fraction or an exponent, even `2.0` and `2e0`
  * @throws UserError
  */
@@ -16,7 +16,7 @@ export function parseStrictJson(text: string, what: string, numbers: 'any' | 'in
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new UserError(`The ${what} is not JSON: ${messageOf(error)}.`);
+    throw new UserError(`${what} is not JSON: ${messageOf(error)}`);
   }
   refuseWhatParseForgives(text, what, numbers);
   return value;
@@ -32,14 +32,14 @@ function refuseWhatParseForgives(text: string, what: string, numbers: 'any' | 'i
       const end = endOfString(text, i);
       const string = JSON.parse(text.slice(i, end)) as string;
       if (/\p{Surrogate}/u.test(string)) {
-        throw new UserError(`The ${what} holds half of a surrogate pair in ${JSON.stringify(string)}.`);
+        throw new UserError(`${what} holds half of a surrogate pair in ${JSON.stringify(string)}`);
       }
       if (tokenAt(/\s*:/y, text, end)) {
         const object = open.at(-1)!;
         if (object.keys.has(string)) {
           const path = open.slice(0, -1).map(({ key }) => JSON.stringify(key));
           const where = path.length > 0 ? ` in ${path.join('.')}` : '';
-          throw new UserError(`The ${what} has the key ${JSON.stringify(string)} twice${where}.`);
+          throw new UserError(`${what} has the key ${JSON.stringify(string)} twice${where}`);
         }
         object.keys.add(string);
         object.key = string;
@@ -48,12 +48,12 @@ function refuseWhatParseForgives(text: string, what: string, numbers: 'any' | 'i
     } else if (/[-\d]/.test(char)) {
       const number = tokenAt(/[-+.\deE]+/y, text, i);
       if (numbers === 'integers' && !/^(0|-?[1-9]\d*)$/.test(number)) {
-        throw new UserError(`The ${what} holds the number ${number} where only plain integers may be.`);
+        throw new UserError(`${what} holds the number ${number} where only plain integers may be`);
       }
       i += number.length;
     } else {
       if (char === '{' || char === '[') open.push({ keys: new Set(), key: '' });
-      if (open.length > maxDepth) throw new UserError(`The ${what} nests more than ${maxDepth} deep.`);
+      if (open.length > maxDepth) throw new UserError(`${what} nests more than ${maxDepth} deep`);
       if (char === '}' || char === ']') open.pop();
       i++;
     }

@@ -18,18 +18,23 @@ export async function readPromptTemplate(dir: string): Promise<PromptTemplate> {
   const source = await findTemplate(dir);
   if (source === undefined) return llavaPrompt;
   const special = (await readJson(path.join(dir, 'tokenizer_config.json'))) ?? {};
-  try {
-    const template = new Template(source);
-    return (question) =>
+  const orRefuse = <T>(work: () => T): T => {
+    try {
+      return work();
+    } catch (error) {
+      throw new UserError(`the chat template in ${dir} cannot be used: ${messageOf(error)}`);
+    }
+  };
+  const template = orRefuse(() => new Template(source));
+  return (question) =>
+    orRefuse(() =>
       template.render({
         messages: [{ role: 'user', content: [{ type: 'image' }, { type: 'text', text: question }] }],
         add_generation_prompt: true,
         bos_token: tokenText(special['bos_token']),
         eos_token: tokenText(special['eos_token']),
-      });
-  } catch (error) {
-    throw new UserError(`the chat template in ${dir} cannot be read: ${messageOf(error)}`);
-  }
+      }),
+    );
 }
 
 async function findTemplate(dir: string): Promise<string | undefined> {

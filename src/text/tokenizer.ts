@@ -29,7 +29,10 @@ export interface Tokenizer {
 export async function readTokenizer(dir: string, bosToken: number | null): Promise<Tokenizer> {
   const file = path.join(dir, 'tokenizer.json');
   const json = await readJson(file);
-  if (!json) throw new UserError(`${dir} has no tokenizer.json: give token ids instead of text`);
+  if (!json)
+    throw new UserError(
+      `${dir} has no tokenizer.json, so it cannot be asked in words (vtc trace takes --ids)`,
+    );
   const config = (await readJson(path.join(dir, 'tokenizer_config.json'))) ?? {};
   if (!isObject(json['model'])) throw new UserError(`${file} holds no tokenizer: its "model" is missing`);
   let tokenizer: LibraryTokenizer;

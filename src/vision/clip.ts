@@ -78,12 +78,12 @@ export function runClipVision(
       }
       if (block.clsAttention) output.clsAttention.set(l, block.clsAttention);
     }
-    return Object.values(output).flatMap((kept: Map<number, tf.Tensor>) => [...kept.values()]);
+    return visionTensors(output);
   });
   return output;
 }
 
-/** Disposes every tensor of an output. */
-export function disposeVisionOutput(output: VisionOutput): void {
-  for (const kept of Object.values(output) as Map<number, tf.Tensor>[]) tf.dispose([...kept.values()]);
+/** Every tensor of an output. */
+export function visionTensors({ hidden, attention, clsAttention }: VisionOutput): tf.Tensor[] {
+  return [...hidden.values(), ...attention.values(), ...clsAttention.values()];
 }

@@ -11,7 +11,7 @@ const specials = ['<unk>', '<s>', '</s>', '<image>'];
 const characters = ['▁', ...Array.from({ length: 94 }, (_, i) => String.fromCharCode(0x21 + i))];
 const vocabulary = [...specials, ...characters];
 
-/** A small LLaVA: 144 patches of a 96-pixel picture, 6 vision layers, 4 decoder layers, 1.1 M parameters. */
+/** A small LLaVA: 144 patches of a 96-pixel picture, 6 vision layers, 4 decoder layers, 0.6 M parameters. */
 const config = {
   model_type: 'llava',
   image_token_index: specials.indexOf('<image>'),
@@ -19,8 +19,8 @@ const config = {
   vision_feature_select_strategy: 'default',
   vision_config: {
     model_type: 'clip_vision_model',
-    hidden_size: 96,
-    intermediate_size: 384,
+    hidden_size: 64,
+    intermediate_size: 256,
     num_hidden_layers: 6,
     num_attention_heads: 4,
     image_size: 96,
@@ -29,8 +29,8 @@ const config = {
   text_config: {
     model_type: 'llama',
     vocab_size: vocabulary.length,
-    hidden_size: 96,
-    intermediate_size: 256,
+    hidden_size: 80,
+    intermediate_size: 216,
     num_hidden_layers: 4,
     num_attention_heads: 4,
     num_key_value_heads: 2,

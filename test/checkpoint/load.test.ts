@@ -102,10 +102,7 @@ describe('names and shapes', () => {
 describe('files', () => {
   test('no weights', async () => {
     const dir = await writeConfig(publishedLlava7b);
-    await expectRefusal(
-      dir,
-      `The folder ${dir} has neither model.safetensors nor model.safetensors.index.json.`,
-    );
+    await expectRefusal(dir, `${dir} has neither model.safetensors nor model.safetensors.index.json`);
   });
 
   /** The checkpoint in two shards with an index. */
@@ -140,7 +137,7 @@ describe('files', () => {
     await expectRefusal(
       dir,
       `${path.join(dir, 'model.safetensors.index.json')} names the shard ` +
-        'model-00002-of-00002.safetensors, which is not in the folder.',
+        'model-00002-of-00002.safetensors, which is not in the folder',
     );
   });
 

@@ -208,7 +208,7 @@ describe.concurrent('folders', () => {
 
   test('without tokenizer, without weights, with half of them, without a shard', async () => {
     expectRefusal(await runInto('--model', bareGolden), /^.*bare-golden has no tokenizer\.json/);
-    expectRefusal(await runInto(), /^The folder .*bare has neither model\.safetensors nor model\./);
+    expectRefusal(await runInto(), /bare has neither model\.safetensors nor model\./);
 
     const half = await changeModel((dir) => truncate(path.join(dir, 'model.safetensors'), 2_000_000));
     expectRefusal(await runInto('--model', half), /model\.safetensors/);
@@ -220,7 +220,7 @@ describe.concurrent('folders', () => {
     });
     expectRefusal(
       await runInto('--model', shardless),
-      /names the shard model-00001-of-00002\.safetensors, which is not in the folder\.$/,
+      /names the shard model-00001-of-00002\.safetensors, which is not in the folder$/,
     );
   });
 });

@@ -137,13 +137,13 @@ test.each<[Dtype, ArrayBufferView, string]>([
   ['U32', Uint32Array.of(0, 2 ** 31), '2147483648'],
 ])('%s refuses a value that int32 cannot hold', (dtype, array, value) => {
   expect(() => toInt32(bytesOf(array), dtype, 'tensor "ids"')).toThrow(
-    new UserError(`tensor "ids" holds ${value} at index 1, which does not fit in 32 bits.`),
+    new UserError(`tensor "ids" holds ${value} at index 1, which does not fit in 32 bits`),
   );
 });
 
 test.each<Dtype>(['F64', 'F32', 'F16', 'BF16'])('%s is refused as integers', (dtype) => {
   expect(() => toInt32(new Uint8Array(8), dtype, 'tensor "x"')).toThrow(
-    new UserError(`tensor "x" is ${dtype}, but integers are needed.`),
+    new UserError(`tensor "x" is ${dtype}, but integers are needed`),
   );
 });
 

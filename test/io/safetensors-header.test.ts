@@ -29,7 +29,7 @@ const good = entry('F32', [2], [0, 8]);
 describe('the frame', () => {
   test.each([0, 1, 7])('%i bytes', async (length) => {
     expect(await refusalOf(new Uint8Array(length))).toBe(
-      `FILE has ${length} bytes, too few for a safetensors file.`,
+      `FILE has ${length} bytes, too few for a safetensors file`,
     );
   });
 
@@ -37,7 +37,7 @@ describe('the frame', () => {
     const bytes = new Uint8Array(64);
     new DataView(bytes.buffer).setBigUint64(0, length, true);
     expect(await refusalOf(bytes)).toBe(
-      `FILE is no safetensors file: its first 8 bytes announce a header of ${length} bytes, over the limit of 100000000.`,
+      `FILE is no safetensors file: its first 8 bytes announce a header of ${length} bytes, over the limit of 100000000`,
     );
   });
 
@@ -45,7 +45,7 @@ describe('the frame', () => {
     const bytes = new Uint8Array(64);
     new DataView(bytes.buffer).setBigUint64(0, BigInt(length), true);
     expect(await refusalOf(bytes)).toBe(
-      `FILE is cut short: its header should have ${length} bytes, but the file ends after 56 of them.`,
+      `FILE is cut short: its header should have ${length} bytes, but the file ends after 56 of them`,
     );
   });
 
@@ -82,164 +82,148 @@ describe('the frame', () => {
 });
 
 const cases: [string, string | Uint8Array, string][] = [
-  ['no header', '', 'The header of FILE does not begin with "{".'],
-  ['a space first', ` {"a":${good}}`, 'The header of FILE does not begin with "{".'],
-  ['an array', '[]', 'The header of FILE does not begin with "{".'],
-  ['a byte order mark', '\ufeff{}', 'The header of FILE does not begin with "{".'],
-  ['bytes that are not UTF-8', Uint8Array.of(0x7b, 0xff, 0x7d), 'The header of FILE is not UTF-8 text.'],
+  ['no header', '', 'FILE: the header does not begin with "{"'],
+  ['a space first', ` {"a":${good}}`, 'FILE: the header does not begin with "{"'],
+  ['an array', '[]', 'FILE: the header does not begin with "{"'],
+  ['a byte order mark', '\ufeff{}', 'FILE: the header does not begin with "{"'],
+  ['bytes that are not UTF-8', Uint8Array.of(0x7b, 0xff, 0x7d), 'FILE: the header is not UTF-8 text'],
   [
     'half of a surrogate pair',
     `{"\\ud800":${good}}`,
-    'The header of FILE holds half of a surrogate pair in "\\ud800".',
+    'FILE: the header holds half of a surrogate pair in "\\ud800"',
   ],
-  ['a tensor twice', `{"a":${good},"a":${good}}`, 'The header of FILE has the key "a" twice.'],
-  [
-    'the same under an escape',
-    `{"a":${good},"\\u0061":${good}}`,
-    'The header of FILE has the key "a" twice.',
-  ],
+  ['a tensor twice', `{"a":${good},"a":${good}}`, 'FILE: the header has the key "a" twice'],
+  ['the same under an escape', `{"a":${good},"\\u0061":${good}}`, 'FILE: the header has the key "a" twice'],
   [
     'a field twice',
     `{"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}}`,
-    'The header of FILE has the key "dtype" twice in "a".',
+    'FILE: the header has the key "dtype" twice in "a"',
   ],
   [
     'the metadata twice',
     `{"__metadata__":{},"__metadata__":{},"a":${good}}`,
-    'The header of FILE has the key "__metadata__" twice.',
+    'FILE: the header has the key "__metadata__" twice',
   ],
   [
     'a metadata key twice',
     `{"__metadata__":{"k":"v","k" :"v"},"a":${good}}`,
-    'The header of FILE has the key "k" twice in "__metadata__".',
+    'FILE: the header has the key "k" twice in "__metadata__"',
   ],
   [
     'a fraction',
     '{"a":{"dtype":"F32","shape":[2.0],"data_offsets":[0,8]}}',
-    'The header of FILE holds the number 2.0 where only plain integers may be.',
+    'FILE: the header holds the number 2.0 where only plain integers may be',
   ],
   [
     'an exponent',
     '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8e0]}}',
-    'The header of FILE holds the number 8e0 where only plain integers may be.',
+    'FILE: the header holds the number 8e0 where only plain integers may be',
   ],
   [
     'minus zero',
     '{"a":{"dtype":"F32","shape":[2],"data_offsets":[-0,8]}}',
-    'The header of FILE holds the number -0 where only plain integers may be.',
+    'FILE: the header holds the number -0 where only plain integers may be',
   ],
-  ['nesting', `{"a":${'['.repeat(200)}${']'.repeat(200)}}`, 'The header of FILE nests more than 100 deep.'],
-  [
-    'metadata null',
-    `{"__metadata__":null,"a":${good}}`,
-    'The __metadata__ of FILE is not an object of strings.',
-  ],
-  [
-    'metadata a list',
-    `{"__metadata__":[],"a":${good}}`,
-    'The __metadata__ of FILE is not an object of strings.',
-  ],
+  ['nesting', `{"a":${'['.repeat(200)}${']'.repeat(200)}}`, 'FILE: the header nests more than 100 deep'],
+  ['metadata null', `{"__metadata__":null,"a":${good}}`, 'FILE: __metadata__ is not an object of strings'],
+  ['metadata a list', `{"__metadata__":[],"a":${good}}`, 'FILE: __metadata__ is not an object of strings'],
   [
     'metadata with a number',
     `{"__metadata__":{"k":1},"a":${good}}`,
-    'The __metadata__ of FILE has "k", which is not a string.',
+    'FILE: __metadata__ has "k", which is not a string',
   ],
-  ['an entry null', '{"a":null}', 'The entry of tensor "a" of FILE is not an object.'],
-  ['an entry a list', '{"a":["F32",[2],[0,8]]}', 'The entry of tensor "a" of FILE is not an object.'],
-  ['no dtype', '{"a":{"shape":[2],"data_offsets":[0,8]}}', 'The entry of tensor "a" of FILE has no dtype.'],
-  ['no shape', '{"a":{"dtype":"F32","data_offsets":[0,8]}}', 'The entry of tensor "a" of FILE has no shape.'],
-  [
-    'no data_offsets',
-    '{"a":{"dtype":"F32","shape":[2]}}',
-    'The entry of tensor "a" of FILE has no data_offsets.',
-  ],
+  ['an entry null', '{"a":null}', 'FILE: tensor "a" has an entry that is not an object'],
+  ['an entry a list', '{"a":["F32",[2],[0,8]]}', 'FILE: tensor "a" has an entry that is not an object'],
+  ['no dtype', '{"a":{"shape":[2],"data_offsets":[0,8]}}', 'FILE: tensor "a" has no dtype'],
+  ['no shape', '{"a":{"dtype":"F32","data_offsets":[0,8]}}', 'FILE: tensor "a" has no shape'],
+  ['no data_offsets', '{"a":{"dtype":"F32","shape":[2]}}', 'FILE: tensor "a" has no data_offsets'],
   [
     'an unknown field',
     `{"a":${good.replace('{', '{"strides":[1],')}}`,
-    'The entry of tensor "a" of FILE has an unknown field "strides".',
+    'FILE: tensor "a" has an unknown field "strides"',
   ],
   [
     'an unknown dtype',
     `{"a":${entry('f32', [2], [0, 8])}}`,
-    'The dtype "f32" of tensor "a" of FILE is unknown; supported are F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL.',
+    'FILE: tensor "a" has the unknown dtype "f32"; supported are F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL',
   ],
   [
     'a dtype every object has',
     `{"a":${entry('constructor', [2], [0, 8])}}`,
-    'The dtype "constructor" of tensor "a" of FILE is unknown; supported are F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL.',
+    'FILE: tensor "a" has the unknown dtype "constructor"; supported are F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL',
   ],
   [
     'a dtype not read here',
     `{"a":${entry('F8_E4M3', [8], [0, 8])}}`,
-    'The dtype "F8_E4M3" of tensor "a" of FILE is not supported; supported are F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL.',
+    'FILE: tensor "a" has the unsupported dtype "F8_E4M3"; supported are F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL',
   ],
   ...([2, null, '2', [-2], ['2'], [null], [2 ** 53], { 0: 2 }] as unknown[]).map(
     (shape): [string, string, string] => [
       `shape ${JSON.stringify(shape)}`,
       `{"a":${entry('F32', shape, [0, 8])}}`,
-      `The shape of tensor "a" of FILE is ${JSON.stringify(shape)}, not a list of non-negative integers.`,
+      `FILE: tensor "a" has shape ${JSON.stringify(shape)}, not a list of non-negative integers`,
     ],
   ),
   ...[[2 ** 32, 2 ** 32], [2 ** 32, 2 ** 32, 0], [2 ** 51], Array<number>(2000).fill(1000)].map(
     (shape): [string, string, string] => [
       `shape ${JSON.stringify(shape).slice(0, 50)}`,
       `{"a":${entry('F32', shape, [0, 8])}}`,
-      `The shape [${shape.join(', ')}] of tensor "a" of FILE is too large to count its bytes.`,
+      `FILE: tensor "a" has shape [${shape.join(', ')}], too large to count its bytes`,
     ],
   ),
   ...([8, null, [8], [0, 8, 8], [-8, 0], ['0', '8'], [0, 2 ** 53]] as unknown[]).map(
     (offsets): [string, string, string] => [
       `data_offsets ${JSON.stringify(offsets)}`,
       `{"a":${entry('F32', [2], offsets)}}`,
-      `The data_offsets of tensor "a" of FILE are ${JSON.stringify(offsets)}, not two non-negative integers.`,
+      `FILE: tensor "a" has data_offsets ${JSON.stringify(offsets)}, not two non-negative integers`,
     ],
   ),
   [
     'offsets backwards',
     `{"a":${entry('F32', [2], [8, 0])}}`,
-    'The data_offsets [8, 0] of tensor "a" of FILE end before they begin.',
+    'FILE: tensor "a" has data_offsets [8, 0], which end before they begin',
   ],
   [
     'offsets past the end',
     `{"a":${entry('F32', [2], [1, 9])}}`,
-    'The data_offsets [1, 9] of tensor "a" of FILE reach beyond the file\'s 8 bytes of data.',
+    'FILE: tensor "a" has data_offsets [1, 9], which reach beyond the file\'s 8 bytes of data',
   ],
   [
     'offsets that do not fit the shape',
     `{"a":${entry('F32', [3, 1], [0, 8])}}`,
-    'The data_offsets [0, 8] of tensor "a" of FILE span 8 bytes, but F32 [3, 1] takes 12.',
+    'FILE: tensor "a" has data_offsets [0, 8], which span 8 bytes, but F32 [3, 1] takes 12',
   ],
   [
     'an overlap',
     `{"a":${entry('U8', [5], [0, 5])},"b":${entry('U8', [4], [4, 8])}}`,
-    'The data_offsets [4, 8] of tensor "b" of FILE begin inside those of "a", which end at 5.',
+    'FILE: tensor "b" has data_offsets [4, 8], which begin before those of "a" end at 5',
   ],
   [
     'one inside the other',
     `{"b":${entry('U8', [2], [3, 5])},"a":${entry('U8', [8], [0, 8])}}`,
-    'The data_offsets [3, 5] of tensor "b" of FILE begin inside those of "a", which end at 8.',
+    'FILE: tensor "b" has data_offsets [3, 5], which begin before those of "a" end at 8',
   ],
   [
     'an empty tensor inside another',
     `{"b":${entry('U8', [0], [3, 3])},"a":${entry('U8', [8], [0, 8])}}`,
-    'The data_offsets [3, 3] of tensor "b" of FILE begin inside those of "a", which end at 8.',
+    'FILE: tensor "b" has data_offsets [3, 3], which begin before those of "a" end at 8',
   ],
   [
     'a hole',
     `{"b":${entry('U8', [3], [5, 8])},"a":${entry('U8', [4], [0, 4])}}`,
-    'In FILE, the data bytes from 4 to 5 belong to no tensor; the next is "b".',
+    'FILE: the data bytes from 4 to 5 belong to no tensor; the next is "b"',
   ],
   [
     'a hole at the start',
     `{"a":${entry('F32', [1], [4, 8])}}`,
-    'In FILE, the data bytes from 0 to 4 belong to no tensor; the next is "a".',
+    'FILE: the data bytes from 0 to 4 belong to no tensor; the next is "a"',
   ],
   [
     'bytes left over',
     `{"a":${entry('F32', [1], [0, 4])}}`,
-    'In FILE, the last data bytes, from 4 to 8, belong to no tensor.',
+    'FILE: the last data bytes, from 4 to 8, belong to no tensor',
   ],
-  ['nothing but data', '{}', 'In FILE, the last data bytes, from 0 to 8, belong to no tensor.'],
+  ['nothing but data', '{}', 'FILE: the last data bytes, from 0 to 8, belong to no tensor'],
 ];
 
 test.each(cases)('%s', async (_, header, message) => {
@@ -249,7 +233,7 @@ test.each(cases)('%s', async (_, header, message) => {
 test.each(['{', '{"a"}', `{"a":${good},}`, `{"a":${good}}x`, `{"a":${good}}\0`, "{'a':1}"])(
   'not JSON: %j',
   async (header) => {
-    expect(await refusalOf(fileBytes(header, 8))).toMatch(/^The header of FILE is not JSON: .+\.$/);
+    expect(await refusalOf(fileBytes(header, 8))).toMatch(/^FILE: the header is not JSON: .*[^.]$/);
   },
 );
 

@@ -32,9 +32,7 @@ describe('a folder', () => {
     expect(weights).toMatchObject({ dir, files: [join(dir, 'model.safetensors')], bytes: 16 });
     expect([...weights.tensors.keys()]).toEqual(['a', 'b']);
     expect(await weights.readFloat32('b')).toHaveLength(2);
-    await expect(weights.readFloat32('c')).rejects.toThrow(
-      new UserError(`There is no tensor "c" in ${dir}.`),
-    );
+    await expect(weights.readFloat32('c')).rejects.toThrow(new UserError(`${dir} has no tensor "c"`));
     const before = countOpenFiles();
     await weights.close();
     if (before > 0) expect(countOpenFiles()).toBe(before - 1);
@@ -73,22 +71,22 @@ describe('a folder', () => {
 
   test('that is not there, or no folder', async () => {
     rmSync(dir, { recursive: true });
-    await expectRefusal(/^The folder .* cannot be read: ENOENT/);
+    await expectRefusal(`cannot read the folder ${dir}: there is no such file or folder`);
     writeFileSync(dir, '');
-    await expectRefusal(/^The folder .* cannot be read: ENOTDIR/);
+    await expectRefusal(`cannot read the folder ${dir}: a part of its path is not a folder`);
   });
 
-  const lack = `The folder ${dir} has neither model.safetensors nor model.safetensors.index.json`;
+  const lack = `${dir} has neither model.safetensors nor model.safetensors.index.json`;
   test('without weights', async () => {
     writeFileSync(join(dir, 'other.safetensors'), '');
-    await expectRefusal(`${lack}.`);
+    await expectRefusal(lack);
   });
 
   test.each(['pytorch_model.bin', 'pytorch_model-00001-of-00002.bin', 'pytorch_model.bin.index.json'])(
     'with only %s',
     async (name) => {
       writeFileSync(join(dir, name), '');
-      await expectRefusal(`${lack}; it has ${name}, but only safetensors weights are read.`);
+      await expectRefusal(`${lack}; it has ${name}, but only safetensors weights are read`);
     },
   );
 });
@@ -96,30 +94,30 @@ describe('a folder', () => {
 describe('an index', () => {
   test('that is no file', async () => {
     mkdirSync(indexPath);
-    await expectRefusal(/index\.json cannot be read: EISDIR/);
+    await expectRefusal(`cannot read ${indexPath}: it is a folder`);
   });
 
   test.each(['', '{"weight_map":', '{}}'])('that is not JSON: %j', async (text) => {
     writeFileSync(indexPath, text);
-    await expectRefusal(/^The index .*index\.json is not JSON: /);
+    await expectRefusal(/index\.json is not JSON: .*[^.]$/);
   });
 
   test.each(['null', '3', '[]', '{}', '{"weight_map":null}', '{"weight_map":["a"]}', '{"weight_map":"a"}'])(
     'without a weight_map: %s',
     async (text) => {
       writeFileSync(indexPath, text);
-      await expectRefusal(`The index ${indexPath} has no weight_map from tensors to shards.`);
+      await expectRefusal(`${indexPath} has no weight_map from tensors to shards`);
     },
   );
 
   test('that places nothing', async () => {
     writeIndex({});
-    await expectRefusal(`The weight_map of the index ${indexPath} is empty.`);
+    await expectRefusal(`${indexPath}: weight_map is empty`);
   });
 
   test('that places a tensor twice', async () => {
     writeFileSync(indexPath, '{"weight_map":{"a":"1.safetensors","a":"2.safetensors"}}');
-    await expectRefusal(`The index ${indexPath} has the key "a" twice in "weight_map".`);
+    await expectRefusal(`${indexPath} has the key "a" twice in "weight_map"`);
   });
 
   test.each([
@@ -139,7 +137,7 @@ describe('an index', () => {
     writePairs(join(dir, '..', 'x.safetensors'), ['a']);
     writeIndex({ a: shard });
     await expectRefusal(
-      `The index ${indexPath} places tensor "a" in ${JSON.stringify(shard)}, which is not the name of a safetensors file in the folder.`,
+      `${indexPath} places tensor "a" in ${JSON.stringify(shard)}, which is not the name of a safetensors file in the folder`,
     );
   });
 
@@ -157,41 +155,41 @@ describe('index and shards', () => {
   test('a shard is missing', async () => {
     writePairs(join(dir, one), ['a']);
     writeIndex({ a: one, b: two });
-    await expectRefusal(`${indexPath} names the shard ${two}, which is not in the folder.`);
+    await expectRefusal(`${indexPath} names the shard ${two}, which is not in the folder`);
   });
 
   test('a shard lacks a tensor', async () => {
     writePairs(join(dir, one), ['a']);
     writePairs(join(dir, two), ['b']);
     writeIndex({ a: one, b: two, c: two });
-    await expectRefusal(`${indexPath} places tensor "c" in ${two}, which lacks it.`);
+    await expectRefusal(`${indexPath} places tensor "c" in ${two}, which lacks it`);
   });
 
   test('a tensor is in another shard than the index says', async () => {
     writePairs(join(dir, one), ['a', 'c']);
     writePairs(join(dir, two), ['b']);
     writeIndex({ a: one, b: two, c: two });
-    await expectRefusal(`${indexPath} places tensor "c" in ${two}, which lacks it.`);
+    await expectRefusal(`${indexPath} places tensor "c" in ${two}, which lacks it`);
   });
 
   test('the index lacks a tensor', async () => {
     writePairs(join(dir, one), ['a', 'c']);
     writeIndex({ a: one });
-    await expectRefusal(`Tensor "c" of ${join(dir, one)} is not in ${indexPath}.`);
+    await expectRefusal(`${join(dir, one)}: tensor "c" is not in ${indexPath}`);
   });
 
   test('a tensor is in two shards', async () => {
     writePairs(join(dir, one), ['a', 'b']);
     writePairs(join(dir, two), ['b']);
     writeIndex({ a: one, b: two });
-    await expectRefusal(`Tensor "b" is in both ${join(dir, one)} and ${join(dir, two)}.`);
+    await expectRefusal(`${join(dir, one)} and ${join(dir, two)} both hold tensor "b"`);
   });
 
   test('the second shard is malformed: the first is closed too', async () => {
     writePairs(join(dir, one), ['a']);
     writeFileSync(join(dir, two), fileBytes('[]', 0));
     writeIndex({ a: one, b: two });
-    await expectRefusal(`The header of ${join(dir, two)} does not begin with "{".`);
+    await expectRefusal(`${join(dir, two)}: the header does not begin with "{"`);
   });
 });
 

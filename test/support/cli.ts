@@ -110,8 +110,8 @@ export interface DemoFiles {
 export async function makeDemoFiles(folder: string): Promise<DemoFiles> {
   const [model, scene] = [path.join(folder, 'model'), path.join(folder, 'scene.png')];
   await mkdir(folder, { recursive: true });
-  await encodePng(await drawScene(createRandom(7), 192), scene);
-  await writeRandomLlava(model, 7);
+  await encodePng(await drawScene(createRandom(8), 192), scene);
+  await writeRandomLlava(model, 8);
   return { model, scene };
 }
 

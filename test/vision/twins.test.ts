@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { clipBlock } from '../../src/vision/block.ts';
-import { disposeVisionOutput, runClipVision, type VisionAsk } from '../../src/vision/clip.ts';
+import { runClipVision, visionTensors, type VisionAsk } from '../../src/vision/clip.ts';
 import { patchCount } from '../../src/vision/config.ts';
 import { cutPatches, embedImage } from '../../src/vision/embeddings.ts';
 import { createTrace } from '../../src/tensor/trace.ts';
@@ -215,7 +215,7 @@ describeEachBackend('CLIP vision', () => {
     const ask = { hidden: [0, 3], attention: [1], clsAttention: [0, 2] };
     await expectNewTensors(5, 'runClipVision', () => runClipVision(vision, pixels, ask));
     await expectNewTensors(0, 'runClipVision, disposed', () =>
-      disposeVisionOutput(runClipVision(vision, pixels, ask)),
+      tf.dispose(visionTensors(runClipVision(vision, pixels, ask))),
     );
     await expectNewTensors(
       0,
