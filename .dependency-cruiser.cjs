@@ -11,7 +11,7 @@ const floors = [
   ['vision/', 'projector.ts', 'decoder/'],
   ['compress/'],
   ['checkpoint/'],
-  ['vlm.ts', 'cost.ts'],
+  ['vlm.ts', 'cost.ts', 'inputs.ts'],
   ['world/', 'train/', 'eval/', 'report/'],
   ['cli/', 'index.ts'],
 ];

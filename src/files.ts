@@ -1,5 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { access, constants, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import {
+  access,
+  constants,
+  open,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  type FileHandle,
+} from 'node:fs/promises';
 import path from 'node:path';
 import { messageOf, UserError } from './errors.ts';
 
@@ -20,14 +30,27 @@ export function reasonOf(error: unknown): string {
 }
 
 /**
- * Writes a file whole or not at all: under a temporary name beside it, then renamed.
+ * Reads a whole file.
+ * @throws the operating system's error, or an Error for what is no regular file: a pipe would never end
+ */
+export async function readWhole(file: string): Promise<Buffer> {
+  const found = await stat(file);
+  if (!found.isFile() && !found.isDirectory()) throw new Error('it is not a regular file');
+  return readFile(file);
+}
+
+/**
+ * Writes a file whole or not at all: under a temporary name beside it, then renamed. A link stays one: what it
+ * points to is replaced.
  * @throws UserError naming the file when it cannot be written; nothing is left behind
  */
 export async function writeAtomically(
   file: string,
   write: (handle: FileHandle) => Promise<void>,
 ): Promise<void> {
-  const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`; // a rename must not cross file systems
+  await checkWritable(file);
+  const target = await realpath(file).catch(() => file);
+  const temporary = `${target}.${randomBytes(6).toString('hex')}.tmp`; // a rename must not cross file systems
   try {
     const handle = await open(temporary, 'wx');
     try {
@@ -35,7 +58,7 @@ export async function writeAtomically(
     } finally {
       await handle.close();
     }
-    await rename(temporary, file);
+    await rename(temporary, target);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined); // the first error is the one to tell
     throw new UserError(`cannot write ${file}: ${reasonOf(error)}`);
@@ -43,7 +66,8 @@ export async function writeAtomically(
 }
 
 /**
- * Refuses an output that could not be written, before the work that it is to hold.
+ * Refuses an output that could not be written, before the work that it is to hold. A device or a pipe is refused
+ * too: a rename would put a file in its place.
  * @throws UserError naming the file
  */
 export async function checkWritable(file: string): Promise<void> {
@@ -52,13 +76,9 @@ export async function checkWritable(file: string): Promise<void> {
     if (path.basename(file) === '' || file.endsWith(path.sep)) throw new Error('it names no file');
     if (!(await stat(folder)).isDirectory()) throw new Error(`${folder} is not a folder`);
     await access(folder, constants.W_OK);
-    if (
-      await stat(file).then(
-        (found) => found.isDirectory(),
-        () => false,
-      )
-    )
-      throw new Error('it is a folder');
+    const found = await stat(file).catch(() => undefined);
+    if (found?.isDirectory()) throw new Error('it is a folder');
+    if (found && !found.isFile()) throw new Error('it is not a regular file');
   } catch (error) {
     throw new UserError(`cannot write ${file}: ${reasonOf(error)}`);
   }

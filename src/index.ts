@@ -1,4 +1,5 @@
 /** The public API, in data order. */
+export * as tf from '@tensorflow/tfjs-core'; // the one instance that every tensor here belongs to
 export { UserError } from './errors.ts';
 
 // The axis legend, the backends, the trace
@@ -38,7 +39,13 @@ export { layerNorm, rmsNorm, type LayerNorm } from './tensor/norm.ts';
 
 // Vision tower, projector, decoder
 export { clipBlock } from './vision/block.ts';
-export { runClipVision, visionTensors, type ClipVision, type VisionAsk } from './vision/clip.ts';
+export {
+  runClipVision,
+  visionTensors,
+  type ClipVision,
+  type VisionAsk,
+  type VisionOutput,
+} from './vision/clip.ts';
 export { patchCount, type ClipVisionConfig } from './vision/config.ts';
 export { embedImage } from './vision/embeddings.ts';
 export { project, type Projector } from './projector.ts';
@@ -56,14 +63,29 @@ export type { DecoderInput, DecoderState, LayerHook } from './decoder/state.ts';
 export { parseBudget } from './compress/budget.ts';
 export { ensembleNames, ensembles, type EnsembleName } from './compress/ensemble.ts';
 export { gatherTokens } from './compress/gather.ts';
-export type { Compressed, DecoderMethod, Method, VisionFeatures, VisionMethod } from './compress/method.ts';
+export type {
+  Compressed,
+  DecoderMethod,
+  DecoderSource,
+  FeatureSource,
+  Method,
+  MethodOptions,
+  VisionFeatures,
+  VisionMethod,
+} from './compress/method.ts';
 export { findMethod, methodOptions, methods } from './compress/registry.ts';
 export { scoreByCls } from './compress/score.ts';
 export { keepTopK } from './compress/top-k.ts';
 export { vtcCls } from './compress/vtc-cls.ts';
 
 // Checkpoints, and the whole of it
-export { readArchitecture, type Architecture, type LlavaConfig } from './checkpoint/architecture.ts';
+export {
+  readArchitecture,
+  visualTokenCount,
+  type Architecture,
+  type LlavaConfig,
+} from './checkpoint/architecture.ts';
 export { loadModel, type Llava, type Model } from './checkpoint/load.ts';
-export { checkVlm, runVlm, visualTokenCount, type VlmAnswer, type VlmInput, type VlmOptions } from './vlm.ts';
+export { cutPrompt, readPicture, readQuestion, type LoadedPicture } from './inputs.ts';
+export { checkVlm, runVlm, type VlmAnswer, type VlmInput, type VlmOptions, type WalkStep } from './vlm.ts';
 export { cacheBytes, decoderLayerMacs, prefillMacs, visionMacs } from './cost.ts';

@@ -1,6 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { messageOf, UserError } from './errors.ts';
-import { reasonOf } from './files.ts';
+import { readWhole, reasonOf } from './files.ts';
 
 export type JsonObject = Record<string, unknown>;
 
@@ -16,7 +15,7 @@ export function isObject(value: unknown): value is JsonObject {
 export async function readJson(file: string): Promise<JsonObject | undefined> {
   let text: string;
   try {
-    text = await readFile(file, 'utf8');
+    text = (await readWhole(file)).toString('utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw new UserError(`cannot read ${file}: ${reasonOf(error)}`);

@@ -3,7 +3,7 @@
  * visual tokens become U. Everything below this file is a room that one enters only to learn more.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import type { LlavaConfig } from './checkpoint/architecture.ts';
+import { visualTokenCount, type LlavaConfig } from './checkpoint/architecture.ts';
 import type { Llava } from './checkpoint/load.ts';
 import type { DecoderSource, Method, MethodOptions } from './compress/method.ts';
 import { none } from './compress/none.ts';
@@ -17,7 +17,6 @@ import { shape } from './tensor/axes.ts';
 import type { Trace, TraceName } from './tensor/trace.ts';
 import { checkIds, type ImagePrompt } from './text/prompt.ts';
 import { runClipVision, visionTensors, type VisionOutput } from './vision/clip.ts';
-import { patchCount } from './vision/config.ts';
 
 export interface VlmInput {
   pixels: tf.Tensor4D; // [B, S, S, 3], preprocessed
@@ -57,11 +56,6 @@ export interface VlmAnswer {
   prefillLengths: number[];
 }
 
-/** How many tokens the uncompressed picture takes in the prompt: P, and [CLS] where the checkpoint keeps it. */
-export function visualTokenCount({ config }: Pick<Llava, 'config'>): number {
-  return patchCount(config.vision) + (config.vision_feature_select_strategy === 'full' ? 1 : 0);
-}
-
 /** @throws UserError for options that the model or the prompt cannot serve */
 export async function runVlm(model: Llava, input: VlmInput, options: VlmOptions): Promise<VlmAnswer> {
   const { vision, projector, decoder, config } = model;
@@ -79,9 +73,9 @@ export async function runVlm(model: Llava, input: VlmInput, options: VlmOptions)
 
     // The ViT, layer by layer: A_l = softmax(Q·Kᵀ/√C). Of the K ensembled layers the [CLS] row is exposed,
     // A_l[:, :, 0, 1:].                                              (vision/block.ts, tensor/attention.ts)
-    const seen = runClipVision(vision, input.pixels, ask, trace);
+    const tellLayer = (x: tf.Tensor, i: number) => tell(`hidden[${i}]`, 'B N D', x.shape);
+    const seen = runClipVision(vision, input.pixels, ask, trace, tellLayer);
     own(...visionTensors(seen));
-    seen.hidden.forEach((x, index) => made(`hidden[${index}]`, 'B N D', x));
     seen.clsAttention.forEach((row, l) => made(`[CLS] attention ${l}`, 'B H P', row));
     seen.attention.forEach((x, l) => made(`attention ${l}`, 'B H N N', x));
 
@@ -122,7 +116,6 @@ export async function runVlm(model: Llava, input: VlmInput, options: VlmOptions)
       const prefillLengths = cacheLengths(session.cache);
       const answer = await decode(decoder, session, { ...options, hook });
       tell('decode: tokens', 'B R', [answer.length, Math.max(...answer.map((row) => row.length))]);
-      recordTokens(answer, trace);
       return {
         tokens: answer,
         kept,
@@ -175,6 +168,7 @@ export function checkVlm(
   const source = describeSource(config);
   if (method.where === 'vision') method.asks(source, methodOptions);
   else method.hook(source, budget, methodOptions);
+  if (prompts.length === 0) throw new UserError('a batch needs at least one prompt');
   const lengths = prompts.map(({ before, after }) => before.length + after.length);
   if (new Set(lengths).size > 1) {
     throw new UserError(
@@ -192,7 +186,7 @@ function describeSource(config: LlavaConfig): DecoderSource & { keepsCls: boolea
     layers: config.vision.num_hidden_layers,
     selectedLayer: Math.max(...config.vision_feature_layer) - 1, // hidden[i] is the output of layer i − 1
     keepsCls: config.vision_feature_select_strategy === 'full',
-    visualTokens: visualTokenCount({ config }),
+    visualTokens: visualTokenCount(config),
     decoderLayers: config.text.num_hidden_layers,
   };
 }
@@ -233,13 +227,4 @@ async function headMeans({ clsAttention }: VisionOutput): Promise<Map<number, nu
     mean.dispose();
   }
   return means;
-}
-
-function recordTokens(tokens: number[][], trace?: Trace): void {
-  if (!trace?.wants('generate.tokens')) return;
-  if (tokens.some((row) => row.length !== tokens[0].length)) {
-    throw new Error('a traced run has no stop tokens, so every item has equally many');
-  }
-  if (tokens[0].length === 0) return;
-  tf.tidy(() => trace.record('generate.tokens', tf.tensor2d(tokens, undefined, 'int32')));
 }

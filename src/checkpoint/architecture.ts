@@ -4,7 +4,7 @@ import { UserError } from '../errors.ts';
 import { fieldReader, readJson, type JsonObject } from '../json.ts';
 import type { ProjectorConfig } from '../projector.ts';
 import { activationNames } from '../tensor/activation.ts';
-import { parseClipVisionConfig, type ClipVisionConfig } from '../vision/config.ts';
+import { parseClipVisionConfig, patchCount, type ClipVisionConfig } from '../vision/config.ts';
 
 /** LLaVA: a CLIP vision tower, a projector and a LLaMA decoder. */
 export interface LlavaConfig {
@@ -73,6 +73,7 @@ function parseLlava(json: JsonObject, file: string): LlavaConfig {
     `${file}: vision_config`,
   );
   const text = parseLlamaConfig(subConfig(json, 'text_config', file, 'llama') ?? {}, `${file}: text_config`);
+  text.tie_word_embeddings ||= flag('tie_word_embeddings', false); // either flag ties
   const layers = featureLayers(json['vision_feature_layer'] ?? -2, vision.num_hidden_layers, file);
   // Original LLaVA names its projector in mm_projector_type; transformers knows only the two-layer one.
   const projectorType = choice('mm_projector_type', ['linear', 'mlp2x_gelu'] as const, 'mlp2x_gelu');
@@ -121,4 +122,9 @@ function featureLayers(value: unknown, L: number, file: string): number[] {
     }
     return index;
   });
+}
+
+/** How many tokens the uncompressed picture takes in the prompt: P, and [CLS] where the checkpoint keeps it. */
+export function visualTokenCount(config: LlavaConfig): number {
+  return patchCount(config.vision) + (config.vision_feature_select_strategy === 'full' ? 1 : 0);
 }

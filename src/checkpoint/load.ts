@@ -48,14 +48,14 @@ export async function loadModel(dir: string, onProgress?: LoadProgress): Promise
   const stopTokens = await readStopTokens(dir, architecture);
   const files = await openWeights(dir);
   try {
-    const source = publishedNames(files, architecture.kind);
+    const source = publishedNames(files, architecture);
     const table = weightTable(architecture);
     checkNames(source, table, unusedNames(architecture));
     const bytes = (leaf: { shape: number[] }) => 4 * leaf.shape.reduce((product, n) => product * n, 1);
     const leaves = leavesOf(table);
     const total = leaves.reduce((sum, leaf) => sum + bytes(leaf), 0);
-    const multiplied = leaves.filter((leaf) => leaf.multiplies).reduce((sum, leaf) => sum + bytes(leaf), 0);
-    requireMemory(multiplied, total - multiplied, dir);
+    const matrices = leaves.filter((leaf) => leaf.multiplies).map(bytes);
+    requireMemory(matrices, total - matrices.reduce((sum, n) => sum + n, 0), dir);
 
     let done = 0;
     const weights = await loadTree(source, table, (leaf) => onProgress?.((done += bytes(leaf)), total));

@@ -24,11 +24,18 @@ const renames: Record<Architecture['kind'], [RegExp, string][]> = {
     [/^lm_head\./, 'language_model.lm_head.'],
   ],
   clip: [[/^(?=(embeddings|encoder|pre_layrnorm|post_layernorm)\.)/, 'vision_model.']],
-  llama: [],
+  llama: [[/^(?=(embed_tokens|layers|norm)\.)/, 'model.']], // a bare LlamaModel
+};
+
+/** The input and the output embedding's names. */
+const decoderNames = {
+  llava: ['language_model.model.embed_tokens', 'language_model.lm_head'],
+  llama: ['model.embed_tokens', 'lm_head'],
 };
 
 /** A folder's tensors under the published names; each still knows the name it has in its file. */
-export function publishedNames(files: WeightFiles, kind: Architecture['kind']): TensorSource {
+export function publishedNames(files: WeightFiles, architecture: Architecture): TensorSource {
+  const { kind } = architecture;
   const tensors = new Map<string, TensorInfo>();
   for (const info of files.tensors.values()) {
     const name = renames[kind].reduce((current, [from, to]) => current.replace(from, to), info.name);
@@ -37,6 +44,12 @@ export function publishedNames(files: WeightFiles, kind: Architecture['kind']): 
       throw new UserError(`${files.dir}: tensors ${other.name} and ${info.name} are two names of one weight`);
     }
     tensors.set(name, info);
+  }
+  if (kind !== 'clip' && architecture.text.tie_word_embeddings) {
+    // One matrix under two names. transformers fills in whichever is missing and, where both are there, reads both.
+    const tied = decoderNames[kind].map((name) => `${name}.weight`);
+    const info = tied.map((name) => tensors.get(name)).find((found) => found !== undefined);
+    for (const name of tied) if (info && !tensors.has(name)) tensors.set(name, info);
   }
   const inFile = (name: string) => tensors.get(name)?.name ?? name;
   return { dir: files.dir, tensors, readFloat32: (name) => files.readFloat32(inFile(name)) };
@@ -68,7 +81,5 @@ export function unusedNames(architecture: Architecture): RegExp {
   const unused = [unusedVisionNames, unusedLlamaNames];
   if (architecture.kind === 'clip')
     unused.push(/^(text_model\.|text_projection\.|visual_projection\.|logit_scale$)/);
-  if (architecture.kind !== 'clip' && architecture.text.tie_word_embeddings)
-    unused.push(/(^|\.)lm_head\.weight$/);
   return new RegExp(unused.map(({ source }) => source).join('|'));
 }

@@ -9,7 +9,7 @@ import { startBackend } from '../tensor/backend.ts';
 import { drawScene } from '../world/scene.ts';
 import { writeRandomLlava } from '../world/random-llava.ts';
 import { addBackend, readInteger, type BackendOption } from './options.ts';
-import { readPicture } from './picture.ts';
+import { readPicture } from '../inputs.ts';
 import { loadWithBar } from './progress.ts';
 import {
   answerQuestion,

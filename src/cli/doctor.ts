@@ -13,7 +13,6 @@ export function addDoctorCommand(program: Command): void {
 }
 
 async function doctor({ backend }: BackendOption): Promise<void> {
-  const chosen = await startBackend(backend);
   const rows = [];
   for (const name of backendNames) {
     try {
@@ -28,6 +27,7 @@ async function doctor({ backend }: BackendOption): Promise<void> {
     `${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${availableParallelism()} cores, ${formatBytes(totalmem())}\n`,
   );
   console.log(formatTable([['backend', 'state', 'version or reason', 'threads', 'device'], ...rows]));
+  const chosen = await startBackend(backend); // last: one that does not run still gets its table
   console.log(`\nchosen: ${chosen.name}, ${chosen.why}`);
   console.log(`wasm heap budget: ${formatBytes(limits.wasmHeapBytes)}`);
 }

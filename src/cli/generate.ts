@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import * as tf from '@tensorflow/tfjs-core';
 import { readArchitecture } from '../checkpoint/architecture.ts';
-import { decode, prefill } from '../decoder/generate.ts';
+import { checkContext, decode, prefill } from '../decoder/generate.ts';
 import { embedText } from '../decoder/splice.ts';
 import { UserError } from '../errors.ts';
 import { startBackend } from '../tensor/backend.ts';
@@ -52,6 +52,7 @@ async function run(flags: GenerateFlags): Promise<void> {
   if (ids.length === 0)
     throw new UserError('--prompt is empty and the model has no token that begins a text');
   checkIds(ids, vocab_size, '--prompt');
+  checkContext(architecture.text, ids.length, flags.newTokens ?? 1);
   const room = Math.min(defaultLength, max_position_embeddings) - ids.length;
 
   const model = await loadWithBar(flags.model);

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import path from 'node:path';
 import type { Command } from 'commander';
 import { readArchitecture, type LlavaConfig } from '../checkpoint/architecture.ts';
 import type { Model } from '../checkpoint/load.ts';
@@ -25,8 +27,11 @@ import {
   type MethodFlags,
   type SamplingFlags,
 } from './options.ts';
-import { readPicture, readQuestion, type LoadedPicture } from './picture.ts';
+import { readPicture, readQuestion, type LoadedPicture } from '../inputs.ts';
 import { loadWithBar } from './progress.ts';
+
+/** Where `npm start` leaves its random model: what is asked until a trained one ships. */
+export const demoModel = 'out/demo/model';
 
 interface RunFlags extends BackendOption, MethodFlags, SamplingFlags {
   image: string;
@@ -44,7 +49,7 @@ export function addRunCommand(program: Command): void {
     .description('answer a question about a picture, and show every step on the way')
     .requiredOption('--image <file>', 'PNG, JPEG or WebP')
     .requiredOption('--question <text>', 'what to ask')
-    .requiredOption('--model <dir>', 'a Hugging Face folder of type LLaVA')
+    .option('--model <dir>', 'a Hugging Face folder of type LLaVA', demoModel)
     .option('--new-tokens <R>', 'at most this many tokens of answer', readInteger(1), 64)
     .option('--pad', "pad the picture to a square first, as LLaVA-1.5's own code does", false)
     .option('--heatmap <file>', 'save the attention over the picture as a PNG')
@@ -53,26 +58,45 @@ export function addRunCommand(program: Command): void {
 }
 
 async function run(flags: RunFlags): Promise<void> {
-  if (flags.heatmap) await checkWritable(flags.heatmap);
+  if (flags.heatmap !== undefined) {
+    if (!['', '.png'].includes(path.extname(flags.heatmap).toLowerCase())) {
+      throw new UserError(`--heatmap ${flags.heatmap}: what is written is a PNG, so name it .png`);
+    }
+    await checkWritable(flags.heatmap);
+  }
   // All that can be refused is read first: the weights of a large model take minutes.
   const backend = await startBackend(flags.backend);
   const config = await readLlavaConfig(flags.model);
   const question = await prepareQuestion(flags.model, config, flags);
   const picture = await readPicture(flags.image, flags.model, config.vision.image_size, flags.pad);
-  const model = await loadWithBar(flags.model);
   try {
-    const result = await answerQuestion(model, picture, question, flags, flags.json ? undefined : printStep);
-    if (flags.heatmap) await saveHeatmap(flags.heatmap, config, picture, result.answer);
-    if (flags.json) console.log(JSON.stringify(jsonOf(flags, backend, config, question, result), null, 2));
-    else printResult(config, result, flags.heatmap);
+    const model = await loadWithBar(flags.model);
+    try {
+      const result = await answerQuestion(
+        model,
+        picture,
+        question,
+        flags,
+        flags.json ? undefined : printStep,
+      );
+      if (flags.heatmap !== undefined) await saveHeatmap(flags.heatmap, config, picture, result.answer);
+      if (flags.json) console.log(JSON.stringify(jsonOf(flags, backend, config, question, result), null, 2));
+      else printResult(config, result, flags.heatmap);
+    } finally {
+      model.dispose();
+    }
   } finally {
     picture.pixels.dispose();
-    model.dispose();
   }
 }
 
 /** @throws UserError when the folder holds only a part of a LLaVA */
 export async function readLlavaConfig(dir: string): Promise<LlavaConfig> {
+  if (dir === demoModel && !existsSync(dir)) {
+    throw new UserError(
+      `give --model DIR; without it the random model of npm start is asked, but ${dir} is not there`,
+    );
+  }
   const architecture = await readArchitecture(dir);
   if (architecture.kind !== 'llava') {
     throw new UserError(`${dir} is a ${architecture.kind} checkpoint; a LLaVA is needed here`);
@@ -199,6 +223,7 @@ function jsonOf(
     budget,
     kept: answer.kept?.[0],
     scores: answer.scores?.[0],
+    layerScores: Object.fromEntries([...answer.layerScores].map(([layer, rows]) => [layer, rows[0]])),
     promptTokens: answer.promptTokens,
     layerTokens: answer.prefillLengths,
     prefillFlops: 2 * prefillMacs(config.text, answer.prefillLengths),

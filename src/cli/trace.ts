@@ -4,7 +4,7 @@ import { readArchitecture, type Architecture } from '../checkpoint/architecture.
 import type { Model } from '../checkpoint/load.ts';
 import { parseBudget } from '../compress/budget.ts';
 import type { Method, MethodOptions } from '../compress/method.ts';
-import { decode, prefill } from '../decoder/generate.ts';
+import { checkContext, generate } from '../decoder/generate.ts';
 import { embedText } from '../decoder/splice.ts';
 import { UserError } from '../errors.ts';
 import { checkWritable } from '../files.ts';
@@ -15,7 +15,7 @@ import { checkIds, type ImagePrompt } from '../text/prompt.ts';
 import { readTokenizer } from '../text/tokenizer.ts';
 import { runClipVision } from '../vision/clip.ts';
 import { patchCount, type ClipVisionConfig } from '../vision/config.ts';
-import { runVlm } from '../vlm.ts';
+import { checkVlm, runVlm } from '../vlm.ts';
 import { formatShape, formatTable } from './format.ts';
 import {
   addBackend,
@@ -26,7 +26,7 @@ import {
   type BackendOption,
   type MethodFlags,
 } from './options.ts';
-import { cutPrompt, readPicture, readQuestion } from './picture.ts';
+import { cutPrompt, readPicture, readQuestion } from '../inputs.ts';
 import { loadWithBar } from './progress.ts';
 
 interface TraceFlags extends BackendOption, MethodFlags {
@@ -109,13 +109,12 @@ async function readInputs(architecture: Architecture, flags: TraceFlags): Promis
   const what = flags.inputs ?? (flags.ids ? '--ids' : '--question');
   if (architecture.kind === 'llama') {
     for (const row of ids) checkIds(row, architecture.text.vocab_size, what);
+    checkContext(architecture.text, ids[0].length, flags.newTokens);
   }
   if (architecture.kind !== 'llava') return inputs;
   const prompts = ids.map((row) => cutPrompt(row, architecture, what));
-  if (new Set(prompts.map(({ before, after }) => before.length + after.length)).size > 1) {
-    throw new UserError(`${flags.inputs}: the prompts differ in length without their picture`);
-  }
   const budget = parseBudget(flags.keep, patchCount(architecture.vision));
+  checkVlm(architecture, prompts, { method, methodOptions, budget, maxNewTokens: flags.newTokens });
   return { ...inputs, llava: { prompts, method, methodOptions, budget } };
 }
 
@@ -200,15 +199,7 @@ async function traceModel(
   } else if (decoder && ids) {
     const prompt = embedText(decoder, ids);
     try {
-      const session = await prefill(decoder, prompt, { maxNewTokens: newTokens, trace });
-      try {
-        const tokens = await decode(decoder, session, { maxNewTokens: newTokens });
-        if (newTokens > 0) {
-          tf.tidy(() => trace.record('generate.tokens', tf.tensor2d(tokens, undefined, 'int32')));
-        }
-      } finally {
-        session.dispose();
-      }
+      await generate(decoder, prompt, { maxNewTokens: newTokens, trace });
     } finally {
       tf.dispose([prompt.hidden, prompt.positions]);
     }
@@ -220,11 +211,9 @@ async function saveTrace({ tensors }: RecordedTrace, file: string): Promise<void
   const metadata: Record<string, string> = {};
   for (const [key, tensor] of tensors) {
     const dtype = tensor.dtype === 'int32' ? 'I32' : 'F32';
-    toWrite.set(key, {
-      dtype,
-      shape: tensor.shape,
-      data: (await tensor.data()) as Float32Array | Int32Array,
-    });
+    const data = (await tensor.data()) as Float32Array | Int32Array;
+    if (data.some(Number.isNaN)) throw new UserError(`${key} holds NaN: the weights or the input hold NaN`);
+    toWrite.set(key, { dtype, shape: tensor.shape, data });
     metadata[key] = axesOf(key) ?? '';
   }
   await writeSafetensors(file, toWrite, metadata);

@@ -58,6 +58,11 @@ export const vtcCls: VisionMethod<VtcClsOptions> = {
  * @throws UserError when K is not between 1 and the layers up to it
  */
 export function ensembledLayers({ selectedLayer }: FeatureSource, K: number): number[] {
+  if (selectedLayer < 0) {
+    throw new UserError(
+      'vtc-cls needs attention, but the features are the embedding output, before any layer',
+    );
+  }
   if (!Number.isInteger(K) || K < 1 || K > selectedLayer + 1) {
     throw new UserError(
       `--layers ${K}: the ensemble ends at layer ${selectedLayer}, so it can have 1 to ${selectedLayer + 1} layers`,

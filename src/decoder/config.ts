@@ -96,7 +96,10 @@ function parseRope(json: JsonObject, file: string): Pick<LlamaConfig, 'rope_thet
           factor: number('factor'),
           low_freq_factor: number('low_freq_factor'),
           high_freq_factor: number('high_freq_factor'),
-          original_max_position_embeddings: count('original_max_position_embeddings'),
+          original_max_position_embeddings: count(
+            'original_max_position_embeddings',
+            top.count('max_position_embeddings', 2048),
+          ),
         },
       };
   }

@@ -86,11 +86,17 @@ export interface GenerateOptions extends PrefillOptions {
  * @param session disposed by the caller; its cache grows
  * @returns per item, the tokens before a stop token
  */
-export async function decode(
-  llama: Llama,
-  session: Session,
-  { maxNewTokens, hook, sampling = greedy, seed = 0, stopTokens = [], onToken, signal }: GenerateOptions,
-): Promise<number[][]> {
+export async function decode(llama: Llama, session: Session, options: GenerateOptions): Promise<number[][]> {
+  const {
+    maxNewTokens,
+    hook,
+    sampling = greedy,
+    seed = 0,
+    stopTokens = [],
+    onToken,
+    signal,
+    trace,
+  } = options;
   const B = session.logits.shape[0];
   const random = createRandom(seed);
   const tokens: number[][] = Array.from({ length: B }, () => []);
@@ -114,7 +120,15 @@ export async function decode(
   } finally {
     if (logits !== session.logits) logits.dispose();
   }
+  if (trace?.wants('generate.tokens') && maxNewTokens > 0) recordTokens(trace, tokens);
   return tokens;
+}
+
+function recordTokens(trace: Trace, tokens: number[][]): void {
+  if (tokens.some((row) => row.length !== tokens[0].length)) {
+    throw new Error('a trace takes no stop tokens: every item must have equally many');
+  }
+  tf.tidy(() => trace.record('generate.tokens', tf.tensor2d(tokens, undefined, 'int32')));
 }
 
 /** Prefill and decode in one. */

@@ -21,16 +21,15 @@ export interface LlamaWeights {
 /**
  * Where each weight stands in a checkpoint.
  * @param prefix what stands before LLaMA's names: `model.` alone, `language_model.model.` inside LLaVA
- * @param head the output matrix's name; tied embeddings read `embed_tokens` a second time instead
+ * @param head the output matrix's name
  */
 export function llamaTable(config: LlamaConfig, prefix: string, head: string): Tree<LlamaWeights> {
   const { vocab_size: V, hidden_size: E, intermediate_size: M, head_dim: C } = config;
   const queryWidth = config.num_attention_heads * C;
   const keyWidth = config.num_key_value_heads * C;
   const bias = config.attention_bias;
-  const embedding = `${prefix}embed_tokens.weight`;
   return {
-    embed_tokens: table(embedding, V, E),
+    embed_tokens: table(`${prefix}embed_tokens.weight`, V, E),
     layers: Array.from({ length: config.num_hidden_layers }, (_, l) => {
       const layer = `${prefix}layers.${l}`;
       return {
@@ -50,7 +49,7 @@ export function llamaTable(config: LlamaConfig, prefix: string, head: string): T
       };
     }),
     norm: vector(`${prefix}norm.weight`, E),
-    lm_head: { weight: matrix(config.tie_word_embeddings ? embedding : `${head}.weight`, E, V) },
+    lm_head: { weight: matrix(`${head}.weight`, E, V) },
   };
 }
 

@@ -1,7 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import sharp from 'sharp';
 import { messageOf, UserError } from '../errors.ts';
-import { reasonOf, writeAtomically } from '../files.ts';
+import { readWhole, reasonOf, writeAtomically } from '../files.ts';
 import { checkPixels, type Picture } from './picture.ts';
 
 export type { Picture } from './picture.ts';
@@ -37,7 +36,7 @@ const SIGNATURES: [format: string, start: RegExp][] = [
 export async function decodeImage(file: string): Promise<Picture> {
   let bytes: Uint8Array;
   try {
-    bytes = await readFile(file);
+    bytes = await readWhole(file);
   } catch (error) {
     throw new UserError(`cannot read the image ${file}: ${reasonOf(error)}`);
   }

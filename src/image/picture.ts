@@ -23,3 +23,14 @@ export function checkPixels(what: string, width: number, height: number): void {
     );
   }
 }
+
+/** Lay `picture` on `ground` with its corner at (left, top), which may be negative; returns `ground`. */
+export function paste(picture: Picture, ground: Picture, left: number, top: number): Picture {
+  const from = Math.max(0, -left);
+  const to = Math.min(picture.width, ground.width - left);
+  for (let y = Math.max(0, -top); y < Math.min(picture.height, ground.height - top); y++) {
+    const row = picture.data.subarray((y * picture.width + from) * 3, (y * picture.width + to) * 3);
+    ground.data.set(row, ((y + top) * ground.width + from + left) * 3);
+  }
+  return ground;
+}

@@ -41,12 +41,17 @@ export function clipPreprocess(imageSize: number, pad = false): PreprocessConfig
  *
  * @param dir - the checkpoint's folder
  * @param imageSize - S, the side the vision tower takes
+ * @param pad - pad to a square whatever the folder says
  * @throws UserError for a file that cannot be read or parsed, an image processor of another kind, a resampling
  *   other than bicubic, a malformed value, or a result that is not S × S for every picture
  */
-export async function readPreprocessConfig(dir: string, imageSize: number): Promise<PreprocessConfig> {
+export async function readPreprocessConfig(
+  dir: string,
+  imageSize: number,
+  pad = false,
+): Promise<PreprocessConfig> {
   const found = await findImageProcessor(dir);
-  if (!found) return clipPreprocess(imageSize);
+  if (!found) return clipPreprocess(imageSize, pad);
   const { file, raw } = found;
 
   const fail = (problem: string) => new UserError(`${file}: ${problem}`);
@@ -100,7 +105,7 @@ export async function readPreprocessConfig(dir: string, imageSize: number): Prom
   const aspect = read<string>('image_aspect_ratio', 'square', '"square" or "pad"', (value) =>
     ['square', 'pad'].includes(value as string),
   );
-  config.pad = readFlag('do_pad', false) || aspect === 'pad';
+  config.pad = pad || readFlag('do_pad', false) || aspect === 'pad';
   if (config.pad && !config.normalize) throw fail('padding needs do_normalize, whose mean is its colour');
 
   const side = resultSize(config);

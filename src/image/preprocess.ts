@@ -1,4 +1,4 @@
-import { checkPixels, type Picture } from './picture.ts';
+import { checkPixels, paste, type Picture } from './picture.ts';
 import type { PreprocessConfig } from './preprocess-config.ts';
 import { resizeBicubic } from './resize.ts';
 
@@ -59,17 +59,6 @@ function centreCrop(picture: Picture, { width, height }: { width: number; height
   const left = -Math.floor((picture.width - width) / 2);
   const top = -Math.floor((picture.height - height) / 2);
   return paste(picture, { width, height, data: new Uint8Array(width * height * 3) }, left, top);
-}
-
-/** Lay `picture` on `ground` with its corner at (left, top), which may be negative; returns `ground`. */
-function paste(picture: Picture, ground: Picture, left: number, top: number): Picture {
-  const from = Math.max(0, -left);
-  const to = Math.min(picture.width, ground.width - left);
-  for (let y = Math.max(0, -top); y < Math.min(picture.height, ground.height - top); y++) {
-    const row = picture.data.subarray((y * picture.width + from) * 3, (y * picture.width + to) * 3);
-    ground.data.set(row, ((y + top) * ground.width + from + left) * 3);
-  }
-  return ground;
 }
 
 /** Bytes to float32: ((byte · rescale) - mean) / std, rounded to float32 after each operation as NumPy's are. */

@@ -5,14 +5,6 @@ export function blank(width: number, height: number): Picture {
   return { width, height, data: new Uint8Array(width * height * 3).fill(255) };
 }
 
-/** Draws one picture on another, in place, its top left corner at (x, y). */
-export function paste(canvas: Picture, picture: Picture, x: number, y: number): void {
-  for (let row = 0; row < picture.height; row++) {
-    const line = picture.data.subarray(row * picture.width * 3, (row + 1) * picture.width * 3);
-    canvas.data.set(line, ((y + row) * canvas.width + x) * 3);
-  }
-}
-
 /** Enlarges by a whole factor, each pixel a square. */
 export function enlarge({ width, height, data }: Picture, factor: number): Picture {
   const large = blank(width * factor, height * factor);

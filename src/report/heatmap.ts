@@ -1,6 +1,6 @@
 import type { PreprocessConfig } from '../image/preprocess.ts';
-import type { Picture } from '../image/picture.ts';
-import { blank, enlarge, mapPixels, paste } from './canvas.ts';
+import { paste, type Picture } from '../image/picture.ts';
+import { blank, enlarge, mapPixels } from './canvas.ts';
 import { drawLabel } from './labels.ts';
 
 /** One square of the sheet: the picture, with each patch's value laid over it or the patches not kept dimmed. */
@@ -67,8 +67,8 @@ export async function drawSheet(
   for (const [i, panel] of panels.entries()) {
     const x = gap + (i % columns) * (side + gap);
     const y = gap + Math.floor(i / columns) * (side + titleHeight + gap);
-    paste(sheet, await drawLabel(panel.title, side, titleHeight), x, y);
-    paste(sheet, drawPanel(base, large, panel), x, y + titleHeight);
+    paste(await drawLabel(panel.title, side, titleHeight), sheet, x, y);
+    paste(drawPanel(base, large, panel), sheet, x, y + titleHeight);
   }
   return sheet;
 }

@@ -19,12 +19,17 @@ const geluTanh: Activation = (x) =>
 /** x·σ(x), also called swish. */
 const silu: Activation = (x) => tf.tidy(() => tf.mul(x, tf.sigmoid(x)));
 
+const relu: Activation = (x) => tf.relu(x);
+
 /** The activations by the names Hugging Face configs use in `hidden_act`. */
 export const activations = {
   quick_gelu: quickGelu,
   gelu,
   gelu_pytorch_tanh: geluTanh,
+  gelu_new: geluTanh,
   silu,
+  swish: silu,
+  relu,
 } satisfies Record<string, Activation>;
 
 export type ActivationName = keyof typeof activations;

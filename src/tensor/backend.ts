@@ -32,6 +32,8 @@ export const limits = {
   wasmHeapBytes: 3.75 * GiB,
   /** Every matrix that multiplies from the right keeps a second, packed copy in wasm's heap. */
   wasmCopiesPerWeight: 2,
+  /** Past this size of wasm's heap every allocation checks that a packed matrix would still fit beside it. */
+  wasmWatchBytes: 3 * GiB,
 };
 
 const require = createRequire(import.meta.url);
@@ -114,6 +116,7 @@ export async function startBackend(choice: string = 'auto'): Promise<BackendChoi
   }
   const candidates = choice === 'auto' ? backendNames : [choice as BackendName];
   const rejected: BackendChoice['rejected'] = [];
+  const before = tf.getBackend();
   for (const name of candidates) {
     try {
       tf.env().set('PROD', true); // no "you are running TensorFlow.js in Node" banner
@@ -125,6 +128,7 @@ export async function startBackend(choice: string = 'auto'): Promise<BackendChoi
       rejected.push({ name, reason: firstLine(messageOf(error)) });
     }
   }
+  if (before) await tf.setBackend(before);
   throw new UserError(
     `backend "${choice}" does not run: ${rejected.map(({ name, reason }) => `${name}: ${reason}`).join('; ')}`,
   );
@@ -135,17 +139,22 @@ export function backendTraits(): BackendTraits {
   return { fastBatchedMatMul: tf.getBackend() !== 'wasm' };
 }
 
+/** Bytes that XNNPACK may ask for behind our back: the packed copy of the largest matrix loaded so far. */
+let largestMatrix = 64 * 1024 ** 2;
+
 /**
- * Refuses what will not fit in the backend's memory, before it is tried: on wasm running out is silent and
- * overwrites earlier tensors.
- * @param weightBytes float32 bytes of matrices that will be multiplied by
- * @param workBytes bytes of intermediate tensors alive at one time
+ * Refuses a model that will not fit in the backend's memory, before it is loaded: on wasm running out is silent and
+ * overwrites earlier tensors, or computes garbage.
+ * @param matrices float32 bytes of each matrix that will be multiplied by
+ * @param otherBytes float32 bytes of the other weights
  * @param what the sentence's subject, e.g. the model's folder
  * @throws UserError with the numbers
  */
-export function requireMemory(weightBytes: number, workBytes: number, what: string): void {
+export function requireMemory(matrices: readonly number[], otherBytes: number, what: string): void {
   if (tf.getBackend() !== 'wasm') return;
-  const needed = limits.wasmCopiesPerWeight * (weightBytes + tf.memory().numBytes) + workBytes;
+  largestMatrix = matrices.reduce((largest, bytes) => Math.max(largest, bytes), largestMatrix);
+  const weightBytes = matrices.reduce((sum, bytes) => sum + bytes, 0);
+  const needed = limits.wasmCopiesPerWeight * (weightBytes + tf.memory().numBytes) + otherBytes;
   if (needed > limits.wasmHeapBytes) {
     const gib = (bytes: number) => `${(bytes / GiB).toFixed(2)} GiB`;
     throw new UserError(
@@ -175,17 +184,33 @@ async function keepListeners(start: () => Promise<void>): Promise<void> {
   }
 }
 
-/** wasm's malloc answers 0 when the heap is full, and TensorFlow.js writes there. Make it an error instead. */
+/**
+ * wasm's malloc answers 0 when the heap is full: TensorFlow.js then writes there, and XNNPACK's own allocations, which
+ * cannot be watched, make it return without computing. Make the first an error, and the second too by keeping room.
+ */
 function guardWasmHeap(): void {
   type Malloc = ((bytes: number) => number) & { guarded?: true };
-  const { wasm } = tf.backend() as unknown as { wasm: { _malloc: Malloc; _free(address: number): void } };
+  const { wasm } = tf.backend() as unknown as {
+    wasm: { _malloc: Malloc; _free(address: number): void; HEAPU8: Uint8Array };
+  };
   if (wasm._malloc.guarded) return;
   wasm._free(wasm._malloc(8)); // Emscripten's first call puts the real function in its stub's place
   const malloc = wasm._malloc;
+  const hasRoom = (bytes: number) => {
+    const address = malloc(bytes);
+    if (address !== 0) wasm._free(address);
+    return address !== 0;
+  };
   const guarded: Malloc = (bytes) => {
     const address = malloc(bytes);
-    if (address === 0 && bytes > 0) {
-      throw new UserError(`the wasm backend's 4 GiB heap is full (${bytes} bytes more were asked for)`);
+    if (
+      bytes > 0 &&
+      (address === 0 || (wasm.HEAPU8.length > limits.wasmWatchBytes && !hasRoom(largestMatrix)))
+    ) {
+      if (address !== 0) wasm._free(address);
+      throw new UserError(
+        `the wasm backend's 4 GiB heap is full (${bytes} bytes more were asked for): use --backend tensorflow`,
+      );
     }
     return address;
   };

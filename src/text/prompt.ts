@@ -46,6 +46,9 @@ async function findTemplate(dir: string): Promise<string | undefined> {
   for (const name of ['chat_template.json', 'processor_config.json', 'tokenizer_config.json']) {
     const template = (await readJson(path.join(dir, name)))?.['chat_template'];
     if (typeof template === 'string') return template;
+    if (template !== undefined && template !== null) {
+      throw new UserError(`${path.join(dir, name)}: chat_template should be one template`);
+    }
   }
   return undefined;
 }

@@ -23,8 +23,10 @@ export function createTextStream(
   const ids = [...prompt];
   let start = 0; // context begins here …
   let given = ids.length; // … and everything before here was given
-  const pending = () =>
-    tokenizer.decode(ids.slice(start)).slice(tokenizer.decode(ids.slice(start, given)).length);
+  const pending = () => {
+    const before = tokenizer.decode(ids.slice(start, given)).replace(/\uFFFD+$/, ''); // a prompt may end inside one
+    return tokenizer.decode(ids.slice(start)).slice(before.length);
+  };
   const give = (text: string) => {
     start = given;
     given = ids.length;

@@ -17,6 +17,8 @@ const LibraryTokenizer = library.Tokenizer as new (tokenizer: object, config: ob
 export interface Tokenizer {
   /** @returns ids, with the tokens that its post-processor adds, and led by the BOS token if the model has one */
   encode(text: string): number[];
+  /** @returns ids, with only the special tokens that the text itself names */
+  encodePlain(text: string): number[];
   /** @returns text without special tokens; '' for no ids */
   decode(ids: readonly number[]): string;
 }
@@ -44,6 +46,7 @@ export async function readTokenizer(dir: string, bosToken: number | null): Promi
   const addBos = bosToken !== null && config['add_bos_token'] !== false;
   const cleanUp = config['clean_up_tokenization_spaces'] === true;
   return {
+    encodePlain: (text) => tokenizer.encode(text, { add_special_tokens: false }).ids,
     encode(text) {
       const { ids } = tokenizer.encode(text, { add_special_tokens: true });
       return addBos && ids[0] !== bosToken ? [bosToken, ...ids] : ids;

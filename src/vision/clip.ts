@@ -32,6 +32,7 @@ export interface VisionOutput {
  * Runs CLIP's vision transformer as deep as what is asked for, and no deeper: with `hidden[-2]` of 24 layers, layer
  * 23 never runs. A trace runs every layer.
  * @param pixels [B, S, S, 3], preprocessed
+ * @param onHidden called with each hidden state as it comes; it is disposed afterwards
  * @throws Error when an index is beyond the tower
  */
 export function runClipVision(
@@ -39,6 +40,7 @@ export function runClipVision(
   pixels: tf.Tensor4D,
   ask: VisionAsk,
   trace?: Trace,
+  onHidden?: (hidden: tf.Tensor3D, index: number) => void,
 ): VisionOutput {
   shape({ pixels }, 'B S S 3', { S: config.image_size });
   const L = config.num_hidden_layers;
@@ -62,6 +64,7 @@ export function runClipVision(
     let hidden = embedImage(weights, pixels, config);
     keep(ask.hidden, output.hidden, 0, hidden);
     trace?.record('vision.hidden.LL', hidden, 0);
+    onHidden?.(hidden, 0);
     for (let l = 0; l < depth; l++) {
       const block = clipBlock(weights.layers[l], hidden, config, {
         attention: traceAttention || ask.attention?.includes(l),
@@ -71,6 +74,7 @@ export function runClipVision(
       hidden = block.hidden;
       keep(ask.hidden, output.hidden, l + 1, hidden);
       trace?.record('vision.hidden.LL', hidden, l + 1);
+      onHidden?.(hidden, l + 1);
       if (block.attention) {
         keep(ask.attention, output.attention, l, block.attention);
         trace?.record('vision.attention.LL', block.attention, l);

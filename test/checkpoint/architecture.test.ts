@@ -186,7 +186,7 @@ describe('refusals', () => {
   });
 
   const kinds = 'llava (CLIP and LLaMA), clip, clip_vision_model or llama';
-  const activations = 'one of quick_gelu, gelu, gelu_pytorch_tanh, silu';
+  const activations = 'one of quick_gelu, gelu, gelu_pytorch_tanh, gelu_new, silu, swish, relu';
   test.each<[unknown, string]>([
     [[1], ' should hold a JSON object'],
     [{}, `: model_type undefined is not supported, only ${kinds}`],
@@ -206,8 +206,8 @@ describe('refusals', () => {
     [{ ...clip, hidden_size: '768' }, ': hidden_size should be a positive integer, is "768"'],
     [{ ...clip, num_hidden_layers: 0 }, ': num_hidden_layers should be a positive integer, is 0'],
     [{ ...clip, layer_norm_eps: -1 }, ': layer_norm_eps should be a positive number, is -1'],
-    [{ ...clip, hidden_act: 'relu' }, `: hidden_act should be ${activations}, is "relu"`],
-    [{ ...llama, hidden_act: 'relu' }, `: hidden_act should be ${activations}, is "relu"`],
+    [{ ...clip, hidden_act: 'mish' }, `: hidden_act should be ${activations}, is "mish"`],
+    [{ ...llama, hidden_act: 'mish' }, `: hidden_act should be ${activations}, is "mish"`],
     [{ ...llava, projector_hidden_act: 'x' }, `: projector_hidden_act should be ${activations}, is "x"`],
     [
       { ...llama, num_attention_heads: 32, num_key_value_heads: 5 },

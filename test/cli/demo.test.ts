@@ -45,7 +45,7 @@ describe('demo', () => {
     expect(vtcCls).toMatch(/scores s {10}\[B=1 P=144\]/);
     expect(vtcCls).toMatch(/kept {14}\[B=1 U=36\]/);
     for (const walk of [none, vtcCls]) {
-      expect(walk).toMatch(/decode: tokens {4}\[B=1 R=12\] +\d+\.\d ms\n {2}answer: .{12}\n/);
+      expect(walk).toMatch(/decode: tokens {4}\[B=1 R=12\] +\d+\.\d ms\n.* of KV cache\n {2}answer: .{12}\n/);
     }
     expect(stdout).toMatch(/The answers are noise, because the weights are random/);
 

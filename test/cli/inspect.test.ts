@@ -16,17 +16,17 @@ describe.concurrent('inspect', () => {
     expect(stdout).toContain(
       [
         'LLaVA',
-        '  vision     6 layers, width 96, 4 heads, MLP 384 quick_gelu; 96 px in patches of 8: 144 patches and [CLS]',
+        '  vision     6 layers, width 64, 4 heads, MLP 256 quick_gelu; 96 px in patches of 8: 144 patches and [CLS]',
         '  features   hidden[5] of 0..6, strategy default',
-        '  projector  mlp2x, 96 to 96, gelu',
-        '  decoder    4 layers, width 96, 4 heads (2 key/value) of 24, FFN 256 silu, vocabulary 99, context 512, RoPE 10000 default',
-        `${weights.names.length} tensors, 1.15 M parameters, 4.38 MiB in 1 file`,
+        '  projector  mlp2x, 64 to 80, gelu',
+        '  decoder    4 layers, width 80, 4 heads (2 key/value) of 20, FFN 216 silu, vocabulary 99, context 512, RoPE 10000 default',
+        `${weights.names.length} tensors, 634 k parameters, 2.42 MiB in 1 file`,
       ].join('\n'),
     );
     const rows = stdout.trimEnd().split('\n').slice(-weights.names.length);
     expect(rows.map((row) => row.split(' ')[0])).toEqual(weights.names);
     const row = rows.find((line) => line.includes('patch_embedding.weight'));
-    expect(row).toMatch(/ F32 +\[96, 3, 8, 8\] +72\.0 KiB$/);
+    expect(row).toMatch(/ F32 +\[64, 3, 8, 8\] +48\.0 KiB$/);
   });
 
   test.each([

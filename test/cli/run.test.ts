@@ -53,11 +53,11 @@ describe.concurrent('run', () => {
     const heatmap = path.join(folder, 'text.png');
     const [stdout, json] = await Promise.all([vtcOk(...base, '--heatmap', heatmap), ask()]);
     const lines = stdout.trimEnd().split('\n');
-    expect(lines[0]).toMatch(/^ {2}pixels {12}\[B=1 S=96 S=96 3\] +\d+\.\d ms$/);
+    expect(lines[0]).toMatch(/^ {2}pixels {12}\[B=1 S=96 S=96 3\]( +\d+\.\d ms)?$/);
     expect(lines.slice(json.steps.length)).toEqual([
       `answer: ${json.answer}`,
       `kept 36 of 144 patches: ${json.kept.join(' ')}`,
-      expect.stringMatching(/^decoder: 68 prompt tokens, 62\.3 MFLOPs to read them, 102 KiB of KV cache$/),
+      expect.stringMatching(/^decoder: 68 prompt tokens, 44\.6 MFLOPs to read them, 85\.0 KiB of KV cache$/),
       `heat map: ${heatmap}`,
     ]);
     for (const [i, { name }] of json.steps.entries()) expect(lines[i]).toContain(`  ${name} `);
@@ -74,7 +74,7 @@ describe.concurrent('run', () => {
       budget: 36,
       promptTokens: textTokens + 36,
       layerTokens: Array.from({ length: 4 }, () => textTokens + 36),
-      kvCacheBytes: 2 * 4 * 2 * 24 * 4 * (textTokens + 36), // keys and values, L, G, C, bytes
+      kvCacheBytes: 2 * 4 * 2 * 20 * 4 * (textTokens + 36), // keys and values, L, G, C, bytes
     });
     expect(json.tokens.length).toBeLessThanOrEqual(5);
     expect(json.kept).toHaveLength(36);
@@ -85,7 +85,7 @@ describe.concurrent('run', () => {
       Math.max(...dropped),
     );
     const n = textTokens + 36;
-    const [E, m, kv] = [96, 256, 2 * 24];
+    const [E, m, kv] = [80, 216, 2 * 20];
     const macs = 2 * n * E * E + 2 * n * E * kv + 2 * n * n * E + 3 * n * E * m; // a layer
     expect(json.prefillFlops).toBe(2 * 4 * macs);
     for (const { axes, shape, milliseconds } of json.steps) {

@@ -6,7 +6,8 @@ import type { Llava } from '../../src/checkpoint/load.ts';
 import { findMethod } from '../../src/compress/registry.ts';
 import type { DecoderMethod, VisionMethod } from '../../src/compress/method.ts';
 import { axesOf, createTrace, type RecordedTrace } from '../../src/tensor/trace.ts';
-import { runVlm, visualTokenCount, type VlmAnswer, type VlmOptions } from '../../src/vlm.ts';
+import { visualTokenCount } from '../../src/checkpoint/architecture.ts';
+import { runVlm, type VlmAnswer, type VlmOptions } from '../../src/vlm.ts';
 import { project } from '../reference/projector.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import {
@@ -177,7 +178,7 @@ describeEachBackend('a vision-language model', () => {
     const random = seededRandom(7);
     const pixels = draw(random, [2, 9, 9, 3]);
     const withCls = tinyLlava(random, { vision_feature_select_strategy: 'full' });
-    expect(visualTokenCount(withCls)).toBe(17);
+    expect(visualTokenCount(withCls.config)).toBe(17);
     const full = await traced(withCls, pixels, uncompressed);
     const all = await traced(withCls, pixels, vtcCls(2, P, { positions: 'original' }));
     const some = await traced(withCls, pixels, vtcCls(2, 4));

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { LlamaConfig, RopeScaling } from '../../src/decoder/config.ts';
 import { applyRope, createRope, ropeAt, ropeFrequencies } from '../../src/decoder/rope.ts';
 import { samplingProbabilities } from '../../src/decoder/sample.ts';
-import { activationNames, activations } from '../../src/tensor/activation.ts';
+import { activations } from '../../src/tensor/activation.ts';
 import { attend, attendBatched, attendByHead, attendRow, causalMask } from '../../src/tensor/attention.ts';
 import { linear, toLinearWeight } from '../../src/tensor/linear.ts';
 import { layerNorm, rmsNorm } from '../../src/tensor/norm.ts';
@@ -65,7 +65,8 @@ describeEachBackend('golden operations', () => {
     expectClose(z, await take(`${rms}.output`), rms, bound);
   });
 
-  test.each(activationNames)('%s', async (name) => {
+  const goldenNames = ['gelu', 'gelu_pytorch_tanh', 'quick_gelu', 'silu'] as const; // the others are aliases or relu
+  test.each(goldenNames)('%s', async (name) => {
     const [x, expected] = [await take(`${name}.input`), await take(`${name}.output`)];
     const y = activations[name](x);
     expectClose(y, expected, name, bound);

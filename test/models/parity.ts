@@ -21,7 +21,8 @@ import { createTrace, type RecordedTrace } from '../../src/tensor/trace.ts';
 import { cutAtImage } from '../../src/text/prompt.ts';
 import { readTokenizer } from '../../src/text/tokenizer.ts';
 import { runClipVision, type ClipVision } from '../../src/vision/clip.ts';
-import { runVlm, visualTokenCount, type VlmAnswer, type VlmOptions } from '../../src/vlm.ts';
+import { visualTokenCount } from '../../src/checkpoint/architecture.ts';
+import { runVlm, type VlmAnswer, type VlmOptions } from '../../src/vlm.ts';
 import {
   fixture,
   golden,
@@ -97,7 +98,7 @@ async function compareLlama(decoder: Llama, expected: Expected, to: Comparison[]
 async function compareLlava(llava: Llava, expected: Expected, to: Comparison[]): Promise<void> {
   const pixels = await readPixels(expected);
   const ids = await expected.ints('input_ids');
-  const P = visualTokenCount(llava);
+  const P = visualTokenCount(llava.config);
   const prompts = ids.map((row) => cutAtImage(row, llava.config.image_token_index, P));
   const run = (trace: RecordedTrace, method: string, options: Partial<VlmOptions>): Promise<VlmAnswer> =>
     runVlm(

@@ -53,11 +53,18 @@ export function erf(x: number): number {
   return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * total;
 }
 
+const geluTanh = (x: number): number =>
+  (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+const silu = (x: number): number => x / (1 + Math.exp(-x));
+
 export const activations: Record<ActivationName, (x: number) => number> = {
   quick_gelu: (x) => x / (1 + Math.exp(-1.702 * x)),
   gelu: (x) => (x / 2) * (1 + erf(x / Math.SQRT2)),
-  gelu_pytorch_tanh: (x) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
-  silu: (x) => x / (1 + Math.exp(-x)),
+  gelu_pytorch_tanh: geluTanh,
+  gelu_new: geluTanh,
+  silu,
+  swish: silu,
+  relu: (x) => Math.max(x, 0),
 };
 
 export const activate = (x: Matrix, name: ActivationName): Matrix =>

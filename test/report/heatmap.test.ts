@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Picture } from '../../src/image/picture.ts';
 import { clipPreprocess, preprocess } from '../../src/image/preprocess.ts';
-import { blank, enlarge, paste } from '../../src/report/canvas.ts';
+import { paste } from '../../src/image/picture.ts';
+import { blank, enlarge } from '../../src/report/canvas.ts';
 import { drawSheet, heatColour, showPixels } from '../../src/report/heatmap.ts';
 import { drawLabel } from '../../src/report/labels.ts';
 import { arbitraryPicture, maxDifference } from '../support/pictures.ts';
@@ -100,7 +101,7 @@ describe('pieces', () => {
       fc.property(arbitraryPicture(5), fc.integer({ min: 1, max: 4 }), (picture, factor) => {
         const large = enlarge(picture, factor);
         const canvas = blank(large.width + 3, large.height + 2);
-        paste(canvas, large, 2, 1);
+        paste(large, canvas, 2, 1);
         expect(pixel(canvas, 1, 1)).toEqual([255, 255, 255]);
         for (let y = 0; y < large.height; y++) {
           for (let x = 0; x < large.width; x++) {

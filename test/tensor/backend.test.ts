@@ -49,7 +49,9 @@ describe('the wasm heap', () => {
     tf.tidy(() => tf.matMul(tf.ones([3, 3]), tf.ones([3, 3])).dataSync()); // the guard outlives real work
     const { wasm } = tf.backend() as unknown as { wasm: { _malloc(bytes: number): number } };
     expect(() => wasm._malloc(2 ** 32 - 1)).toThrow(
-      new UserError("the wasm backend's 4 GiB heap is full (4294967295 bytes more were asked for)"),
+      new UserError(
+        "the wasm backend's 4 GiB heap is full (4294967295 bytes more were asked for): use --backend tensorflow",
+      ),
     );
   });
 

@@ -63,7 +63,7 @@ describe('readPromptTemplate', () => {
     const dir = await makeTemplates({ 'chat_template.jinja': '{% for %}' });
     const refused = readPromptTemplate(dir);
     await expect(refused).rejects.toThrow(UserError);
-    await expect(refused).rejects.toThrow(`the chat template in ${dir} cannot be read: `);
+    await expect(refused).rejects.toThrow(`the chat template in ${dir} cannot be used: `);
   });
 });
 

@@ -88,7 +88,7 @@ describe('readTokenizer', () => {
   test('refuses a folder without tokenizer.json', async () => {
     const dir = await makeFolder();
     await expect(readTokenizer(dir, 1)).rejects.toThrow(
-      new UserError(`${dir} has no tokenizer.json: give token ids instead of text`),
+      new UserError(`${dir} has no tokenizer.json, so it cannot be asked in words (vtc trace takes --ids)`),
     );
   });
 

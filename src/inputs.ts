@@ -1,15 +1,10 @@
+/** From files and words to what a model takes: pixels, and a prompt cut at the picture. */
 import * as tf from '@tensorflow/tfjs-core';
-import type { LlavaConfig } from '../checkpoint/architecture.ts';
-import { decodeImage } from '../image/decode.ts';
-import {
-  clipPreprocess,
-  preprocess,
-  readPreprocessConfig,
-  type PreprocessConfig,
-} from '../image/preprocess.ts';
-import { checkIds, cutAtImage, readPromptTemplate, type ImagePrompt } from '../text/prompt.ts';
-import { readTokenizer, type Tokenizer } from '../text/tokenizer.ts';
-import { visualTokenCount } from '../vlm.ts';
+import { visualTokenCount, type LlavaConfig } from './checkpoint/architecture.ts';
+import { decodeImage } from './image/decode.ts';
+import { preprocess, readPreprocessConfig, type PreprocessConfig } from './image/preprocess.ts';
+import { checkIds, cutAtImage, readPromptTemplate, type ImagePrompt } from './text/prompt.ts';
+import { readTokenizer, type Tokenizer } from './text/tokenizer.ts';
 
 export interface LoadedPicture {
   pixels: tf.Tensor4D; // [1, S, S, 3]
@@ -18,17 +13,17 @@ export interface LoadedPicture {
 }
 
 /**
- * Reads a picture file as a checkpoint's vision tower wants it.
+ * Reads a picture file as a checkpoint's vision tower wants it. The caller disposes its pixels.
  * @param pad LLaVA's padding to a square, whatever the folder says
  */
 export async function readPicture(
   file: string,
   dir: string,
   imageSize: number,
-  pad: boolean,
+  pad = false,
 ): Promise<LoadedPicture> {
   const picture = await decodeImage(file);
-  const config = pad ? clipPreprocess(imageSize, true) : await readPreprocessConfig(dir, imageSize);
+  const config = await readPreprocessConfig(dir, imageSize, pad);
   const values = preprocess(picture, config);
   return { pixels: tf.tensor4d(values, [1, imageSize, imageSize, 3]), values, config };
 }
@@ -41,12 +36,16 @@ export async function readQuestion(
 ): Promise<{ prompt: ImagePrompt; tokenizer: Tokenizer }> {
   const tokenizer = await readTokenizer(dir, config.text.bos_token_id);
   const template = await readPromptTemplate(dir);
-  return { prompt: cutPrompt(tokenizer.encode(template(question)), config, 'the prompt'), tokenizer };
+  const text = template(question);
+  // A template may have written the BOS token itself; then nothing more is added, as in transformers.
+  const plain = tokenizer.encodePlain(text);
+  const ids = plain[0] === config.text.bos_token_id ? plain : tokenizer.encode(text);
+  return { prompt: cutPrompt(ids, config, 'the prompt'), tokenizer };
 }
 
 /** Token ids, checked and cut at the picture. @param what names them in a message */
 export function cutPrompt(ids: readonly number[], config: LlavaConfig, what: string): ImagePrompt {
-  const prompt = cutAtImage(ids, config.image_token_index, visualTokenCount({ config }));
+  const prompt = cutAtImage(ids, config.image_token_index, visualTokenCount(config));
   checkIds([...prompt.before, ...prompt.after], config.text.vocab_size, what);
   return prompt;
 }
