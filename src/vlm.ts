@@ -61,7 +61,7 @@ export async function runVlm(model: Llava, input: VlmInput, options: VlmOptions)
   const { vision, projector, decoder, config } = model;
   const { method, methodOptions, budget, trace } = options;
   const onVision = method.where === 'vision' ? method : none;
-  const onDecoder = method.where === 'decoder' ? method : undefined;
+  const onDecoder = method.where === 'decoder' ? method : undefined; // cuts between layers, after a full picture
   checkVlm(config, input.prompts, options);
   const source = describeSource(config);
   const ask = { hidden: config.vision_feature_layer, ...onVision.asks(source, methodOptions) };
@@ -100,7 +100,7 @@ export async function runVlm(model: Llava, input: VlmInput, options: VlmOptions)
     const withCls = source.keepsCls ? [cls, compressed.tokens] : [compressed.tokens];
     const visual = tf.tidy(() => project(projector, tf.concat(withCls, 1)));
     own(visual);
-    made('visual tokens Z', 'B U E', visual, 'projector.output');
+    made('visual tokens Z', source.keepsCls ? 'B 1+U E' : 'B U E', visual, 'projector.output');
 
     // X = [text before | Z | text after], at positions 0 .. T − 1 or where the tokens stood  (decoder/splice.ts)
     const places = options.positions === 'original' ? originalPlaces(source, method, kept) : undefined;
@@ -184,7 +184,8 @@ export function checkVlm(
 function describeSource(config: LlavaConfig): DecoderSource & { keepsCls: boolean } {
   return {
     layers: config.vision.num_hidden_layers,
-    selectedLayer: Math.max(...config.vision_feature_layer) - 1, // hidden[i] is the output of layer i − 1
+    // Loading turned −2 into an index from 0; hidden[i] is the output of layer i − 1.
+    selectedLayer: Math.max(...config.vision_feature_layer) - 1,
     keepsCls: config.vision_feature_select_strategy === 'full',
     visualTokens: visualTokenCount(config),
     decoderLayers: config.text.num_hidden_layers,
