@@ -49,7 +49,7 @@ export function llamaTable(config: LlamaConfig, prefix: string, head: string): T
       };
     }),
     norm: vector(`${prefix}norm.weight`, E),
-    lm_head: { weight: matrix(`${head}.weight`, E, V) },
+    lm_head: { weight: matrix(`${head}.weight`, E, V, false) }, // one row at a time: a block would only cost
   };
 }
 

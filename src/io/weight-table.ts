@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
-import { toLinearWeight, type Linear } from '../tensor/linear.ts';
+import { blockColumns, toLinearWeight, type Linear, type Matrix } from '../tensor/linear.ts';
 import type { LayerNorm } from '../tensor/norm.ts';
 import type { TensorInfo } from './safetensors.ts';
 
@@ -8,7 +8,7 @@ import type { TensorInfo } from './safetensors.ts';
  * A checkpoint's names as data: a tree with the shape of the weights record, whose leaves say which tensor of the
  * file belongs there. A room lists its names once; this file loads any such tree.
  */
-export interface Leaf<T extends tf.Tensor = tf.Tensor> {
+export interface Leaf<T = tf.Tensor | Matrix> {
   leaf: true;
   /** The tensor's name in the file. */
   name: string;
@@ -35,10 +35,14 @@ export function table(name: string, rows: number, columns: number): Leaf<tf.Tens
   return { leaf: true, name, shape, multiplies: false, build: (values) => tf.tensor2d(values, shape) };
 }
 
-/** A matrix that PyTorch stores [out, in] and {@link Linear} wants [in, out]. */
-export function matrix(name: string, inner: number, out: number): Leaf<tf.Tensor2D> {
+/** A matrix that PyTorch stores [out, in] and {@link Linear} wants [in, out]. @param blocked in blocks, where they help */
+export function matrix(name: string, inner: number, out: number, blocked = true): Leaf<Matrix> {
   const shape = [out, inner];
-  return { leaf: true, name, shape, multiplies: true, build: (values) => toLinearWeight(values, shape) };
+  const build = (values: Float32Array): Matrix => {
+    const weight = toLinearWeight(values, shape);
+    return blocked ? blockColumns(weight) : weight;
+  };
+  return { leaf: true, name, shape, multiplies: true, build };
 }
 
 /** `NAME.weight` [out, in] and, unless `bias` is false, `NAME.bias` [out]. */
@@ -53,11 +57,9 @@ export function norm(name: string, n: number): Tree<LayerNorm> {
 }
 
 /** The tree of leaves that loads into a weights record. */
-export type Tree<Weights> = Weights extends tf.Tensor
+export type Tree<Weights> = [Weights] extends [tf.Tensor | Matrix]
   ? Leaf<Weights>
-  : Weights extends object
-    ? { [Key in keyof Weights]: Tree<Weights[Key]> }
-    : Weights;
+  : { [Key in keyof Weights]: Tree<Exclude<Weights[Key], undefined>> };
 
 /** What a tree is checked against and read from. */
 export interface TensorSource {
@@ -107,7 +109,7 @@ export async function loadTree<T extends object>(
   tree: T,
   onTensor?: (leaf: Leaf) => void,
 ): Promise<Loaded<T>> {
-  const loaded: tf.Tensor[] = [];
+  const loaded: (tf.Tensor | Matrix)[] = [];
   const load = async (node: unknown): Promise<unknown> => {
     if (typeof node !== 'object' || node === null) return node;
     if (isLeaf(node)) {

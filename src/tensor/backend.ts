@@ -22,6 +22,8 @@ export interface BackendReport {
 export interface BackendTraits {
   /** False on wasm: a batched or transposed product there is a scalar loop. */
   fastBatchedMatMul: boolean;
+  /** Matrices are cut into column blocks of about so many bytes; Infinity leaves them whole. */
+  columnBlockBytes: number;
 }
 
 const GiB = 1024 ** 3;
@@ -136,7 +138,9 @@ export async function startBackend(choice: string = 'auto'): Promise<BackendChoi
 
 /** The traits of the backend that runs now. */
 export function backendTraits(): BackendTraits {
-  return { fastBatchedMatMul: tf.getBackend() !== 'wasm' };
+  return tf.getBackend() === 'wasm'
+    ? { fastBatchedMatMul: false, columnBlockBytes: 4 * 1024 ** 2 }
+    : { fastBatchedMatMul: true, columnBlockBytes: Infinity };
 }
 
 /** Bytes that XNNPACK may ask for behind our back: the packed copy of the largest matrix loaded so far. */

@@ -1,15 +1,39 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { shape } from './axes.ts';
+import { backendTraits } from './backend.ts';
+
+/**
+ * A matrix [in, out], or its columns in blocks [in, out₁], [in, out₂], … that a product goes through one by one. Blocks
+ * are for wasm, where a product slows down by a third once the matrix is larger than the processor's cache.
+ */
+export type Matrix = tf.Tensor2D | tf.Tensor2D[];
 
 /** A dense layer. PyTorch stores [out, in] and computes x·Wᵀ; here W is stored [in, out] and used as it lies. */
 export interface Linear {
-  weight: tf.Tensor2D;
+  weight: Matrix;
   bias?: tf.Tensor1D;
 }
 
-/** PyTorch's [out, in] matrix → the layout {@link linear} multiplies by. Done once, at load. */
+/** PyTorch's [out, in] matrix → [in, out]. Done once, at load. */
 export function toLinearWeight(values: Float32Array, [out, inner]: readonly number[]): tf.Tensor2D {
   return tf.tidy(() => tf.transpose(tf.tensor2d(values, [out, inner])));
+}
+
+/**
+ * Cuts a matrix into the column blocks that suit the running backend, and disposes it; or returns it as it is.
+ * @param weight [in, out]
+ */
+export function blockColumns(weight: tf.Tensor2D): Matrix {
+  const { columnBlockBytes } = backendTraits();
+  const [inner, out] = weight.shape;
+  const width = Math.max(64, Math.floor(columnBlockBytes / (4 * inner) / 64) * 64);
+  if (out < 2 * width) return weight;
+  const blocks: tf.Tensor2D[] = [];
+  for (let from = 0; from < out; from += width) {
+    blocks.push(tf.slice(weight, [0, from], [inner, Math.min(width, out - from)]));
+  }
+  weight.dispose();
+  return blocks;
 }
 
 /**
@@ -19,13 +43,15 @@ export function toLinearWeight(values: Float32Array, [out, inner]: readonly numb
  */
 export function linear<T extends tf.Tensor>(x: T, { weight, bias }: Linear): T {
   return tf.tidy(() => {
-    const [inner, out] = weight.shape;
+    const blocks = Array.isArray(weight) ? weight : [weight];
+    const inner = blocks[0].shape[0];
     shape({ x: { shape: x.shape.slice(-1) } }, 'in', { in: inner });
-    const rows = tf.reshape(x, [-1, inner]); // 2-D × 2-D: the one product that is fast on every backend
+    const rows = tf.reshape(x, [-1, inner]); // 2-D × 2-D, neither transposed: the product that is fast everywhere
+    const products = blocks.map((block) => tf.matMul<tf.Tensor2D>(rows, block));
+    const product = products.length === 1 ? products[0] : tf.concat(products, 1);
     // The bias is added apart: fused.matMul gives wrong numbers on some wasm paths.
-    const product = tf.matMul(rows, weight);
     const y = bias ? tf.add(product, bias) : product;
-    return tf.reshape(y, [...x.shape.slice(0, -1), out]) as T;
+    return tf.reshape(y, [...x.shape.slice(0, -1), product.shape[1]]) as T;
   });
 }
 

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import type { Matrix } from '../../src/tensor/linear.ts';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect } from 'vitest';
 
@@ -46,11 +47,13 @@ export function draw<const Shape extends readonly number[]>(
 }
 
 /** A record of tensors as nested arrays, for the twins. */
-export type Arrays<T> = T extends tf.Tensor
-  ? ReturnType<T['arraySync']>
-  : T extends object
-    ? { [Key in keyof T]: Arrays<T[Key]> }
-    : T;
+export type Arrays<T> = [T] extends [Matrix]
+  ? number[][] // no test matrix is large enough to be cut into blocks
+  : T extends tf.Tensor
+    ? ReturnType<T['arraySync']>
+    : T extends object
+      ? { [Key in keyof T]: Arrays<T[Key]> }
+      : T;
 
 export function toArrays<T>(tree: T): Arrays<T> {
   if (tree instanceof tf.Tensor) return tree.arraySync() as Arrays<T>;

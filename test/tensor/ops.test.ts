@@ -2,7 +2,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { activationNames, activations } from '../../src/tensor/activation.ts';
-import { embed, linear, toLinearWeight } from '../../src/tensor/linear.ts';
+import { backendTraits } from '../../src/tensor/backend.ts';
+import { blockColumns, embed, linear, toLinearWeight } from '../../src/tensor/linear.ts';
 import { layerNorm, rmsNorm } from '../../src/tensor/norm.ts';
 import * as twin from '../reference/ops.ts';
 import { describeEachBackend } from '../support/backends.ts';
@@ -179,5 +180,45 @@ describeEachBackend('linear, norms and activations', () => {
       true,
     );
     await expectNewTensors(0, 'rmsNorm that throws', () => rmsNorm(x, five, 0), true);
+  });
+});
+
+describeEachBackend('column blocks', (backend) => {
+  test('give what the whole matrix gives', () => {
+    const sizes = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 4 });
+    fc.assert(
+      fc.property(
+        sizes,
+        fc.integer({ min: 1, max: 6 }),
+        fc.integer({ min: 1, max: 4 }),
+        (widths, inner, rows) => {
+          const difference = tf.tidy(() => {
+            const out = widths.reduce((sum, n) => sum + n, 0);
+            const weight = tf.randomNormal([inner, out], 0, 1, 'float32', 1) as tf.Tensor2D;
+            const bias = tf.randomNormal([out], 0, 1, 'float32', 2) as tf.Tensor1D;
+            const x = tf.randomNormal([rows, inner], 0, 1, 'float32', 3) as tf.Tensor2D;
+            const blocks = tf.split(weight, widths, 1) as tf.Tensor2D[];
+            const apart = tf.sub(linear(x, { weight: blocks, bias }), linear(x, { weight, bias }));
+            return tf.max(tf.abs(apart)).dataSync()[0];
+          });
+          expect(difference).toBeLessThan(1e-5);
+        },
+      ),
+      { numRuns: 30 },
+    );
+  });
+
+  test('are cut where they help, of the size that suits the backend, and the matrix goes', () => {
+    const before = tf.memory().numTensors;
+    const whole = tf.randomNormal([1024, 2600], 0, 1, 'float32', 4) as tf.Tensor2D;
+    const expected = tf.tidy(() => tf.matMul(tf.ones([1, 1024]), whole)) as tf.Tensor2D;
+    const weight = blockColumns(whole);
+    const widths = Array.isArray(weight) ? weight.map((block) => block.shape[1]) : [weight.shape[1]];
+    expect(widths).toEqual(backend === 'wasm' ? [1024, 1024, 552] : [2600]);
+    const y = tf.tidy(() => linear(tf.ones([1, 1024]) as tf.Tensor2D, { weight }));
+    expect(tf.tidy(() => tf.max(tf.abs(tf.sub(y, expected))).dataSync()[0])).toBeLessThan(1e-3);
+    tf.dispose([expected, weight, y]);
+    expect(tf.memory().numTensors).toBe(before);
+    expect(backendTraits().columnBlockBytes === Infinity).toBe(backend !== 'wasm');
   });
 });
