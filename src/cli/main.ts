@@ -8,6 +8,7 @@ import { addGenerateCommand } from './generate.ts';
 import { addInspectCommand } from './inspect.ts';
 import { addMethodsCommand } from './methods.ts';
 import { addRunCommand } from './run.ts';
+import { addSetupTensorflowCommand } from './setup-tensorflow.ts';
 import { addTraceCommand } from './trace.ts';
 
 const { version, description } = createRequire(import.meta.url)('../../package.json') as {
@@ -26,6 +27,7 @@ addInspectCommand(program);
 addMethodsCommand(program);
 addDoctorCommand(program);
 addDemoCommand(program);
+addSetupTensorflowCommand(program);
 
 // `vtc inspect DIR | head` closes the pipe early: not an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

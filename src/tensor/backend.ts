@@ -3,6 +3,7 @@ import { availableParallelism, cpus } from 'node:os';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { messageOf, UserError } from '../errors.ts';
+import { loadNative } from './native.ts';
 
 /** The backends in the order `auto` tries them: the fastest first, the one that always works last. */
 export const backendNames = ['tensorflow', 'wasm', 'cpu'] as const;
@@ -47,26 +48,22 @@ interface Loaded {
 /** Per backend: import its package, which registers it, and say what it is. */
 const loaders: Record<BackendName, () => Promise<Loaded>> = {
   async tensorflow() {
-    process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '3'; // no banner …
-    process.env['TF_ENABLE_ONEDNN_OPTS'] ??= '0'; // … nor oneDNN's, which nothing else silences
-    process.env['NVIDIA_TF32_OVERRIDE'] ??= '0'; // float32 means float32, also on GPUs that would round to TF32
-    // tfjs-node 4.22 calls util.isNullOrUndefined, which Node 23 removed.
-    const util = require('node:util') as { isNullOrUndefined?: (x: unknown) => boolean };
-    util.isNullOrUndefined ??= (x) => x === null || x === undefined;
-    const installed = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'].filter(isInstalled);
-    if (installed.length === 0)
-      throw new Error('neither @tensorflow/tfjs-node-gpu nor tfjs-node is installed');
-    // Both register one name, so only the first that is there is imported.
-    await import(installed[0]);
+    const { label, needsGpu } = loadNative();
     await activate('tensorflow');
     const backend = tf.backend() as unknown as {
       isUsingGpuDevice?: boolean;
       binding?: { TF_Version?: string };
     };
+    if (needsGpu && !backend.isUsingGpuDevice) {
+      throw new Error(
+        'the CUDA build sees no GPU (TF_CPP_MIN_LOG_LEVEL=0 in the environment shows why); ' +
+          'npm run setup:tensorflow -- --cuda --remove removes that build',
+      );
+    }
     return {
       report: {
         device: backend.isUsingGpuDevice ? 'GPU (CUDA)' : `CPU (${cpuModel()})`,
-        version: `${installed[0]} ${packageVersion(installed[0])}, TensorFlow ${backend.binding?.TF_Version ?? 'of unknown version'}`,
+        version: `${label}, TensorFlow ${backend.binding?.TF_Version ?? 'of unknown version'}`,
         threads: availableParallelism(),
       },
     };
@@ -248,15 +245,6 @@ export async function smokeTest(name: string): Promise<void> {
     }
   } finally {
     tf.dispose(tensors);
-  }
-}
-
-function isInstalled(name: string): boolean {
-  try {
-    require.resolve(name);
-    return true;
-  } catch {
-    return false;
   }
 }
 

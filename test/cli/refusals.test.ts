@@ -1,8 +1,8 @@
 /** What a user may get wrong: one sentence that names it, exit code 1, nothing left behind. */
 import { copyFile, cp, mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { hasNative } from '../../src/tensor/native.ts';
 import { writeSafetensors, type TensorToWrite } from '../../src/io/safetensors.ts';
 import {
   expectRefusal,
@@ -75,18 +75,11 @@ describe.concurrent('options', () => {
   });
 
   test('--backend tensorflow where it is not installed', async (context) => {
-    const require = createRequire(import.meta.url);
-    const isInstalled = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'].some((name) => {
-      try {
-        return require.resolve(name);
-      } catch {
-        return false;
-      }
-    });
-    context.skip(isInstalled, 'a tfjs-node package is installed');
+    context.skip(hasNative(), 'it is installed, or set up');
     expectRefusal(
       await runInto('--backend', 'tensorflow'),
-      'backend "tensorflow" does not run: tensorflow: neither @tensorflow/tfjs-node-gpu nor tfjs-node is installed',
+      'backend "tensorflow" does not run: tensorflow: neither @tensorflow/tfjs-node-gpu nor tfjs-node is installed; ' +
+        'npm run setup:tensorflow builds it',
     );
   });
 
