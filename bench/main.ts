@@ -1,0 +1,155 @@
+/**
+ * npm run bench                        what fits in three minutes
+ * npm run bench -- --full              every shape at full depth
+ * npm run bench -- --only vision       cases whose group or name holds the text
+ * npm run bench -- --backend wasm      these backends only, separated by commas
+ * npm run bench -- --no-peers          without PyTorch
+ * npm run bench -- --rounds 9 --name my-laptop
+ */
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { loadavg, tmpdir } from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { messageOf, UserError } from '../src/errors.ts';
+import { writeAtomically } from '../src/files.ts';
+import { backendNames, startBackend, type BackendChoice } from '../src/tensor/backend.ts';
+import type { Context } from './cases/context.ts';
+import { decoderCases } from './cases/decoder.ts';
+import { machineCases, opsCases } from './cases/ops.ts';
+import { loadCases, pipelineCases } from './cases/pipeline.ts';
+import { scoringCases, visionCases } from './cases/vision.ts';
+import { measureGroup, type BenchCase, type Measurement, type Skip } from './harness.ts';
+import { busySeconds, describeMachine, floorCases, machineRates, ownSeconds } from './machine.ts';
+import { onnxReason, startTorch, type Peer } from './peers/peer.ts';
+import { markdown, plot, type Results } from './report.ts';
+import { checkTargets } from './targets.ts';
+import { writePool } from './weights.ts';
+
+const resultsFolder = path.join(import.meta.dirname, 'results');
+
+async function main(): Promise<void> {
+  const { values: options } = parseArgs({
+    options: {
+      full: { type: 'boolean', default: false },
+      only: { type: 'string' },
+      backend: { type: 'string' },
+      peers: { type: 'boolean', default: true },
+      rounds: { type: 'string' },
+      name: { type: 'string' },
+    },
+    allowNegative: true,
+  });
+  const partial = options.only ?? options.backend ?? !options.peers;
+  const name = options.name ?? (partial ? 'partial' : options.full ? 'full' : 'default');
+  const rounds = Number(options.rounds ?? (options.full ? 5 : 3));
+  if (!Number.isInteger(rounds) || rounds < 1)
+    throw new UserError(`--rounds ${options.rounds}: give 1 or more`);
+
+  const scratch = await mkdtemp(path.join(tmpdir(), 'vtc-bench-'));
+  const skipped: Skip[] = [];
+  let peer: Peer | undefined;
+  try {
+    const backends = await startBackends(options.backend, skipped);
+    if (options.peers) peer = await findPeer(path.join(scratch, 'pool.f32'), skipped);
+    const context: Context = { backends: backends.map(({ name }) => name), peer, full: options.full };
+    const machine = describeMachine(backends, peer);
+
+    const [started, busy, own] = [performance.now(), busySeconds(), ownSeconds(peer)];
+
+    const measurements: Measurement[] = [];
+    const only = options.only?.toLowerCase();
+    const chosen = allCases(context).filter(
+      (item) =>
+        !only ||
+        item.group.startsWith('machine') ||
+        `${item.group} ${item.name}`.toLowerCase().includes(only),
+    );
+    if (only && chosen.every(({ group }) => group.startsWith('machine'))) {
+      throw new UserError(`--only ${options.only}: no case of that name`);
+    }
+    for (const group of new Set(chosen.map((item) => item.group))) {
+      if (!process.stderr.isTTY) console.error(`${seconds()} s  ${group}`);
+      const cases = chosen.filter((item) => item.group === group);
+      const isMachine = group.startsWith('machine');
+      const floors = isMachine ? [] : floorCases(group, cases, machineCases(context), measurements);
+      const result = await measureGroup([...floors, ...cases], { rounds, log: progress });
+      measurements.push(...result.measurements);
+      skipped.push(...result.skipped);
+    }
+    progress('');
+
+    const capacity = (machine.cores * (performance.now() - started)) / 1000;
+    machine.others = Math.max(0, (busySeconds() - busy - (ownSeconds(peer) - own)) / capacity);
+    machine.loadAfter = loadavg()[0];
+    const rates = machineRates(measurements);
+    const targets = checkTargets(measurements);
+    const results: Results = { machine, rates, rounds, measurements, skipped, targets };
+    const text = markdown(results);
+    console.log(text);
+    await mkdir(resultsFolder, { recursive: true });
+    await write(`${name}.json`, JSON.stringify(results, null, 2) + '\n');
+    await write(`${name}.md`, text);
+    await write(`${name}.svg`, await plot(results));
+    console.log(`Written to ${path.relative(process.cwd(), resultsFolder)}/${name}.{json,md,svg}`);
+  } finally {
+    peer?.close();
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+function allCases(context: Context): BenchCase[] {
+  return [
+    ...machineCases(context),
+    ...opsCases(context),
+    ...visionCases(context),
+    ...scoringCases(context),
+    ...decoderCases(context),
+    ...pipelineCases(context),
+    ...loadCases(context),
+  ];
+}
+
+/** The backends asked for, or all that run; plain JavaScript only where asked for by name. */
+async function startBackends(list: string | undefined, skipped: Skip[]): Promise<BackendChoice[]> {
+  const started: BackendChoice[] = [];
+  for (const name of list?.split(',') ?? backendNames.filter((known) => known !== 'cpu')) {
+    try {
+      started.push(await startBackend(name));
+    } catch (error) {
+      if (list || !(error instanceof UserError)) throw error;
+      skipped.push({ name: 'everything', runner: name, reason: messageOf(error) });
+    }
+  }
+  return started;
+}
+
+async function findPeer(pool: string, skipped: Skip[]): Promise<Peer | undefined> {
+  skipped.push({ name: 'everything', runner: 'onnxruntime', reason: onnxReason() });
+  try {
+    await writePool(pool);
+    return await startTorch(pool);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    skipped.push({ name: 'everything', runner: 'torch', reason: messageOf(error) });
+    return undefined;
+  }
+}
+
+const write = (file: string, text: string): Promise<void> =>
+  writeAtomically(path.join(resultsFolder, file), async (handle) => void (await handle.writeFile(text)));
+
+const seconds = (): string => (performance.now() / 1000).toFixed(0).padStart(4);
+
+/** One line that overwrites itself; a log gets only the groups. */
+function progress(line: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}`);
+}
+
+try {
+  await main();
+  process.exit(0); // a backend's threads may outlive its work
+} catch (error) {
+  if (!(error instanceof UserError)) throw error;
+  console.error(`bench: ${error.message}`);
+  process.exit(1);
+}

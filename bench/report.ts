@@ -1,0 +1,172 @@
+/** A run's results as Markdown, JSON and a plot. */
+import { compile, type TopLevelSpec } from 'vega-lite';
+import { parse, View } from 'vega';
+import { median, range, relativeDifference, type Measurement, type Skip } from './harness.ts';
+import { shareOfMachine, workOf, type Machine, type Rates } from './machine.ts';
+import type { Target } from './targets.ts';
+
+export interface Results {
+  machine: Machine;
+  rates: Rates;
+  rounds: number;
+  measurements: Measurement[];
+  skipped: Skip[];
+  targets: Target[];
+}
+
+export function machineLine({ machine }: Results): string {
+  const { cpu, cores, memoryGiB, node, commit, date, loadBefore, loadAfter, others, runners } = machine;
+  const load = loadBefore.toFixed(1) + (loadAfter === undefined ? '' : ` → ${loadAfter.toFixed(1)}`);
+  const list = Object.entries(runners).map(([name, text]) => `- ${name}: ${text}`);
+  return [
+    `${cpu}, ${cores} cores, ${memoryGiB} GiB; Node ${node}; commit ${commit}; ${date}; load average ${load}` +
+      (others === undefined
+        ? ''
+        : `; other processes took ${Math.round(100 * others)} % of the cores meanwhile`),
+    '',
+    ...list,
+  ].join('\n');
+}
+
+/** A Markdown table; columns are padded so that it reads well in a terminal too. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((title, c) => Math.max(3, title.length, ...rows.map((row) => row[c].length)));
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell, c) => (c < 2 ? cell.padEnd(widths[c]) : cell.padStart(widths[c]))).join(' | ')} |`;
+  const rule = widths.map((width, c) => (c < 2 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));
+  return [line(head), line(rule), ...rows.map(line)].join('\n');
+}
+
+const mib = (bytes: number): string => (bytes / 1024 ** 2).toFixed(bytes < 10 * 1024 ** 2 ? 1 : 0);
+
+/** Three significant digits, without an exponent. */
+export function short(x: number): string {
+  return x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1) : x.toFixed(2);
+}
+
+export function measurementRow(m: Measurement, all: readonly Measurement[]): string[] {
+  const time = median(m.milliseconds);
+  const [low, high] = range(m.milliseconds);
+  const rate = workOf(m) / (time / 1000);
+  const unit = 'flops' in m.work ? 'GFLOP' : 'GB';
+  const share = shareOfMachine(m, all);
+  return [
+    m.name,
+    m.runner,
+    short(time),
+    `${short(low)}–${short(high)}`,
+    `${short(workOf(m) / 1e9)} ${unit}`,
+    `${short(rate / 1e9)} ${unit}/s`,
+    share === undefined ? '' : `${Math.round(100 * share)} %`,
+    m.tokens ? short(m.tokens / (time / 1000)) : '',
+    m.cacheBytes ? mib(m.cacheBytes) : '',
+    mib(m.peakBytes),
+  ];
+}
+
+export function markdown(results: Results): string {
+  const { measurements, rates, rounds, skipped, targets } = results;
+  const head = ['what', 'who', 'ms', 'range', 'work', 'rate', 'share', 'tokens/s', 'KV MiB', 'peak MiB'];
+  const subject = ({ group }: Measurement) => group.split(':')[0];
+  const subjects = [...new Set(measurements.map(subject))];
+  const difference = largestDifference(measurements);
+  const parts = [
+    machineLine(results),
+    `The machine's rates, the best sample of any runner: ${short(rates.flops / 1e9)} GFLOP/s (matmul), ` +
+      `${short(rates.bytes / 1e9)} GB/s (sum). Median and range of ${rounds} interleaved rounds; ` +
+      `the share is of the machine's rate in the same rounds; ` +
+      `peak is the process's resident set, with all weights of the group in it.`,
+    ...subjects.map((title) => {
+      const rows = measurements
+        .filter((m) => subject(m) === title && !m.floor)
+        .map((m) => measurementRow(m, measurements));
+      return `### ${title}\n\n${table(head, rows)}`;
+    }),
+  ];
+  if (difference) {
+    parts.push(
+      `Runners agree on results to ${difference.value.toExponential(1)} of the largest value ` +
+        `(worst: ${difference.name}, ${difference.runners.join(' and ')}).`,
+    );
+  }
+  if (targets.some(({ measured }) => measured)) {
+    const rows = targets.map(({ what, target, measured, met }) => [
+      what,
+      target,
+      measured ?? 'not in this run',
+      met === undefined ? '' : met ? 'met' : 'missed',
+    ]);
+    parts.push(`### Targets\n\n${table(['what', 'target', 'measured', ''], rows)}`);
+  }
+  if (skipped.length > 0) {
+    const lines = skipped.map(({ name, runner, reason }) => `- ${name} · ${runner}: ${reason}`);
+    parts.push(`### Skipped\n\n${lines.join('\n')}`);
+  }
+  return parts.join('\n\n') + '\n';
+}
+
+/** Cases of one name compute one thing: how far apart do they come out? */
+export function largestDifference(
+  measurements: readonly Measurement[],
+): { value: number; name: string; runners: string[] } | undefined {
+  const found = measurements.flatMap((m, i) => {
+    const first = measurements.find((other) => other.name === m.name)!;
+    if (measurements.indexOf(first) === i || m.floor || m.group.startsWith('machine')) return [];
+    return [
+      { value: relativeDifference(m.digest, first.digest), name: m.name, runners: [first.runner, m.runner] },
+    ];
+  });
+  return found.sort((a, b) => b.value - a.value)[0];
+}
+
+/** How fast everything runs as a share of the machine's rate, and the prefill's time against its tokens. */
+export async function plot({ measurements, machine }: Results): Promise<string> {
+  const rows = measurements
+    .filter(({ group, floor }) => !floor && !group.startsWith('machine'))
+    .map((m) => {
+      const time = median(m.milliseconds);
+      const [low, high] = range(m.milliseconds);
+      const share = 100 * (shareOfMachine(m, measurements) ?? NaN);
+      const visual = /^prefill (\d+) /.exec(m.name)?.[1];
+      return { name: m.name, who: m.runner, time, low, high, share, U: visual && Number(visual) };
+    });
+  const colour = { field: 'who', title: null, scale: { scheme: 'tableau10' as const } };
+  const x = { field: 'U', type: 'quantitative' as const, title: 'visual tokens kept, U' };
+  const spec: TopLevelSpec = {
+    background: 'white',
+    title: { text: `${machine.cpu}, ${machine.cores} cores, ${machine.date}`, anchor: 'start' },
+    data: { values: rows },
+    hconcat: [
+      {
+        transform: [{ filter: '!isValid(datum.U)' }],
+        mark: 'bar',
+        encoding: {
+          y: { field: 'name', title: null, sort: null, axis: { labelLimit: 360 } },
+          yOffset: { field: 'who' },
+          x: { field: 'share', type: 'quantitative', title: '% of the machine’s matmul rate or bandwidth' },
+          color: colour,
+        },
+      },
+      {
+        width: 320,
+        height: 320,
+        transform: [{ filter: 'isValid(datum.U)' }],
+        layer: [
+          {
+            mark: { type: 'line', point: true },
+            encoding: {
+              x,
+              y: { field: 'time', type: 'quantitative', title: 'prefill, ms (median and range)' },
+              color: colour,
+            },
+          },
+          {
+            mark: 'rule',
+            encoding: { x, y: { field: 'low', type: 'quantitative' }, y2: { field: 'high' }, color: colour },
+          },
+        ],
+      },
+    ],
+  };
+  return new View(parse(compile(spec).spec), { renderer: 'none' }).toSVG();
+}

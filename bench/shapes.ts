@@ -1,0 +1,39 @@
+/** The shapes that are measured: published models' own. */
+import { parseLlamaConfig, type LlamaConfig } from '../src/decoder/config.ts';
+import { parseClipVisionConfig, type ClipVisionConfig } from '../src/vision/config.ts';
+
+const clip = (fields: Record<string, number>): ClipVisionConfig => parseClipVisionConfig(fields, 'bench');
+
+/** OpenAI's CLIP towers; what is left out is transformers' default, ViT-B/32 at 224. */
+export const visionShapes = {
+  'ViT-B/32': clip({}),
+  'ViT-B/16': clip({ patch_size: 16 }),
+  'ViT-L/14-336': clip({
+    hidden_size: 1024,
+    intermediate_size: 4096,
+    num_hidden_layers: 24,
+    num_attention_heads: 16,
+    image_size: 336,
+    patch_size: 14,
+  }),
+};
+
+/** TinyLlama's shape: 1.1 B parameters at 22 layers. */
+export function llamaShape(layers: number): LlamaConfig {
+  const fields = {
+    vocab_size: 32000,
+    hidden_size: 2048,
+    intermediate_size: 5632,
+    num_hidden_layers: layers,
+    num_attention_heads: 32,
+    num_key_value_heads: 4,
+    max_position_embeddings: 2048,
+    rms_norm_eps: 1e-5,
+  };
+  return parseLlamaConfig(fields, 'bench');
+}
+export const llamaLayers = 22;
+
+/** LLaVA-1.5's picture in tokens, the budgets measured, and the text around it. */
+export const budgets = [576, 256, 192, 128, 64, 32];
+export const textTokens = 64;
