@@ -12,7 +12,7 @@ import { UserError } from '../../src/errors.ts';
 const values = fc.array(fc.double({ min: 0.1, max: 1e6, noNaN: true }), { minLength: 1, maxLength: 20 });
 
 describe('statistics', () => {
-  it('median: as many values below as above, whatever the order', () => {
+  it('median: at most half the values below, at most half above, whatever the order', () => {
     expect(median([3, 1, 2])).toBe(2);
     expect(median([4, 1, 2, 3])).toBe(2.5);
     fc.assert(
@@ -20,9 +20,9 @@ describe('statistics', () => {
         const m = median(xs);
         const below = xs.filter((x) => x < m).length;
         const above = xs.filter((x) => x > m).length;
-        expect(below).toBe(above);
+        expect(Math.max(below, above)).toBeLessThanOrEqual(xs.length / 2);
       }),
-      { examples: [[[1, 2, 3]]] },
+      { examples: [[[1, 2, 3]], [[1, 1, 2]]] },
     );
   });
 
