@@ -21,26 +21,17 @@ export function checkTargets(all: readonly Measurement[]): Target[] {
   const ratio = (of?: Measurement, to?: Measurement) =>
     of && to && pairedRatio(of.milliseconds, to.milliseconds);
   const speed = (name: string | RegExp) => ratio(find(name, 'torch eager'), find(name, ours));
-  const atLeast = (
-    what: string,
-    bound: number,
-    value: number | undefined,
-    format: (x: number) => string,
-  ): Target => ({
-    what,
-    target: `≥ ${format(bound)}`,
-    ...(value !== undefined && { measured: format(value), met: value >= bound }),
-  });
-  const atMost = (
-    what: string,
-    bound: number,
-    value: number | undefined,
-    format: (x: number) => string,
-  ): Target => ({
-    what,
-    target: `≤ ${format(bound)}`,
-    ...(value !== undefined && { measured: format(value), met: value <= bound }),
-  });
+  const compare =
+    (sign: '≥' | '≤') =>
+    (what: string, bound: number, value: number | undefined, format: (x: number) => string): Target => ({
+      what,
+      target: `${sign} ${format(bound)}`,
+      ...(value !== undefined && {
+        measured: format(value),
+        met: sign === '≥' ? value >= bound : value <= bound,
+      }),
+    });
+  const [atLeast, atMost] = [compare('≥'), compare('≤')];
 
   const [long, short] = [find(prefillName(576), ours), find(prefillName(64), ours)];
   const speedUp = ratio(long, short);
