@@ -34,12 +34,21 @@ export { cutAtImage, llavaPrompt, readPromptTemplate, type ImagePrompt } from '.
 // Tensor ops
 export { attend, attendRow, causalMask, mergeHeads, splitHeads } from './tensor/attention.ts';
 export { activations } from './tensor/activation.ts';
+export { gatherTokens } from './tensor/gather.ts';
 export { linear, type Linear } from './tensor/linear.ts';
 export { layerNorm, rmsNorm, type LayerNorm } from './tensor/norm.ts';
 
 // Vision tower, projector, decoder
-export { clipBlock } from './vision/block.ts';
 export {
+  clipBlock,
+  closeBlock,
+  openBlock,
+  readClsAttention,
+  takeTokens,
+  type OpenBlock,
+} from './vision/block.ts';
+export {
+  readHidden,
   runClipVision,
   visionTensors,
   type ClipVision,
@@ -62,7 +71,7 @@ export type { DecoderInput, DecoderState, LayerHook } from './decoder/state.ts';
 // Compression
 export { parseBudget } from './compress/budget.ts';
 export { ensembleNames, ensembles, type EnsembleName } from './compress/ensemble.ts';
-export { gatherTokens } from './compress/gather.ts';
+export { featuresOf } from './compress/features.ts';
 export type {
   Compressed,
   DecoderMethod,
@@ -87,5 +96,17 @@ export {
 } from './checkpoint/architecture.ts';
 export { loadModel, type Llava, type Model } from './checkpoint/load.ts';
 export { cutPrompt, readPicture, readQuestion, type LoadedPicture } from './inputs.ts';
-export { checkVlm, runVlm, type VlmAnswer, type VlmInput, type VlmOptions, type WalkStep } from './vlm.ts';
+export {
+  answerPrompts,
+  checkVlm,
+  compressPictures,
+  runVlm,
+  seePictures,
+  type CompressedPictures,
+  type SeenPictures,
+  type VlmAnswer,
+  type VlmInput,
+  type VlmOptions,
+  type WalkStep,
+} from './vlm.ts';
 export { cacheBytes, decoderLayerMacs, prefillMacs, visionMacs } from './cost.ts';

@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { visualTokenCount, type LlavaConfig } from './checkpoint/architecture.ts';
 import type { Llava } from './checkpoint/load.ts';
-import type { DecoderSource, Method, MethodOptions } from './compress/method.ts';
+import type { DecoderSource, Method, MethodOptions, VisionFeatures } from './compress/method.ts';
 import { none } from './compress/none.ts';
 import { scoreByCls } from './compress/score.ts';
 import { cacheLengths } from './decoder/cache.ts';
@@ -16,23 +16,28 @@ import { project } from './projector.ts';
 import { shape } from './tensor/axes.ts';
 import type { Trace, TraceName } from './tensor/trace.ts';
 import { checkIds, type ImagePrompt } from './text/prompt.ts';
-import { runClipVision, visionTensors, type VisionOutput } from './vision/clip.ts';
+import { readHidden, runClipVision, visionTensors, type VisionAsk } from './vision/clip.ts';
+import { patchCount } from './vision/config.ts';
 
 export interface VlmInput {
   pixels: tf.Tensor4D; // [B, S, S, 3], preprocessed
   prompts: ImagePrompt[]; // B of them, token ids around the picture
 }
 
-export interface VlmOptions extends Omit<GenerateOptions, 'hook'> {
+/** Who watches the walk. */
+export interface WalkOptions {
+  /** Called after each step. */
+  onStep?: (step: WalkStep) => void;
+  trace?: Trace;
+}
+
+export interface VlmOptions extends WalkOptions, Omit<GenerateOptions, 'hook' | 'trace'> {
   method: Method;
   methodOptions: MethodOptions;
   /** U, how many patches to keep, 1 ≤ U ≤ P; a [CLS] that the checkpoint keeps is not counted. */
   budget: number;
   /** RoPE positions after pruning: as if the dropped tokens had never been, or with gaps in their place. */
   positions: 'contiguous' | 'original';
-  /** Called after each step of the walk. */
-  onStep?: (step: WalkStep) => void;
-  trace?: Trace;
 }
 
 /** One step of the walk, for the reader: what it made, in the axis legend, and the time since the step before. */
@@ -43,12 +48,8 @@ export interface WalkStep {
   milliseconds: number;
 }
 
-export interface VlmAnswer {
+export interface VlmAnswer extends Choice {
   tokens: number[][]; // per item, without the stop token
-  /** Which patches stayed, ascending; absent for methods that make new tokens. */
-  kept?: number[][];
-  /** What the method ranked them by, P values an item. */
-  scores?: number[][];
   /** The head mean of each exposed layer's [CLS] row, by layer: P values an item. */
   layerScores: Map<number, number[][]>;
   promptTokens: number;
@@ -58,53 +59,166 @@ export interface VlmAnswer {
 
 /** @throws UserError for options that the model or the prompt cannot serve */
 export async function runVlm(model: Llava, input: VlmInput, options: VlmOptions): Promise<VlmAnswer> {
-  const { vision, projector, decoder, config } = model;
-  const { method, methodOptions, budget, trace } = options;
-  const onVision = method.where === 'vision' ? method : none;
-  const onDecoder = method.where === 'decoder' ? method : undefined; // cuts between layers, after a full picture
-  checkVlm(config, input.prompts, options);
-  const source = describeSource(config);
-  const ask = { hidden: config.vision_feature_layer, ...onVision.asks(source, methodOptions) };
-  const hook = onDecoder?.hook(source, budget, methodOptions);
+  checkVlm(model.config, input.prompts, options);
   shape({ pixels: input.pixels }, 'B S S 3', { B: input.prompts.length });
-  const { own, made, tell, dispose } = startWalk(options);
+  const seen = seePictures(model, input.pixels, asksOf(model.config, options), options);
   try {
-    tell('pixels', 'B S S 3', input.pixels.shape);
+    const picture = await compressPictures(seen, options);
+    try {
+      const answer = await answerPrompts(model, picture, input.prompts, options);
+      return { ...answer, ...picture.choice, layerScores: await headMeans(seen.features) };
+    } finally {
+      picture.tokens.dispose();
+    }
+  } finally {
+    seen.dispose();
+  }
+}
+
+/** What the vision tower made of B pictures. Dispose it when done. */
+export interface SeenPictures {
+  features: VisionFeatures;
+  /** F of [CLS] itself, [B, 1, D], for a checkpoint that keeps it. */
+  cls?: tf.Tensor3D;
+  dispose(): void;
+}
+
+/**
+ * Runs the vision tower once.
+ * @param pixels [B, S, S, 3], preprocessed
+ * @param asks the attention that methods will want, by layer; see {@link VisionMethod.asks}
+ */
+export function seePictures(
+  { config, vision }: Llava,
+  pixels: tf.Tensor4D,
+  asks: Pick<VisionAsk, 'clsAttention' | 'attention'>,
+  options: WalkOptions = {},
+): SeenPictures {
+  const { own, made, tell, dispose } = startWalk(options);
+  const { B } = shape({ pixels }, 'B S S 3');
+  const layers = config.vision_feature_layer;
+  try {
+    tell('pixels', 'B S S 3', pixels.shape);
 
     // The ViT, layer by layer: A_l = softmax(Q·Kᵀ/√C). Of the K ensembled layers the [CLS] row is exposed,
-    // A_l[:, :, 0, 1:].                                              (vision/block.ts, tensor/attention.ts)
+    // A_l[:, :, 0, 1:]. The last layer stays half done.          (vision/clip.ts, block.ts, tensor/attention.ts)
     const tellLayer = (x: tf.Tensor, i: number) => tell(`hidden[${i}]`, 'B N D', x.shape);
-    const seen = runClipVision(vision, input.pixels, ask, trace, tellLayer);
+    const seen = runClipVision(
+      vision,
+      pixels,
+      { hidden: layers, ...asks, open: true },
+      options.trace,
+      tellLayer,
+    );
     own(...visionTensors(seen));
+    if (seen.open) made(`keys ${Math.max(...layers) - 1}`, 'B H N C', seen.open.keys);
     seen.clsAttention.forEach((row, l) => made(`[CLS] attention ${l}`, 'B H P', row));
     seen.attention.forEach((x, l) => made(`attention ${l}`, 'B H N N', x));
 
-    // F = hidden[-2][:, 1:], or what else vision_feature_layer selects                    (selectFeatures below)
-    const { cls, patches } = selectFeatures(seen, config.vision_feature_layer);
-    own(cls, patches);
-    made('features F', 'B P D', patches);
+    // F = hidden[-2][:, 1:], or what else vision_feature_layer selects; several layers lie side by side
+    const readTokens = (tokens: tf.Tensor2D): tf.Tensor3D =>
+      tf.tidy(() =>
+        tf.concat(
+          layers.map((layer) => readHidden(vision, seen, layer, tokens)),
+          2,
+        ),
+      );
+    const readSame = (places: number[]) =>
+      tf.tidy(() =>
+        readTokens(
+          tf.tensor2d(
+            Array.from({ length: B }, () => places),
+            undefined,
+            'int32',
+          ),
+        ),
+      );
+    const P = patchCount(config.vision);
+    const cls = keepsCls(config) ? readSame([0]) : undefined;
+    own(cls);
+    const features: VisionFeatures = {
+      patches: P,
+      all: () => readSame(Array.from({ length: P }, (_, patch) => 1 + patch)),
+      at: (kept) => tf.tidy(() => readTokens(tf.add(kept, tf.scalar(1, 'int32')))), // patch p is token 1 + p, after [CLS]
+      clsAttention: seen.clsAttention,
+      attention: seen.attention,
+    };
+    return { features, cls, dispose };
+  } catch (error) {
+    dispose();
+    throw error;
+  }
+}
 
+/** A picture as the projector takes it. */
+export interface CompressedPictures {
+  /** F' [B, U, D], or [B, 1+U, D] where the checkpoint keeps [CLS]. The caller disposes it. */
+  tokens: tf.Tensor3D;
+  choice: Choice;
+}
+
+/** What a method chose. */
+export interface Choice {
+  /** Which patches stayed, ascending; absent for methods that make new tokens. */
+  kept?: number[][];
+  /** What the method ranked them by, P values an item. */
+  scores?: number[][];
+}
+
+/** The P visual tokens become U. A method that works between the decoder's layers leaves them as they are. */
+export async function compressPictures(
+  { features, cls }: SeenPictures,
+  options: WalkOptions & Pick<VlmOptions, 'method' | 'methodOptions' | 'budget'>,
+): Promise<CompressedPictures> {
+  const { own, made, dispose } = startWalk(options);
+  const method = options.method.where === 'vision' ? options.method : none;
+  try {
     // a_l = mean over heads of A_l[:, :, 0, 1:]                                               (compress/score.ts)
     // s = Σ a_l over the K layers                                                          (compress/ensemble.ts)
     // kept = sort(top-U of s)                                                                 (compress/top-k.ts)
-    // F' = F[kept]                                                                           (compress/gather.ts)
-    const features = { patches, clsAttention: seen.clsAttention, attention: seen.attention };
-    const compressed = await onVision.run(features, budget, methodOptions);
-    own(compressed.tokens, compressed.kept, compressed.scores);
-    if (compressed.scores) made('scores s', 'B P', compressed.scores, 'compress.scores');
-    if (compressed.kept) made('kept', 'B U', compressed.kept, 'compress.kept');
-    made("features F'", 'B U D', compressed.tokens);
-    const kept = compressed.kept && ((await compressed.kept.array()) as number[][]);
+    // F' = F[kept], whose last layer runs for the kept alone                                   (vision/block.ts)
+    const { tokens, kept, scores } = await method.run(features, options.budget, options.methodOptions);
+    own(tokens, kept, scores);
+    if (scores) made('scores s', 'B P', scores, 'compress.scores');
+    if (kept) made('kept', 'B U', kept, 'compress.kept');
+    made("features F'", 'B U D', tokens);
+    const choice = {
+      kept: (await kept?.array()) as number[][] | undefined,
+      scores: (await scores?.array()) as number[][] | undefined,
+    };
+    return { tokens: cls ? tf.concat([cls, tokens], 1) : tokens.clone(), choice };
+  } finally {
+    dispose();
+  }
+}
 
+/** The decoder's part of an answer. */
+export type DecoderAnswer = Pick<VlmAnswer, 'tokens' | 'promptTokens' | 'prefillLengths'>;
+
+/**
+ * The decoder reads the prompts with their pictures, and answers.
+ * @param picture not disposed
+ */
+export async function answerPrompts(
+  { config, projector, decoder }: Llava,
+  picture: CompressedPictures,
+  prompts: ImagePrompt[],
+  options: VlmOptions,
+): Promise<DecoderAnswer> {
+  const { method, methodOptions, budget } = options;
+  const { own, made, tell, dispose } = startWalk(options);
+  const source = describeSource(config);
+  const hook = method.where === 'decoder' ? method.hook(source, budget, methodOptions) : undefined;
+  try {
     // Z = gelu(F'·W₁ + b₁)·W₂ + b₂; where the checkpoint keeps [CLS] it goes along, first         (projector.ts)
-    const withCls = source.keepsCls ? [cls, compressed.tokens] : [compressed.tokens];
-    const visual = tf.tidy(() => project(projector, tf.concat(withCls, 1)));
+    const visual = project(projector, picture.tokens);
     own(visual);
-    made('visual tokens Z', source.keepsCls ? 'B 1+U E' : 'B U E', visual, 'projector.output');
+    made('visual tokens Z', keepsCls(config) ? 'B 1+U E' : 'B U E', visual, 'projector.output');
 
     // X = [text before | Z | text after], at positions 0 .. T − 1 or where the tokens stood  (decoder/splice.ts)
-    const places = options.positions === 'original' ? originalPlaces(source, method, kept) : undefined;
-    const prompt = spliceImage(decoder, input.prompts, visual, places);
+    const original = options.positions === 'original';
+    const places = original ? originalPlaces(config, method.name, picture.choice.kept) : undefined;
+    const prompt = spliceImage(decoder, prompts, visual, places);
     own(prompt.hidden, prompt.positions);
     made('prompt X', 'B T E', prompt.hidden);
 
@@ -114,16 +228,9 @@ export async function runVlm(model: Llava, input: VlmInput, options: VlmOptions)
       const { logits } = session;
       tell('prefill: logits', logits.shape[1] === 1 ? 'B 1 V' : 'B T V', logits.shape);
       const prefillLengths = cacheLengths(session.cache);
-      const answer = await decode(decoder, session, { ...options, hook });
-      tell('decode: tokens', 'B R', [answer.length, Math.max(...answer.map((row) => row.length))]);
-      return {
-        tokens: answer,
-        kept,
-        scores: compressed.scores && ((await compressed.scores.array()) as number[][]),
-        layerScores: await headMeans(seen),
-        promptTokens: prompt.hidden.shape[1],
-        prefillLengths,
-      };
+      const tokens = await decode(decoder, session, { ...options, hook });
+      tell('decode: tokens', 'B R', [tokens.length, Math.max(...tokens.map((row) => row.length))]);
+      return { tokens, promptTokens: prompt.hidden.shape[1], prefillLengths };
     } finally {
       session.dispose();
     }
@@ -133,7 +240,7 @@ export async function runVlm(model: Llava, input: VlmInput, options: VlmOptions)
 }
 
 /** Keeps the walk's books: which tensors to dispose at its end, and what each step made and took. */
-function startWalk({ onStep, trace }: VlmOptions) {
+function startWalk({ onStep, trace }: WalkOptions) {
   const owned: tf.Tensor[] = [];
   let started = performance.now();
   const tell = (name: string, axes: string, shape: number[]) => {
@@ -165,9 +272,8 @@ export function checkVlm(
     maxNewTokens,
   }: Pick<VlmOptions, 'method' | 'methodOptions' | 'budget' | 'maxNewTokens'>,
 ): void {
-  const source = describeSource(config);
-  if (method.where === 'vision') method.asks(source, methodOptions);
-  else method.hook(source, budget, methodOptions);
+  asksOf(config, { method, methodOptions });
+  if (method.where === 'decoder') method.hook(describeSource(config), budget, methodOptions);
   if (prompts.length === 0) throw new UserError('a batch needs at least one prompt');
   const lengths = prompts.map(({ before, after }) => before.length + after.length);
   if (new Set(lengths).size > 1) {
@@ -180,47 +286,37 @@ export function checkVlm(
   checkContext(config.text, lengths[0] + budget, maxNewTokens); // at least so many; prefill checks the exact number
 }
 
+/** The attention that a method wants of the vision tower. */
+function asksOf(
+  config: LlavaConfig,
+  { method, methodOptions }: Pick<VlmOptions, 'method' | 'methodOptions'>,
+) {
+  return method.where === 'vision' ? method.asks(describeSource(config), methodOptions) : {};
+}
+
 /** What a method may know of the model before it runs. */
-function describeSource(config: LlavaConfig): DecoderSource & { keepsCls: boolean } {
+export function describeSource(config: LlavaConfig): DecoderSource {
   return {
     layers: config.vision.num_hidden_layers,
     // Loading turned −2 into an index from 0; hidden[i] is the output of layer i − 1.
     selectedLayer: Math.max(...config.vision_feature_layer) - 1,
-    keepsCls: config.vision_feature_select_strategy === 'full',
     visualTokens: visualTokenCount(config),
     decoderLayers: config.text.num_hidden_layers,
   };
 }
 
-/** The selected hidden states side by side, [CLS] apart from the patches. */
-function selectFeatures(
-  { hidden }: VisionOutput,
-  layers: number[],
-): { cls: tf.Tensor3D; patches: tf.Tensor3D } {
-  return tf.tidy(() => {
-    const selected = layers.map((layer) => hidden.get(layer)!);
-    const all = tf.concat(selected, 2); // [B, N, D]
-    const [B, N, D] = all.shape;
-    return { cls: tf.slice(all, [0, 0, 0], [B, 1, D]), patches: tf.slice(all, [0, 1, 0], [B, N - 1, D]) };
-  });
-}
+const keepsCls = (config: LlavaConfig) => config.vision_feature_select_strategy === 'full';
 
 /** The places of the kept patches in the uncut picture, and of [CLS] before them where the checkpoint keeps it. */
-function originalPlaces(
-  { keepsCls, visualTokens }: DecoderSource & { keepsCls: boolean },
-  method: Method,
-  kept: number[][] | undefined,
-): OriginalPlaces {
+function originalPlaces(config: LlavaConfig, method: string, kept: number[][] | undefined): OriginalPlaces {
   if (!kept) {
-    throw new UserError(
-      `--positions original: method ${method.name} makes new tokens, which have no position`,
-    );
+    throw new UserError(`--positions original: method ${method} makes new tokens, which have no position`);
   }
-  const places = keepsCls ? kept.map((row) => [0, ...row.map((patch) => patch + 1)]) : kept;
-  return { places, length: visualTokens };
+  const places = keepsCls(config) ? kept.map((row) => [0, ...row.map((patch) => patch + 1)]) : kept;
+  return { places, length: visualTokenCount(config) };
 }
 
-async function headMeans({ clsAttention }: VisionOutput): Promise<Map<number, number[][]>> {
+async function headMeans({ clsAttention }: VisionFeatures): Promise<Map<number, number[][]>> {
   const means = new Map<number, number[][]>();
   for (const [layer, row] of clsAttention) {
     const mean = scoreByCls(row); // [B, P]

@@ -69,7 +69,7 @@ const copyingHook: LayerHook = {
 const merging: VisionMethod = {
   ...(findMethod('none') as VisionMethod),
   name: 'average',
-  run: ({ patches }) => Promise.resolve({ tokens: tf.tidy(() => tf.mean(patches, 1, true)) }),
+  run: ({ all }) => Promise.resolve({ tokens: tf.tidy(() => tf.mean(all(), 1, true)) }),
 };
 
 describeEachBackend('memory', () => {

@@ -1,5 +1,6 @@
 /** The vision tower up to hidden[-2], alone and with its attention exposed, and the scoring that follows it. */
 import * as tf from '@tensorflow/tfjs-core';
+import { featuresOf } from '../../src/compress/features.ts';
 import { vtcCls } from '../../src/compress/vtc-cls.ts';
 import { visionMacs } from '../../src/cost.ts';
 import { runClipVision, visionTensors, type ClipVision, type VisionAsk } from '../../src/vision/clip.ts';
@@ -97,31 +98,27 @@ export function scoringCases({ backends }: Context): BenchCase[] {
   const H = config.num_attention_heads;
   const rows = Array.from({ length: ensembled }, (_, k) => inputRecipe(`row ${k}`, [1, H, P]));
   return backends.map((backend): BenchCase => {
-    let features: { patches: tf.Tensor3D; clsAttention: Map<number, tf.Tensor3D> } | undefined;
+    let patches: tf.Tensor3D;
+    let clsAttention: Map<number, tf.Tensor3D>;
     return {
       ...scoring,
       runner: backend,
       backend,
       work: { bytes: 4 * (ensembled * H * P + 2 * 64 * D) },
       prepare: () => {
-        features = {
-          patches: inputTensor(inputRecipe('patches', [1, P, D])),
-          clsAttention: new Map(
-            rows.map((row, k) => [k, tf.tidy(() => tf.softmax(inputTensor<tf.Tensor3D>(row)))]),
-          ),
-        };
+        patches = inputTensor(inputRecipe('patches', [1, P, D]));
+        clsAttention = new Map(
+          rows.map((row, k) => [k, tf.tidy(() => tf.softmax(inputTensor<tf.Tensor3D>(row)))]),
+        );
         return Promise.resolve();
       },
       run: async () => {
-        const { tokens, kept, scores } = await vtcCls.run(
-          { ...features!, attention: new Map() },
-          64,
-          vtcCls.defaults,
-        );
+        const features = featuresOf(patches, clsAttention);
+        const { tokens, kept, scores } = await vtcCls.run(features, 64, vtcCls.defaults);
         tf.dispose([kept!, scores!]);
         return { digest: await digestOf(tokens) };
       },
-      dispose: () => tf.dispose([features!.patches, ...features!.clsAttention.values()]),
+      dispose: () => tf.dispose([patches, ...clsAttention.values()]),
     };
   });
 }

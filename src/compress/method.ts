@@ -3,8 +3,16 @@ import type { LayerHook } from '../decoder/state.ts';
 
 /** What a vision-side method may look at. */
 export interface VisionFeatures {
-  /** F, the selected layer's output without [CLS]: [B, P, D]. */
-  patches: tf.Tensor3D;
+  /** P, how many patches there are. */
+  patches: number;
+  /** F, the selected layer's output without [CLS], of every patch: [B, P, D]. The caller disposes it. */
+  all(this: void): tf.Tensor3D;
+  /**
+   * F of the kept patches alone, the same rows: the selected layer's second half is computed for them only.
+   * @param kept [B, U] int32
+   * @returns [B, U, D]; the caller disposes it
+   */
+  at(this: void, kept: tf.Tensor2D): tf.Tensor3D;
   /** The [CLS] row of each layer the method asked for, by layer: [B, H, P]. */
   clsAttention: Map<number, tf.Tensor3D>;
   /** The full attention of each layer the method asked for: [B, H, N, N]. */

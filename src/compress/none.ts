@@ -10,14 +10,15 @@ export const none: VisionMethod = {
   defaults: {},
   help: {},
   asks: () => ({}),
-  run({ patches }) {
-    const [B, P] = patches.shape;
+  run({ all, patches: P }) {
+    const tokens = all();
+    const [B] = tokens.shape;
     const every = Array.from({ length: P }, (_, patch) => patch);
     const kept = tf.tensor2d(
       Array.from({ length: B }, () => every),
       [B, P],
       'int32',
     );
-    return Promise.resolve({ tokens: patches.clone(), kept });
+    return Promise.resolve({ tokens, kept });
   },
 };

@@ -23,7 +23,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
 import { ensembles, ensembleNames, type EnsembleName } from './ensemble.ts';
-import { gatherTokens } from './gather.ts';
 import type { FeatureSource, VisionMethod } from './method.ts';
 import { scoreByCls } from './score.ts';
 import { keepTopK } from './top-k.ts';
@@ -41,11 +40,11 @@ export const vtcCls: VisionMethod<VtcClsOptions> = {
     ensemble: { text: 'how the layers’ scores become one', choices: ensembleNames },
   },
   asks: (source, { layers }) => ({ clsAttention: ensembledLayers(source, layers) }),
-  async run({ patches, clsAttention }, budget, { ensemble }) {
+  async run({ at, clsAttention }, budget, { ensemble }) {
     const scores = tf.tidy(() => ensembles[ensemble]([...clsAttention.values()].map(scoreByCls))); // s, [B, P]
     try {
       const kept = await keepTopK(scores, budget); // [B, U]
-      return { tokens: gatherTokens(patches, kept), kept, scores };
+      return { tokens: at(kept), kept, scores };
     } catch (error) {
       scores.dispose();
       throw error;

@@ -2,10 +2,17 @@ import * as tf from '@tensorflow/tfjs-core';
 import { activations } from '../tensor/activation.ts';
 import { attend, attendRow, mergeHeads, splitHeads } from '../tensor/attention.ts';
 import { shape } from '../tensor/axes.ts';
+import { gatherTokens } from '../tensor/gather.ts';
 import { linear } from '../tensor/linear.ts';
 import { layerNorm } from '../tensor/norm.ts';
 import type { ClipVisionConfig } from './config.ts';
 import type { ClipBlockWeights } from './weights.ts';
+
+/** What a block reads of a tower's config; the same for both of CLIP's towers. */
+export type ClipBlockConfig = Pick<
+  ClipVisionConfig,
+  'hidden_size' | 'num_attention_heads' | 'layer_norm_eps' | 'hidden_act'
+>;
 
 /** What one block returns; attention only where it was asked for. */
 export type ClipBlockOutput = {
@@ -14,6 +21,14 @@ export type ClipBlockOutput = {
   clsAttention?: tf.Tensor3D; // [B, H, P], the [CLS] query's row without its own column
 };
 
+export interface ClipBlockAsk {
+  attention?: boolean;
+  /** The [CLS] row alone: it costs one row, not N. */
+  clsAttention?: boolean;
+  /** [N, N], added to the attention scores: the text tower's causal mask. */
+  mask?: tf.Tensor2D;
+}
+
 /**
  * One pre-norm transformer block:
  *
@@ -21,37 +36,87 @@ export type ClipBlockOutput = {
  *     x ← x + fc2(act(fc1(LayerNorm₂(x))))
  *
  * @param hidden [B, N, D]
- * @param ask which attention to return beside the new hidden state; the [CLS] row alone costs one row, not N
  */
 export function clipBlock(
   weights: ClipBlockWeights,
   hidden: tf.Tensor3D,
-  config: ClipVisionConfig,
-  ask: { attention?: boolean; clsAttention?: boolean } = {},
+  config: ClipBlockConfig,
+  ask: ClipBlockAsk = {},
 ): ClipBlockOutput {
   return tf.tidy(() => {
-    const { B, N, D } = shape({ hidden }, 'B N D', { D: config.hidden_size });
-    const H = config.num_attention_heads;
-    const eps = config.layer_norm_eps;
-    const { q_proj, k_proj, v_proj, out_proj } = weights.self_attn;
-
-    const x = layerNorm(hidden, weights.layer_norm1, eps);
-    const q = splitHeads(linear(x, q_proj), H); // [B, H, N, C]
-    const k = splitHeads(linear(x, k_proj), H);
-    const v = splitHeads(linear(x, v_proj), H);
-    const { context, probabilities } = attend(q, k, v, { keepProbabilities: ask.attention });
-    const afterAttention = tf.add(hidden, linear(mergeHeads(context), out_proj));
-
-    const y = layerNorm(afterAttention, weights.layer_norm2, eps);
-    const mlp = linear(activations[config.hidden_act](linear(y, weights.mlp.fc1)), weights.mlp.fc2);
-    const output: ClipBlockOutput = { hidden: tf.add(afterAttention, mlp) };
-
-    if (probabilities) output.attention = probabilities;
-    if (ask.clsAttention) {
-      const clsQuery = tf.reshape(tf.slice(q, [0, 0, 0, 0], [B, H, 1, D / H]), [B, H, D / H]);
-      const row = attendRow(clsQuery as tf.Tensor3D, k); // [B, H, N]: sums to 1 over all N tokens
-      output.clsAttention = tf.slice(row, [0, 0, 1], [B, H, N - 1]); // its own column is dropped, not renormalised
-    }
+    const open = openBlock(weights, hidden, config);
+    const output: ClipBlockOutput = closeBlock(weights, open, config, ask);
+    if (ask.clsAttention) output.clsAttention = readClsAttention(weights, open, config);
     return output;
+  });
+}
+
+/**
+ * A block half done: every token's key and value are there, and the tokens that still have to look at them. What a
+ * token becomes depends on the others only through keys and values, so a block can be closed for some tokens alone.
+ */
+export type OpenBlock = {
+  hidden: tf.Tensor3D; // [B, U, D] the tokens whose output is wanted: all N at first
+  normed: tf.Tensor3D; // [B, U, D] LayerNorm₁ of them
+  keys: tf.Tensor4D; // [B, H, N, C] of all tokens
+  values: tf.Tensor4D; // [B, H, N, C]
+};
+
+/** The first half of a block: what every token offers to the others. */
+export function openBlock(
+  { layer_norm1, self_attn }: ClipBlockWeights,
+  hidden: tf.Tensor3D,
+  { hidden_size: D, num_attention_heads: H, layer_norm_eps }: ClipBlockConfig,
+): OpenBlock {
+  return tf.tidy(() => {
+    shape({ hidden }, 'B N D', { D });
+    const normed = layerNorm(hidden, layer_norm1, layer_norm_eps);
+    const keys = splitHeads(linear(normed, self_attn.k_proj), H);
+    const values = splitHeads(linear(normed, self_attn.v_proj), H);
+    return { hidden: hidden.clone(), normed, keys, values };
+  });
+}
+
+/** The second half: what the block's tokens take from all, and what they become. */
+export function closeBlock(
+  { self_attn, layer_norm2, mlp }: ClipBlockWeights,
+  { hidden, normed, keys, values }: OpenBlock,
+  { num_attention_heads: H, layer_norm_eps, hidden_act }: ClipBlockConfig,
+  { mask, attention }: ClipBlockAsk = {},
+): ClipBlockOutput {
+  return tf.tidy(() => {
+    const queries = splitHeads(linear(normed, self_attn.q_proj), H); // [B, H, U, C]
+    const options = { mask, keepProbabilities: attention };
+    const { context, probabilities } = attend(queries, keys, values, options);
+    const x = tf.add(hidden, linear(mergeHeads(context), self_attn.out_proj));
+    const y = layerNorm(x, layer_norm2, layer_norm_eps);
+    const output: ClipBlockOutput = {
+      hidden: tf.add(x, linear(activations[hidden_act](linear(y, mlp.fc1)), mlp.fc2)),
+    };
+    if (probabilities) output.attention = probabilities;
+    return output;
+  });
+}
+
+/**
+ * The same block for some tokens only: they look at all, but only they become something.
+ * @param tokens [B, U] int32, their places among the N
+ */
+export function takeTokens(open: OpenBlock, tokens: tf.Tensor2D): OpenBlock {
+  return { ...open, hidden: gatherTokens(open.hidden, tokens), normed: gatherTokens(open.normed, tokens) };
+}
+
+/** The attention of [CLS], which stands first: one query a head, [B, H, P]. */
+export function readClsAttention(
+  { self_attn }: ClipBlockWeights,
+  { normed, keys }: OpenBlock,
+  { num_attention_heads: H }: ClipBlockConfig,
+): tf.Tensor3D {
+  return tf.tidy(() => {
+    const { B, N, C } = shape({ keys }, 'B H N C', { H });
+    const cls = tf.slice(normed, [0, 0, 0], [B, 1, H * C]);
+    const query: tf.Tensor3D = tf.reshape(linear(cls, self_attn.q_proj), [B, H, C]);
+    const row = attendRow(query, keys); // [B, H, N]: sums to 1 over all N tokens
+    return tf.slice(row, [0, 0, 1], [B, H, N - 1]); // its own column is dropped, not renormalised
   });
 }

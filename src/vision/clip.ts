@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { shape } from '../tensor/axes.ts';
+import { gatherTokens } from '../tensor/gather.ts';
 import type { Trace } from '../tensor/trace.ts';
-import { clipBlock } from './block.ts';
+import { clipBlock, closeBlock, openBlock, readClsAttention, takeTokens, type OpenBlock } from './block.ts';
 import type { ClipVisionConfig } from './config.ts';
 import { embedImage } from './embeddings.ts';
 import type { ClipVisionWeights } from './weights.ts';
@@ -19,6 +20,8 @@ export interface VisionAsk {
   attention?: number[];
   /** The [CLS] row of layer i, [B, H, P]: the cheap one. */
   clsAttention?: number[];
+  /** Leave the deepest layer open, so that {@link readHidden} finishes it for some tokens only. */
+  open?: boolean;
 }
 
 /** The tensors that were asked for, by index. The caller disposes them. */
@@ -26,6 +29,8 @@ export interface VisionOutput {
   hidden: Map<number, tf.Tensor3D>; // [B, N, D]
   attention: Map<number, tf.Tensor4D>; // [B, H, N, N]
   clsAttention: Map<number, tf.Tensor3D>; // [B, H, P]
+  /** The deepest layer, half done; then `hidden` lacks its output. Absent when its full attention is wanted. */
+  open?: OpenBlock;
 }
 
 /**
@@ -54,6 +59,9 @@ export function runClipVision(
   );
   if (depth > L) throw new Error(`asked for layer ${depth - 1} of ${L} vision layers (0..${L - 1})`);
 
+  const whole = traceHidden || traceAttention || ask.attention?.includes(depth - 1);
+  const closed = ask.open && !whole ? Math.max(0, depth - 1) : depth;
+
   const output: VisionOutput = { hidden: new Map(), attention: new Map(), clsAttention: new Map() };
   const keep = <T extends tf.Tensor>(wanted: number[] | undefined, kept: Map<number, T>, i: number, x: T) => {
     if (wanted?.includes(i)) kept.set(i, x.clone() as T);
@@ -65,7 +73,7 @@ export function runClipVision(
     keep(ask.hidden, output.hidden, 0, hidden);
     trace?.record('vision.hidden.LL', hidden, 0);
     onHidden?.(hidden, 0);
-    for (let l = 0; l < depth; l++) {
+    for (let l = 0; l < closed; l++) {
       const block = clipBlock(weights.layers[l], hidden, config, {
         attention: traceAttention || ask.attention?.includes(l),
         clsAttention: ask.clsAttention?.includes(l),
@@ -82,12 +90,41 @@ export function runClipVision(
       }
       if (block.clsAttention) output.clsAttention.set(l, block.clsAttention);
     }
+    if (closed < depth) {
+      const layer = weights.layers[closed];
+      output.open = openBlock(layer, hidden, config);
+      if (ask.clsAttention?.includes(closed)) {
+        output.clsAttention.set(closed, readClsAttention(layer, output.open, config));
+      }
+    }
     return visionTensors(output);
   });
   return output;
 }
 
+/**
+ * One hidden state, of some tokens only. Of a layer left open they alone are computed: the others matter to them only
+ * through the keys and values, which are there.
+ * @param index as in `hidden`
+ * @param tokens [B, U] int32, places among the N
+ * @returns [B, U, D]
+ */
+export function readHidden(
+  { config, weights }: ClipVision,
+  { hidden, open }: VisionOutput,
+  index: number,
+  tokens: tf.Tensor2D,
+): tf.Tensor3D {
+  return tf.tidy(() => {
+    const whole = hidden.get(index);
+    if (whole) return gatherTokens(whole, tokens);
+    if (!open) throw new Error(`hidden[${index}] was not asked for`);
+    return closeBlock(weights.layers[index - 1], takeTokens(open, tokens), config).hidden;
+  });
+}
+
 /** Every tensor of an output. */
-export function visionTensors({ hidden, attention, clsAttention }: VisionOutput): tf.Tensor[] {
-  return [...hidden.values(), ...attention.values(), ...clsAttention.values()];
+export function visionTensors({ hidden, attention, clsAttention, open }: VisionOutput): tf.Tensor[] {
+  const halfDone = open ? Object.values(open) : [];
+  return [...hidden.values(), ...attention.values(), ...clsAttention.values(), ...halfDone];
 }

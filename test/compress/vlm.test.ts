@@ -243,7 +243,7 @@ describeEachBackend('a vision-language model', () => {
     const input = { pixels: tf.tensor4d(draw(random, [3, 9, 9, 3])), prompts };
     const merging: VisionMethod = {
       ...(findMethod('none') as VisionMethod),
-      run: ({ patches }) => Promise.resolve({ tokens: patches.clone() }),
+      run: ({ all }) => Promise.resolve({ tokens: all() }),
     };
     const failing: DecoderMethod = {
       ...(findMethod('none') as unknown as DecoderMethod),

@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ensembleNames } from '../../src/compress/ensemble.ts';
+import { featuresOf } from '../../src/compress/features.ts';
 import type { VisionFeatures } from '../../src/compress/method.ts';
 import { ensembledLayers, vtcCls, type VtcClsOptions } from '../../src/compress/vtc-cls.ts';
 import { UserError } from '../../src/errors.ts';
@@ -52,18 +53,14 @@ const ensembleName = fc.constantFrom(...ensembleNames);
 const mapRows = (rows: Rows, change: (x: number) => number): Rows =>
   rows.map((layer) => layer.map((item) => item.map((head) => head.map(change))));
 
-function featuresOf(rows: Rows): VisionFeatures {
+function numbered(rows: Rows): VisionFeatures {
   const [B, P] = [rows[0].length, rows[0][0][0].length];
   const patches = Array.from({ length: B }, (_, b) => Array.from({ length: P }, (_, p) => [b, p]));
-  return {
-    patches: tf.tensor3d(patches),
-    clsAttention: new Map(rows.map((layer, l) => [l, tf.tensor3d(layer)])),
-    attention: new Map(),
-  };
+  return featuresOf(tf.tensor3d(patches), new Map(rows.map((layer, l) => [l, tf.tensor3d(layer)])));
 }
 
 async function select(rows: Rows, U: number, ensemble: VtcClsOptions['ensemble'] = 'sum') {
-  const { kept, scores, tokens } = await vtcCls.run(featuresOf(rows), U, { layers: rows.length, ensemble });
+  const { kept, scores, tokens } = await vtcCls.run(numbered(rows), U, { layers: rows.length, ensemble });
   return { kept: kept!.arraySync(), scores: scores!.arraySync(), tokens: tokens.arraySync() };
 }
 
@@ -100,7 +97,7 @@ describeEachBackend('VTC-CLS', () => {
         expect(asked).toEqual({ clsAttention: [layer] });
         const seen = runClipVision(vision, pixels, { hidden: [layer + 1], attention: [layer], ...asked });
         const patches = tf.slice(seen.hidden.get(layer + 1)!, [0, 1, 0], [2, 16, 6]);
-        const { kept } = await vtcCls.run({ ...seen, patches }, U, options);
+        const { kept } = await vtcCls.run(featuresOf(patches, seen.clsAttention), U, options);
         const attention = seen.attention.get(layer)!.arraySync();
         // Skip the rare case in which the last kept and the first dropped patch differ by rounding only.
         const edges = attention.map((heads) => twin.scoreByCls(clsRow(heads)).sort((a, b) => b - a));
@@ -252,8 +249,8 @@ describeEachBackend('VTC-CLS', () => {
 
   test('only the results are left in memory', async () => {
     const random = seededRandom(1);
-    const features = featuresOf(draw(random, [2, 2, 2, 5]));
-    const broken = featuresOf([[[[0, NaN]]]]);
+    const features = numbered(draw(random, [2, 2, 2, 5]));
+    const broken = numbered([[[[0, NaN]]]]);
     const options: VtcClsOptions = { layers: 2, ensemble: 'sum' };
     await expectNewTensors(3, 'vtc-cls', () => vtcCls.run(features, 2, options));
     await expectNewTensors(0, 'vtc-cls of NaN', () => vtcCls.run(broken, 1, options), true);
