@@ -34,6 +34,10 @@ export interface BenchCase {
   cacheBytes?: number;
   /** Tokens a run makes, for tokens a second. */
   tokens?: number;
+  /** The case that this one does something beside: it is reported as an overhead on that one. */
+  over?: string;
+  /** Its result depends on the order of adding: the runners' are not compared. */
+  unchecked?: boolean;
   /** Not a result: the machine's own rate in the same rounds, which the group's other cases are held against. */
   floor?: boolean;
   prepare(): Promise<void>;
@@ -48,6 +52,8 @@ export interface Measurement {
   work: BenchCase['work'];
   cacheBytes?: number;
   tokens?: number;
+  over?: string;
+  unchecked?: boolean;
   floor?: boolean;
   /** One a round. */
   milliseconds: number[];
@@ -78,7 +84,8 @@ export function interleave<T>(cases: readonly T[], rounds: number): T[] {
 
 /**
  * Prepares a group's cases, warms each up with one run, measures them interleaved, and disposes them.
- * A case that throws a UserError does not fit here (no room on wasm, say): it is skipped with the reason.
+ * A case that throws a UserError does not fit here (no room on wasm, say), and one whose result is another than the
+ * first runner's is no comparison: it is skipped with the reason.
  */
 export async function measureGroup(
   cases: readonly BenchCase[],
@@ -96,8 +103,12 @@ export async function measureGroup(
         await item.prepare();
         const { milliseconds, digest } = await sample(item, 1);
         const repeats = Math.max(1, Math.round(sampleMilliseconds / milliseconds));
-        const { name, group, runner, work, cacheBytes, tokens, floor } = item;
-        const result = { name, group, runner, work, cacheBytes, tokens, floor, digest };
+        const { name, group, runner, work, cacheBytes, tokens, over, unchecked, floor } = item;
+        const result = { name, group, runner, work, cacheBytes, tokens, over, unchecked, floor, digest };
+        requireSame(
+          result,
+          ready.map((other) => other.result),
+        );
         ready.push({ item, repeats, result: { ...result, milliseconds: [], peakBytes: 0 } });
       } catch (error) {
         if (!(error instanceof UserError)) throw error;
@@ -121,6 +132,20 @@ export async function measureGroup(
   }
   return { measurements: ready.map(({ result }) => result), skipped };
 }
+
+/** A runner that computes something else is no comparison. */
+function requireSame(mine: Compared, others: readonly Compared[]): void {
+  const first = others.find(({ name }) => name === mine.name);
+  if (!first || mine.unchecked) return;
+  const difference = relativeDifference(mine.digest, first.digest);
+  if (difference <= tolerance) return;
+  throw new UserError(
+    `its result lies ${difference.toExponential(1)} of the largest value from ${first.runner}'s, ` +
+      `more than ${tolerance}: it computes something else`,
+  );
+}
+type Compared = Pick<Measurement, 'name' | 'runner' | 'digest' | 'unchecked'>;
+const tolerance = 1e-3;
 
 async function use({ backend }: BenchCase): Promise<void> {
   if (backend && tf.getBackend() !== backend) await tf.setBackend(backend);

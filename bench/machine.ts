@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { availableParallelism, cpus, loadavg, totalmem } from 'node:os';
 import type { BackendChoice } from '../src/tensor/backend.ts';
 import { median, type BenchCase, type Measurement } from './harness.ts';
+import type { Peer } from './peers/peer.ts';
 
 export interface Machine {
   cpu: string;
@@ -20,14 +21,15 @@ export interface Machine {
   runners: Record<string, string>;
 }
 
-export function describeMachine(
-  backends: BackendChoice[],
-  peer?: { version: string; threads: number },
-): Machine {
-  const runners = Object.fromEntries(
-    backends.map(({ name, version, device, threads }) => [name, `${version}; ${device}; ${threads} threads`]),
-  );
-  if (peer) runners['torch'] = `${peer.version}; ${peer.threads} threads`;
+export function describeMachine(backends: BackendChoice[], peers: readonly Peer[]): Machine {
+  const threadCount = (n: number) => `${n} thread${n === 1 ? '' : 's'}`;
+  const runners = Object.fromEntries([
+    ...backends.map(({ name, version, device, threads }) => [
+      name,
+      `${version}; ${device}; ${threadCount(threads)}`,
+    ]),
+    ...peers.map(({ kind, version, threads }) => [kind.name, `${version}; ${threadCount(threads)}`]),
+  ]) as Record<string, string>;
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: availableParallelism(),
@@ -46,10 +48,10 @@ export function busySeconds(): number {
   return milliseconds.reduce((sum, n) => sum + n, 0) / 1000;
 }
 
-/** Seconds of all cores that this process and its peer have used. */
-export function ownSeconds(peer?: { cpuSeconds(): number }): number {
+/** Seconds of all cores that this process and its peers have used. */
+export function ownSeconds(peers: readonly Peer[]): number {
   const { user, system } = process.cpuUsage();
-  return (user + system) / 1e6 + (peer?.cpuSeconds() ?? 0);
+  return (user + system) / 1e6 + peers.reduce((sum, peer) => sum + peer.cpuSeconds(), 0);
 }
 
 /** The best runner's best samples: the floor under every time. FLOP/s and bytes/s. */

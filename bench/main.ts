@@ -3,7 +3,7 @@
  * npm run bench -- --full              every shape at full depth
  * npm run bench -- --only vision       cases whose group or name holds the text
  * npm run bench -- --backend wasm      these backends only, separated by commas
- * npm run bench -- --no-peers          without PyTorch
+ * npm run bench -- --no-peers          without PyTorch and ONNX Runtime
  * npm run bench -- --rounds 9 --name my-laptop
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
@@ -16,12 +16,14 @@ import { backendNames, startBackend, type BackendChoice } from '../src/tensor/ba
 import type { Context } from './cases/context.ts';
 import { decoderCases } from './cases/decoder.ts';
 import { machineCases, opsCases } from './cases/ops.ts';
-import { loadCases, pipelineCases } from './cases/pipeline.ts';
+import { loadCases } from './cases/load.ts';
+import { pipelineCases } from './cases/pipeline.ts';
 import { scoringCases, visionCases } from './cases/vision.ts';
 import { measureGroup, type BenchCase, type Measurement, type Skip } from './harness.ts';
 import { busySeconds, describeMachine, floorCases, machineRates, ownSeconds } from './machine.ts';
-import { onnxReason, startTorch, type Peer } from './peers/peer.ts';
-import { markdown, plot, type Results } from './report.ts';
+import { peerKinds, startPeer, type Peer } from './peers/peer.ts';
+import { plot } from './plot.ts';
+import { markdown, type Results } from './report.ts';
 import { checkTargets } from './targets.ts';
 import { writePool } from './weights.ts';
 
@@ -47,14 +49,14 @@ async function main(): Promise<void> {
 
   const scratch = await mkdtemp(path.join(tmpdir(), 'vtc-bench-'));
   const skipped: Skip[] = [];
-  let peer: Peer | undefined;
+  let peers: Peer[] = [];
   try {
     const backends = await startBackends(options.backend, skipped);
-    if (options.peers) peer = await findPeer(path.join(scratch, 'pool.f32'), skipped);
-    const context: Context = { backends: backends.map(({ name }) => name), peer, full: options.full };
-    const machine = describeMachine(backends, peer);
+    if (options.peers) peers = await startPeers(path.join(scratch, 'pool.f32'), skipped);
+    const context: Context = { backends: backends.map(({ name }) => name), peers, full: options.full };
+    const machine = describeMachine(backends, peers);
 
-    const [started, busy, own] = [performance.now(), busySeconds(), ownSeconds(peer)];
+    const [started, busy, own] = [performance.now(), busySeconds(), ownSeconds(peers)];
 
     const measurements: Measurement[] = [];
     const only = options.only?.toLowerCase();
@@ -68,7 +70,7 @@ async function main(): Promise<void> {
       throw new UserError(`--only ${options.only}: no case of that name`);
     }
     for (const group of new Set(chosen.map((item) => item.group))) {
-      if (!process.stderr.isTTY) console.error(`${seconds()} s  ${group}`);
+      if (!process.stderr.isTTY) console.error(`${seconds().padStart(4)} s  ${group}`);
       const cases = chosen.filter((item) => item.group === group);
       const isMachine = group.startsWith('machine');
       const floors = isMachine ? [] : floorCases(group, cases, machineCases(context), measurements);
@@ -79,7 +81,7 @@ async function main(): Promise<void> {
     progress('');
 
     const capacity = (machine.cores * (performance.now() - started)) / 1000;
-    machine.others = Math.max(0, (busySeconds() - busy - (ownSeconds(peer) - own)) / capacity);
+    machine.others = Math.max(0, (busySeconds() - busy - (ownSeconds(peers) - own)) / capacity);
     machine.loadAfter = loadavg()[0];
     const rates = machineRates(measurements);
     const targets = checkTargets(measurements);
@@ -90,9 +92,11 @@ async function main(): Promise<void> {
     await write(`${name}.json`, JSON.stringify(results, null, 2) + '\n');
     await write(`${name}.md`, text);
     await write(`${name}.svg`, await plot(results));
-    console.log(`Written to ${path.relative(process.cwd(), resultsFolder)}/${name}.{json,md,svg}`);
+    console.log(
+      `Written to ${path.relative(process.cwd(), resultsFolder)}/${name}.{json,md,svg} after ${seconds()} s`,
+    );
   } finally {
-    peer?.close();
+    for (const peer of peers) peer.close();
     await rm(scratch, { recursive: true, force: true });
   }
 }
@@ -123,22 +127,25 @@ async function startBackends(list: string | undefined, skipped: Skip[]): Promise
   return started;
 }
 
-async function findPeer(pool: string, skipped: Skip[]): Promise<Peer | undefined> {
-  skipped.push({ name: 'everything', runner: 'onnxruntime', reason: onnxReason() });
-  try {
-    await writePool(pool);
-    return await startTorch(pool);
-  } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    skipped.push({ name: 'everything', runner: 'torch', reason: messageOf(error) });
-    return undefined;
+/** The peers that are installed. */
+async function startPeers(pool: string, skipped: Skip[]): Promise<Peer[]> {
+  await writePool(pool);
+  const started: Peer[] = [];
+  for (const kind of peerKinds) {
+    try {
+      started.push(await startPeer(kind, pool));
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      skipped.push({ name: 'everything', runner: kind.name, reason: messageOf(error) });
+    }
   }
+  return started;
 }
 
 const write = (file: string, text: string): Promise<void> =>
   writeAtomically(path.join(resultsFolder, file), async (handle) => void (await handle.writeFile(text)));
 
-const seconds = (): string => (performance.now() / 1000).toFixed(0).padStart(4);
+const seconds = (): string => (performance.now() / 1000).toFixed(0);
 
 /** One line that overwrites itself; a log gets only the groups. */
 function progress(line: string): void {

@@ -1,7 +1,5 @@
 /** A run's results as Markdown, JSON and a plot. */
-import { compile, type TopLevelSpec } from 'vega-lite';
-import { parse, View } from 'vega';
-import { median, range, relativeDifference, type Measurement, type Skip } from './harness.ts';
+import { median, pairedRatio, range, relativeDifference, type Measurement, type Skip } from './harness.ts';
 import { shareOfMachine, workOf, type Machine, type Rates } from './machine.ts';
 import type { Target } from './targets.ts';
 
@@ -89,6 +87,11 @@ export function markdown(results: Results): string {
         `(worst: ${difference.name}, ${difference.runners.join(' and ')}).`,
     );
   }
+  const overheads = overheadRows(measurements);
+  if (overheads.length > 0) {
+    const title = '### Overhead of exposing attention';
+    parts.push(`${title}\n\n${table(['what', 'who', 'over not exposing it', 'range'], overheads)}`);
+  }
   if (targets.some(({ measured }) => measured)) {
     const rows = targets.map(({ what, target, measured, met }) => [
       what,
@@ -99,10 +102,29 @@ export function markdown(results: Results): string {
     parts.push(`### Targets\n\n${table(['what', 'target', 'measured', ''], rows)}`);
   }
   if (skipped.length > 0) {
-    const lines = skipped.map(({ name, runner, reason }) => `- ${name} · ${runner}: ${reason}`);
+    const names = new Map<string, string[]>(); // one line a reason
+    for (const { name, runner, reason } of skipped) {
+      const why = `${runner}: ${reason}`;
+      names.set(why, [...(names.get(why) ?? []), name]);
+    }
+    const lines = [...names].map(([why, list]) => `- ${list.join(', ')} · ${why}`);
     parts.push(`### Skipped\n\n${lines.join('\n')}`);
   }
   return parts.join('\n\n') + '\n';
+}
+
+/** What exposing attention costs, round by round: a tenth of noise either way hides what is smaller. */
+export function overheadRows(all: readonly Measurement[]): string[][] {
+  const signed = (ratio: number) => `${ratio < 1 ? '−' : '+'}${Math.abs(100 * (ratio - 1)).toFixed(1)} %`;
+  return all.flatMap((m) => {
+    const plain = all.find(
+      ({ name, runner, group }) => name === m.over && runner === m.runner && group === m.group,
+    );
+    if (!plain) return [];
+    const [low, high] = range(m.milliseconds.map((time, round) => time / plain.milliseconds[round]));
+    const middle = signed(pairedRatio(m.milliseconds, plain.milliseconds));
+    return [[m.name, m.runner, middle, `${signed(low)} to ${signed(high)}`]];
+  });
 }
 
 /** Cases of one name compute one thing: how far apart do they come out? */
@@ -111,62 +133,10 @@ export function largestDifference(
 ): { value: number; name: string; runners: string[] } | undefined {
   const found = measurements.flatMap((m, i) => {
     const first = measurements.find((other) => other.name === m.name)!;
-    if (measurements.indexOf(first) === i || m.floor || m.group.startsWith('machine')) return [];
+    if (measurements.indexOf(first) === i || m.floor || m.unchecked) return [];
     return [
       { value: relativeDifference(m.digest, first.digest), name: m.name, runners: [first.runner, m.runner] },
     ];
   });
   return found.sort((a, b) => b.value - a.value)[0];
-}
-
-/** How fast everything runs as a share of the machine's rate, and the prefill's time against its tokens. */
-export async function plot({ measurements, machine }: Results): Promise<string> {
-  const rows = measurements
-    .filter(({ group, floor }) => !floor && !group.startsWith('machine'))
-    .map((m) => {
-      const time = median(m.milliseconds);
-      const [low, high] = range(m.milliseconds);
-      const share = 100 * (shareOfMachine(m, measurements) ?? NaN);
-      const visual = /^prefill (\d+) /.exec(m.name)?.[1];
-      return { name: m.name, who: m.runner, time, low, high, share, U: visual && Number(visual) };
-    });
-  const colour = { field: 'who', title: null, scale: { scheme: 'tableau10' as const } };
-  const x = { field: 'U', type: 'quantitative' as const, title: 'visual tokens kept, U' };
-  const spec: TopLevelSpec = {
-    background: 'white',
-    title: { text: `${machine.cpu}, ${machine.cores} cores, ${machine.date}`, anchor: 'start' },
-    data: { values: rows },
-    hconcat: [
-      {
-        transform: [{ filter: '!isValid(datum.U)' }],
-        mark: 'bar',
-        encoding: {
-          y: { field: 'name', title: null, sort: null, axis: { labelLimit: 360 } },
-          yOffset: { field: 'who' },
-          x: { field: 'share', type: 'quantitative', title: '% of the machine’s matmul rate or bandwidth' },
-          color: colour,
-        },
-      },
-      {
-        width: 320,
-        height: 320,
-        transform: [{ filter: 'isValid(datum.U)' }],
-        layer: [
-          {
-            mark: { type: 'line', point: true },
-            encoding: {
-              x,
-              y: { field: 'time', type: 'quantitative', title: 'prefill, ms (median and range)' },
-              color: colour,
-            },
-          },
-          {
-            mark: 'rule',
-            encoding: { x, y: { field: 'low', type: 'quantitative' }, y2: { field: 'high' }, color: colour },
-          },
-        ],
-      },
-    ],
-  };
-  return new View(parse(compile(spec).spec), { renderer: 'none' }).toSVG();
 }

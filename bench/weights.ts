@@ -6,7 +6,8 @@
 import { writeFile } from 'node:fs/promises';
 import * as tf from '@tensorflow/tfjs-core';
 import { createRandom } from '../src/decoder/sample.ts';
-import { leavesOf, loadTree, type Loaded } from '../src/io/weight-table.ts';
+import { loadTree } from '../src/io/load-tree.ts';
+import { leavesOf, type Loaded } from '../src/io/weight-table.ts';
 import { requireMemory } from '../src/tensor/backend.ts';
 
 /** value[i] = mean + deviation · pool[(offset + i) mod length] */

@@ -56,6 +56,9 @@ export {
   type VisionOutput,
 } from './vision/clip.ts';
 export { patchCount, type ClipVisionConfig } from './vision/config.ts';
+export { contrast, embedPictures, embedTexts, type Clip } from './vision/contrastive.ts';
+export type { ClipTextConfig } from './vision/text-config.ts';
+export { runClipText, type ClipText } from './vision/text.ts';
 export { embedImage } from './vision/embeddings.ts';
 export { project, type Projector } from './projector.ts';
 export { llamaBlock } from './decoder/block.ts';
@@ -92,10 +95,11 @@ export {
   readArchitecture,
   visualTokenCount,
   type Architecture,
+  type ClipConfig,
   type LlavaConfig,
 } from './checkpoint/architecture.ts';
 export { loadModel, type Llava, type Model } from './checkpoint/load.ts';
-export { cutPrompt, readPicture, readQuestion, type LoadedPicture } from './inputs.ts';
+export { cutPrompt, readAsker, readPicture, readQuestion, type LoadedPicture } from './inputs.ts';
 export {
   answerPrompts,
   checkVlm,

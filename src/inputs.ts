@@ -28,19 +28,36 @@ export async function readPicture(
   return { pixels: tf.tensor4d(values, [1, imageSize, imageSize, 3]), values, config };
 }
 
-/** Turns a question into the prompt that the checkpoint was trained on, cut at the picture. */
+/**
+ * What it takes to ask a checkpoint in words: its tokenizer, and how a question becomes the prompt that it was trained
+ * on, cut at the picture.
+ * @throws UserError for a folder that cannot be asked in words
+ */
+export async function readAsker(
+  dir: string,
+  config: LlavaConfig,
+): Promise<{ ask: (question: string) => ImagePrompt; tokenizer: Tokenizer }> {
+  const { bos_token_id } = config.text;
+  const tokenizer = await readTokenizer(dir, bos_token_id);
+  const template = await readPromptTemplate(dir);
+  const ask = (question: string) => {
+    const text = template(question);
+    // A template may have written the BOS token itself; then nothing more is added, as in transformers.
+    const plain = tokenizer.encodePlain(text);
+    const ids = plain[0] === bos_token_id ? plain : tokenizer.encode(text);
+    return cutPrompt(ids, config, 'the prompt');
+  };
+  return { ask, tokenizer };
+}
+
+/** One question, by {@link readAsker}. */
 export async function readQuestion(
   dir: string,
   config: LlavaConfig,
   question: string,
 ): Promise<{ prompt: ImagePrompt; tokenizer: Tokenizer }> {
-  const tokenizer = await readTokenizer(dir, config.text.bos_token_id);
-  const template = await readPromptTemplate(dir);
-  const text = template(question);
-  // A template may have written the BOS token itself; then nothing more is added, as in transformers.
-  const plain = tokenizer.encodePlain(text);
-  const ids = plain[0] === config.text.bos_token_id ? plain : tokenizer.encode(text);
-  return { prompt: cutPrompt(ids, config, 'the prompt'), tokenizer };
+  const { ask, tokenizer } = await readAsker(dir, config);
+  return { prompt: ask(question), tokenizer };
 }
 
 /** Token ids, checked and cut at the picture. @param what names them in a message */

@@ -137,6 +137,7 @@ export function seePictures(
     const cls = keepsCls(config) ? readSame([0]) : undefined;
     own(cls);
     const features: VisionFeatures = {
+      batch: B,
       patches: P,
       all: () => readSame(Array.from({ length: P }, (_, patch) => 1 + patch)),
       at: (kept) => tf.tidy(() => readTokens(tf.add(kept, tf.scalar(1, 'int32')))), // patch p is token 1 + p, after [CLS]

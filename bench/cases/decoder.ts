@@ -2,14 +2,15 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { cacheBytes, prefillMacs } from '../../src/cost.ts';
 import type { LlamaConfig } from '../../src/decoder/config.ts';
-import { decode, prefill, type Session } from '../../src/decoder/generate.ts';
+import { decode, prefill } from '../../src/decoder/generate.ts';
 import type { Llama } from '../../src/decoder/llama.ts';
-import type { DecoderInput, Role } from '../../src/decoder/state.ts';
+import type { DecoderInput, LayerHook, Role } from '../../src/decoder/state.ts';
 import { llamaTable, type LlamaWeights } from '../../src/decoder/weights.ts';
-import type { BenchCase } from '../harness.ts';
+import type { Tree } from '../../src/io/weight-table.ts';
+import type { BenchCase, RunResult } from '../harness.ts';
 import { budgets, llamaLayers, llamaShape, textTokens } from '../shapes.ts';
-import { digestOf, inputRecipe, inputTensor, randomWeights, recipesOf } from '../weights.ts';
-import { peerCases, type Context, type PeerRequest } from './context.ts';
+import { digestOf, inputRecipe, inputTensor, randomWeights, recipesOf, type Recipe } from '../weights.ts';
+import { peerCases, type Context, type Description, type PeerRequest } from './context.ts';
 
 /** Tokens a run of the decode benchmark writes, after a prompt of 576 + 64. */
 const writtenTokens = 8;
@@ -21,34 +22,54 @@ export function prefillFlops(config: LlamaConfig, T: number): number {
   return 2 * (layers + config.hidden_size * config.vocab_size);
 }
 
+/** Bytes of the keys and values of T tokens, in every layer. */
+export function cacheBytesOf(config: LlamaConfig, T: number): number {
+  return cacheBytes(config, new Array<number>(config.num_hidden_layers).fill(T));
+}
+
 export const prefillName = (U: number): string => `prefill ${U} + ${textTokens} tokens`;
 
+/** In three minutes two layers, on TensorFlow alone; in full two and all, on every backend that they fit. */
 export function decoderCases(context: Context): BenchCase[] {
-  const layers = context.full ? llamaLayers : fewLayers;
+  if (context.full) return [fewLayers, llamaLayers].flatMap((layers) => casesOf(context, layers));
+  const backends = context.backends.filter((backend) => backend === 'tensorflow');
+  return casesOf({ ...context, backends }, fewLayers);
+}
+
+function casesOf(context: Context, layers: number): BenchCase[] {
   const config = llamaShape(layers);
-  // 22 layers do not fit in wasm's heap, and 2 layers take it longer than the default run has.
-  const backends = context.backends.filter((backend) => context.full || backend === 'tensorflow');
   const tree = llamaTable(config, 'model.', 'lm_head');
   const group = `decoder (LLaMA 1.1 B shape, ${layers} of ${llamaLayers} layers)`;
-  const held = new Map<string, { llama: Llama; users: number }>();
-  const borrow = async (backend: string): Promise<Llama> => {
-    const entry = held.get(backend) ?? {
-      llama: { config, weights: (await randomWeights(tree, group)) as LlamaWeights },
-      users: 0,
-    };
-    entry.users++;
-    held.set(backend, entry);
-    return entry.llama;
-  };
-  const giveBack = (backend: string) => {
-    const entry = held.get(backend);
-    if (entry && --entry.users === 0) {
-      tf.dispose(entry.llama.weights as unknown as tf.TensorContainer);
-      held.delete(backend);
-    }
-  };
+  const models = sharedModels(config, tree, group);
   const model: PeerRequest = { kind: 'llama', config: peerConfig(config), weights: recipesOf(tree) };
-  const variants = context.full ? context.peer?.variants : ['eager'];
+  const ways = context.full ? 'every' : 'plain';
+
+  /** One prompt's cases on every backend: the model borrowed, the prompt filled from the pool. */
+  const promptCases = (
+    description: Description,
+    input: Recipe,
+    open: (llama: Llama, prompt: DecoderInput) => Promise<Opened>,
+  ): BenchCase[] =>
+    context.backends.map((backend) => {
+      let prompt: DecoderInput | undefined;
+      let opened: Opened | undefined;
+      return {
+        ...description,
+        runner: backend,
+        backend,
+        prepare: async () => {
+          const llama = await models.borrow(backend);
+          prompt = promptOf(inputTensor(input));
+          opened = await open(llama, prompt);
+        },
+        run: () => opened!.run(),
+        dispose: () => {
+          opened?.close?.();
+          tf.dispose([prompt?.hidden, prompt?.positions] as tf.TensorContainer);
+          models.giveBack(backend);
+        },
+      };
+    });
 
   const prefills = budgets.flatMap((U) => {
     const T = U + textTokens;
@@ -56,38 +77,33 @@ export function decoderCases(context: Context): BenchCase[] {
       name: prefillName(U),
       group,
       work: { flops: prefillFlops(config, T) },
-      cacheBytes: cacheBytes(config, new Array<number>(layers).fill(T)),
+      cacheBytes: cacheBytesOf(config, T),
     };
     const input = inputRecipe('embeddings', [1, T, config.hidden_size]);
-    const ours = backends.map((backend): BenchCase => {
-      let llama: Llama;
-      let prompt: DecoderInput | undefined;
-      return {
-        ...description,
-        runner: backend,
-        backend,
-        prepare: async () => {
-          llama = await borrow(backend);
-          prompt = promptOf(inputTensor(input));
-        },
+    const read = (hook?: LayerHook) => (llama: Llama, prompt: DecoderInput) =>
+      Promise.resolve({
         run: async () => {
-          const session = await prefill(llama, prompt!, { maxNewTokens: 1 });
+          const session = await prefill(llama, prompt, { maxNewTokens: 1, hook });
           const digest = await digestOf(session.logits.clone());
           session.dispose();
           return { digest };
         },
-        dispose: () => {
-          if (prompt) tf.dispose([prompt.hidden, prompt.positions]);
-          giveBack(backend);
-        },
-      };
-    });
+      });
+    const exposed = {
+      ...description,
+      name: `${description.name} + attention of 1 layer`,
+      over: description.name,
+    };
     const requests = {
       [group]: model,
       [description.name]: { kind: 'prefill' as const, model: group, input },
     };
     const measured = context.full || U === 576 || U === 64;
-    return [...ours, ...(measured ? peerCases(context, description, requests, { variants }) : [])];
+    return [
+      ...promptCases(description, input, read()),
+      ...(U === 576 ? promptCases(exposed, input, read(firstAttention)) : []),
+      ...(measured ? peerCases(context, description, requests, { ways }) : []),
+    ];
   });
 
   const T = budgets[0] + textTokens;
@@ -97,45 +113,64 @@ export function decoderCases(context: Context): BenchCase[] {
     group,
     tokens: writtenTokens,
     // Every weight is read once a token, and the cache once.
-    work: {
-      bytes: writtenTokens * (readBytes(config) + cacheBytes(config, new Array<number>(layers).fill(T))),
-    },
-    cacheBytes: cacheBytes(config, new Array<number>(layers).fill(T + writtenTokens)),
+    work: { bytes: writtenTokens * (readBytes(config) + cacheBytesOf(config, T)) },
+    cacheBytes: cacheBytesOf(config, T + writtenTokens),
   };
-  const decodes = backends.map((backend): BenchCase => {
-    let llama: Llama;
-    let session: Session | undefined;
+  const write = async (llama: Llama, prompt: DecoderInput): Promise<Opened> => {
+    const session = await prefill(llama, prompt, { maxNewTokens: config.max_position_embeddings - T });
     return {
-      ...description,
-      runner: backend,
-      backend,
-      prepare: async () => {
-        llama = await borrow(backend);
-        const prompt = promptOf(inputTensor(input));
-        const room = config.max_position_embeddings - T;
-        session = await prefill(llama, prompt, { maxNewTokens: room });
-        tf.dispose([prompt.hidden, prompt.positions]);
-      },
       run: async () => {
         // The first of the tokens is read off the prompt's logits: one more token is one more step.
-        const [tokens] = await decode(llama, session!, { maxNewTokens: writtenTokens + 1 });
+        const [tokens] = await decode(llama, session, { maxNewTokens: writtenTokens + 1 });
         return { digest: tokens };
       },
-      dispose: () => {
-        session?.dispose();
-        giveBack(backend);
-      },
+      close: () => session.dispose(),
     };
-  });
+  };
   const requests = {
     [group]: model,
     [description.name]: { kind: 'decode' as const, model: group, input, tokens: writtenTokens },
   };
   return [
     ...prefills,
-    ...decodes,
-    ...peerCases(context, description, requests, { variants, count: writtenTokens + 1 }),
+    ...promptCases(description, input, write),
+    ...peerCases(context, description, requests, { ways, count: writtenTokens + 1 }),
   ];
+}
+
+/** What a case holds beside the model and the prompt. */
+interface Opened {
+  run(): Promise<RunResult>;
+  close?: () => void;
+}
+
+/** Looks at the attention of layer 0, as a method that prunes behind it does, and prunes nothing. */
+const firstAttention: LayerHook = {
+  needsAttention: (layer) => layer === 1,
+  beforeLayer: (_, state) => state,
+};
+
+/** One model a backend, loaded by the first case that borrows it and gone with the last. */
+function sharedModels(config: LlamaConfig, tree: Tree<LlamaWeights>, what: string) {
+  const held = new Map<string, { llama: Llama; users: number }>();
+  return {
+    borrow: async (backend: string): Promise<Llama> => {
+      const entry = held.get(backend) ?? {
+        llama: { config, weights: (await randomWeights(tree, what)) as LlamaWeights },
+        users: 0,
+      };
+      entry.users++;
+      held.set(backend, entry);
+      return entry.llama;
+    },
+    giveBack: (backend: string): void => {
+      const entry = held.get(backend);
+      if (entry && --entry.users === 0) {
+        tf.dispose(entry.llama.weights as unknown as tf.TensorContainer);
+        held.delete(backend);
+      }
+    },
+  };
 }
 
 /** Bytes of the weights that one token's step reads: all but the embedding table. */

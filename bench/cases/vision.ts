@@ -9,7 +9,7 @@ import { clipVisionTable, type ClipVisionWeights } from '../../src/vision/weight
 import type { BenchCase } from '../harness.ts';
 import { visionShapes } from '../shapes.ts';
 import { digestOf, inputRecipe, inputTensor, randomWeights, recipesOf } from '../weights.ts';
-import { peerCases, type Context } from './context.ts';
+import { peerCases, type Context, type Ways } from './context.ts';
 
 /** How many layers the ensemble sums: VTC-CLS's default here. */
 const ensembled = 3;
@@ -25,7 +25,7 @@ const exposureNames = Object.keys(exposures) as Exposure[];
 
 /** In three minutes: wasm without the large tower, full attention and SDPA on one shape each. */
 export function visionCases(context: Context): BenchCase[] {
-  const { full, peer } = context;
+  const { full } = context;
   return Object.entries(visionShapes).flatMap(([shape, config]) => {
     const large = shape === 'ViT-L/14-336';
     const backends = context.backends.filter((backend) => full || !large || backend === 'tensorflow');
@@ -35,8 +35,8 @@ export function visionCases(context: Context): BenchCase[] {
         : large
           ? exposureNames.slice(0, 2)
           : exposureNames.slice(0, 1);
-    const variants = full || shape === 'ViT-B/16' ? peer?.variants : ['eager'];
-    return encodeCases({ ...context, backends }, shape, config, { exposed, variants });
+    const ways = full || shape === 'ViT-B/16' ? 'every' : 'plain';
+    return encodeCases({ ...context, backends }, shape, config, { exposed, ways });
   });
 }
 
@@ -44,7 +44,7 @@ function encodeCases(
   context: Context,
   shape: string,
   config: ClipVisionConfig,
-  { exposed, variants }: { exposed: Exposure[]; variants?: string[] },
+  { exposed, ways }: { exposed: Exposure[]; ways: Ways },
 ): BenchCase[] {
   const run = config.num_hidden_layers - 1; // hidden[-2]: the last layer never runs
   const layers = Array.from({ length: ensembled }, (_, i) => run - ensembled + i);
@@ -64,6 +64,7 @@ function encodeCases(
       .filter((exposure) => context.full || backend === 'tensorflow' || exposure !== 'full')
       .map((exposure): BenchCase => ({
         name: `${shape} encode${exposures[exposure]}`,
+        ...(exposure !== 'none' && { over: `${shape} encode` }),
         group,
         runner: backend,
         backend,
@@ -87,7 +88,7 @@ function encodeCases(
   });
   const request = { kind: 'vision' as const, weights: recipesOf(tree), input, config, layers: run };
   const description = { name: `${shape} encode`, group, work };
-  return [...ours, ...peerCases(context, description, { [shape]: request }, { variants })];
+  return [...ours, ...peerCases(context, description, { [shape]: request }, { ways })];
 }
 
 /** What the method itself costs once the tower has run: ViT-L/14-336's shapes, 64 of 576 patches. */

@@ -1,24 +1,13 @@
-"""The same shapes and weights in PyTorch and Hugging Face transformers.
+"""The same shapes and weights in PyTorch and Hugging Face transformers; a variant is how attention is computed."""
 
-A child process of the benchmark: one JSON request a line on stdin, one JSON reply a line on stdout, so that its runs
-interleave with ours. Times are taken here, around the call alone. Weights come from the benchmark's pool by the same
-recipes as ours (bench/weights.ts): they are the same numbers.
-"""
-
-import json
 import os
-import sys
-import time
 
-replies = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # whatever a library prints goes to stderr
-
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
-import transformers  # noqa: E402
-from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM  # noqa: E402
-from transformers.cache_utils import DynamicCache  # noqa: E402
+import protocol  # first: it keeps stdout for the replies
+import torch
+import torch.nn.functional as F
+import transformers
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
+from transformers.cache_utils import DynamicCache
 
 transformers.logging.set_verbosity_error()
 torch.set_num_threads(os.cpu_count())
@@ -29,16 +18,9 @@ torch.nn.Embedding.reset_parameters = lambda self: None
 for model_class in (CLIPVisionModel, LlamaForCausalLM):
     model_class.init_weights = lambda self: self.tie_weights() if self.config.__dict__.get("tie_word_embeddings") else None
 
-pool = None
-held = {}  # key -> what `prepare` made; eager and SDPA share one
-
 
 def fill(recipe):
-    size = int(np.prod(recipe["shape"]))
-    begin = recipe["offset"]
-    tiled = np.resize(np.concatenate([pool[begin:], pool[:begin]]), size)
-    values = np.float32(recipe["mean"]) + np.float32(recipe["deviation"]) * tiled
-    return torch.from_numpy(values).reshape(recipe["shape"])
+    return torch.from_numpy(protocol.fill(recipe))
 
 
 def load(model, recipes, prefix):
@@ -51,38 +33,37 @@ def load(model, recipes, prefix):
 
 
 def prepare_linear(request):
-    inner, out, rows = request["inner"], request["out"], request["rows"]
     weight, bias = (fill(recipe) for recipe in request["weights"])
     x = fill(request["input"])
-    return {"run": lambda attn: F.linear(x, weight, bias)}
+    return lambda variant: F.linear(x, weight, bias)
 
 
 def prepare_attention(request):
     q, k, v = (fill(recipe) for recipe in request["inputs"])
     scale = q.shape[-1] ** -0.5
 
-    def run(attn):
-        if attn == "sdpa":
+    def run(variant):
+        if variant == "sdpa":
             return F.scaled_dot_product_attention(q, k, v)
         return torch.matmul(torch.softmax(torch.matmul(q, k.transpose(2, 3)) * scale, dim=-1), v)
 
-    return {"run": run}
+    return run
 
 
 def prepare_norm(request):
     weight, bias = (fill(recipe) for recipe in request["weights"])
     x = fill(request["input"])
-    return {"run": lambda attn: F.layer_norm(x, weight.shape, weight, bias, 1e-5)}
+    return lambda variant: F.layer_norm(x, weight.shape, weight, bias, 1e-5)
 
 
 def prepare_matmul(request):
     a, b = (fill(recipe) for recipe in request["inputs"])
-    return {"run": lambda attn: a @ b}
+    return lambda variant: a @ b
 
 
 def prepare_sum(request):
     x = fill(request["input"])
-    return {"run": lambda attn: x.sum().reshape(1)}
+    return lambda variant: x.sum().reshape(1)
 
 
 def prepare_vision(request):
@@ -91,38 +72,39 @@ def prepare_vision(request):
     model = load(CLIPVisionModel(config), request["weights"], "vision_model.")
     pixels = fill(request["input"]).permute(0, 3, 1, 2).contiguous()
 
-    def run(attn):
-        use(model, attn)
+    def run(variant):
+        use(model, variant)
         return model(pixel_values=pixels).last_hidden_state  # before the post-layer-norm
 
-    return {"run": run}
+    return run
 
 
 def prepare_llama(request):
     config = LlamaConfig(**request["config"])
-    return {"model": load(LlamaForCausalLM(config), request["weights"], "model.")}
+    return load(LlamaForCausalLM(config), request["weights"], "model.")
 
 
 def prepare_prefill(request):
-    model = held[request["model"]]["model"]
+    model, _ = protocol.held[request["model"]]
     x = fill(request["input"])
 
-    def run(attn):
-        use(model, attn)
+    def run(variant):
+        use(model, variant)
         return model(inputs_embeds=x, use_cache=True, logits_to_keep=1).logits
 
-    return {"run": run}
+    return run
 
 
 def prepare_decode(request):
     """Reads the prompt once; every run then writes further tokens, and the cache grows as ours does."""
-    model = held[request["model"]]["model"]
+    model, _ = protocol.held[request["model"]]
     x = fill(request["input"])
-    use(model, request["attn"])
+    use(model, request["variant"])
     cache = DynamicCache(config=model.config)
     prompt = model(inputs_embeds=x, use_cache=True, past_key_values=cache, logits_to_keep=1).logits
 
-    def run(attn):
+    def run(variant):
+        use(model, variant)
         token = prompt[:, -1].argmax(-1, keepdim=True)
         tokens = [token]
         for _ in range(request["tokens"]):
@@ -131,63 +113,17 @@ def prepare_decode(request):
             tokens.append(token)
         return torch.cat(tokens, -1)
 
-    return {"run": run}
+    return run
 
 
-def use(model, attn):
-    if model.config._attn_implementation != attn:
-        model.set_attn_implementation(attn)
+def use(model, variant):
+    if model.config._attn_implementation != variant:
+        model.set_attn_implementation(variant)
 
 
-def reset_peak():
-    try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
-    except OSError:
-        pass  # not Linux
-
-
-def read_peak():
-    try:
-        with open("/proc/self/status") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
-    except OSError:
-        return 0
-
-
-def answer(request):
-    global pool
-    match request["op"]:
-        case "hello":
-            pool = np.fromfile(request["pool"], dtype="<f4")
-            version = f"PyTorch {torch.__version__}, transformers {transformers.__version__}"
-            return {"version": version, "threads": torch.get_num_threads()}
-        case "prepare":
-            if request["key"] not in held:
-                held[request["key"]] = {**globals()[f"prepare_{request['kind']}"](request), "users": 0}
-            held[request["key"]]["users"] += 1
-            return {}
-        case "run":
-            run = held[request["key"]]["run"]
-            reset_peak()
-            started = time.perf_counter()
-            with torch.inference_mode():
-                result = run(request["attn"])
-            milliseconds = 1000 * (time.perf_counter() - started)
-            digest = result.reshape(-1)[-request["count"] :].tolist()
-            return {"milliseconds": milliseconds, "digest": digest, "peakBytes": read_peak()}
-        case "dispose":
-            if request["key"] in held:
-                held[request["key"]]["users"] -= 1
-                if held[request["key"]]["users"] == 0:
-                    del held[request["key"]]
-            return {}
-
-
-for line in sys.stdin:
-    try:
-        reply = answer(json.loads(line)) | {"cpuSeconds": time.process_time()}
-    except Exception as error:  # the benchmark prints it
-        reply = {"error": f"{type(error).__name__}: {error}"}
-    replies.write(json.dumps(reply) + "\n")
-    replies.flush()
+protocol.serve(
+    {name.removeprefix("prepare_"): make for name, make in globals().items() if name.startswith("prepare_")},
+    version=f"PyTorch {torch.__version__}, transformers {transformers.__version__}",
+    threads=torch.get_num_threads(),
+    around=torch.inference_mode,
+)

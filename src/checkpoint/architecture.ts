@@ -5,6 +5,7 @@ import { fieldReader, readJson, type JsonObject } from '../json.ts';
 import type { ProjectorConfig } from '../projector.ts';
 import { activationNames } from '../tensor/activation.ts';
 import { parseClipVisionConfig, patchCount, type ClipVisionConfig } from '../vision/config.ts';
+import { parseClipTextConfig, type ClipTextConfig } from '../vision/text-config.ts';
 
 /** LLaVA: a CLIP vision tower, a projector and a LLaMA decoder. */
 export interface LlavaConfig {
@@ -22,9 +23,23 @@ export interface LlavaConfig {
   vision_feature_select_strategy: 'default' | 'full';
 }
 
-/** What a folder's `config.json` describes: one of the three kinds that can be loaded. */
-export type Architecture =
-  LlavaConfig | { kind: 'clip'; vision: ClipVisionConfig } | { kind: 'llama'; text: LlamaConfig };
+/** CLIP whole: the two towers, and the width of the space in which they meet. */
+export interface ClipConfig {
+  kind: 'clip';
+  vision: ClipVisionConfig;
+  text: ClipTextConfig;
+  projection_dim: number;
+}
+
+/** CLIP's vision tower alone. */
+export interface ClipVisionOnly {
+  kind: 'clip';
+  vision: ClipVisionConfig;
+  text?: undefined;
+}
+
+/** What a folder's `config.json` describes: one of the kinds that can be loaded. */
+export type Architecture = LlavaConfig | ClipConfig | ClipVisionOnly | { kind: 'llama'; text: LlamaConfig };
 
 const supported = 'llava (CLIP and LLaMA), clip, clip_vision_model or llama';
 
@@ -44,6 +59,8 @@ export async function readArchitecture(dir: string): Promise<Architecture> {
       return {
         kind: 'clip',
         vision: parseClipVisionConfig(subConfig(json, 'vision_config', file) ?? {}, `${file}: vision_config`),
+        text: parseClipTextConfig(subConfig(json, 'text_config', file) ?? {}, `${file}: text_config`),
+        projection_dim: fieldReader(json, file).count('projection_dim', 512),
       };
     case 'clip_vision_model':
       return { kind: 'clip', vision: parseClipVisionConfig(json, file) };

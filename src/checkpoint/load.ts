@@ -4,10 +4,12 @@ import { tokenIds } from '../decoder/config.ts';
 import type { Llama } from '../decoder/llama.ts';
 import { readJson } from '../json.ts';
 import { openWeights } from '../io/sharded.ts';
-import { checkNames, leavesOf, loadTree } from '../io/weight-table.ts';
+import { loadTree } from '../io/load-tree.ts';
+import { checkNames, leavesOf } from '../io/weight-table.ts';
 import type { Projector } from '../projector.ts';
 import { requireMemory } from '../tensor/backend.ts';
 import type { ClipVision } from '../vision/clip.ts';
+import type { Clip } from '../vision/contrastive.ts';
 import { readArchitecture, type Architecture, type LlavaConfig } from './architecture.ts';
 import { publishedNames, unusedNames, weightTable } from './names.ts';
 
@@ -28,6 +30,8 @@ export interface Model {
   decoder?: Llama;
   /** All three, when it is a LLaVA. */
   llava?: Llava;
+  /** Both towers, when it is a CLIP with its text tower. */
+  clip?: Clip;
   /** Tokens that end an answer. */
   stopTokens: number[];
   dispose(): void;
@@ -79,6 +83,10 @@ function assemble(
   };
   if (architecture.kind !== 'llama' && weights.vision) {
     model.vision = { config: architecture.vision, weights: weights.vision };
+  }
+  if (architecture.kind === 'clip' && architecture.text && model.vision && weights.text && weights.contrast) {
+    const text = { config: architecture.text, weights: weights.text };
+    model.clip = { vision: model.vision, text, weights: weights.contrast };
   }
   if (architecture.kind !== 'clip' && weights.decoder) {
     model.decoder = { config: architecture.text, weights: weights.decoder };

@@ -4,6 +4,8 @@ import type { TensorInfo } from '../io/safetensors.ts';
 import type { WeightFiles } from '../io/sharded.ts';
 import type { TensorSource } from '../io/weight-table.ts';
 import { projectorTable } from '../projector.ts';
+import { clipContrastTable } from '../vision/contrastive.ts';
+import { clipTextTable } from '../vision/text.ts';
 import { clipVisionTable, unusedVisionNames } from '../vision/weights.ts';
 import type { Architecture } from './architecture.ts';
 
@@ -27,11 +29,16 @@ const renames: Record<Architecture['kind'], [RegExp, string][]> = {
   llama: [[/^(?=(embed_tokens|layers|norm)\.)/, 'model.']], // a bare LlamaModel
 };
 
-/** The input and the output embedding's names. */
-const decoderNames = {
-  llava: ['language_model.model.embed_tokens', 'language_model.lm_head'],
-  llama: ['model.embed_tokens', 'lm_head'],
-};
+/** What stands before each part's own names. */
+const prefixes = {
+  llava: {
+    vision: 'vision_tower.vision_model.',
+    decoder: 'language_model.model.',
+    head: 'language_model.lm_head',
+  },
+  clip: { vision: 'vision_model.', text: 'text_model.' },
+  llama: { decoder: 'model.', head: 'lm_head' },
+} satisfies Record<Architecture['kind'], object>;
 
 /** A folder's tensors under the published names; each still knows the name it has in its file. */
 export function publishedNames(files: WeightFiles, architecture: Architecture): TensorSource {
@@ -47,39 +54,42 @@ export function publishedNames(files: WeightFiles, architecture: Architecture): 
   }
   if (kind !== 'clip' && architecture.text.tie_word_embeddings) {
     // One matrix under two names. transformers fills in whichever is missing and, where both are there, reads both.
-    const tied = decoderNames[kind].map((name) => `${name}.weight`);
+    const { decoder, head } = prefixes[kind];
+    const tied = [`${decoder}embed_tokens.weight`, `${head}.weight`];
     const info = tied.map((name) => tensors.get(name)).find((found) => found !== undefined);
     for (const name of tied) if (info && !tensors.has(name)) tensors.set(name, info);
   }
   const inFile = (name: string) => tensors.get(name)?.name ?? name;
-  return { dir: files.dir, tensors, readFloat32: (name) => files.readFloat32(inFile(name)) };
+  return {
+    dir: files.dir,
+    tensors,
+    readFloat32: (name) => files.readFloat32(inFile(name)),
+    readRaw: (name, into) => files.readRaw(inFile(name), into),
+  };
 }
 
-/** The tree of weights that an architecture loads, under the published names. */
+/** The tree of weights that an architecture loads, under the published names. A part that it lacks is undefined. */
 export function weightTable(architecture: Architecture) {
   const { kind } = architecture;
+  const whole = kind === 'clip' && architecture.text ? architecture : undefined;
   return {
-    vision:
-      kind === 'llama'
-        ? undefined
-        : clipVisionTable(
-            architecture.vision,
-            kind === 'llava' ? 'vision_tower.vision_model.' : 'vision_model.',
-          ),
+    vision: kind === 'llama' ? undefined : clipVisionTable(architecture.vision, prefixes[kind].vision),
     projector: kind === 'llava' ? projectorTable(architecture.projector) : undefined,
     decoder:
       kind === 'clip'
         ? undefined
-        : kind === 'llava'
-          ? llamaTable(architecture.text, 'language_model.model.', 'language_model.lm_head')
-          : llamaTable(architecture.text, 'model.', 'lm_head'),
+        : llamaTable(architecture.text, prefixes[kind].decoder, prefixes[kind].head),
+    text: whole && clipTextTable(whole.text, prefixes.clip.text),
+    contrast:
+      whole && clipContrastTable(whole.vision.hidden_size, whole.text.hidden_size, whole.projection_dim),
   };
 }
 
 /** Names that an architecture's files may hold and that are not loaded. */
 export function unusedNames(architecture: Architecture): RegExp {
   const unused = [unusedVisionNames, unusedLlamaNames];
-  if (architecture.kind === 'clip')
-    unused.push(/^(text_model\.|text_projection\.|visual_projection\.|logit_scale$)/);
+  if (architecture.kind === 'clip' && !architecture.text) unused.push(contrastNames); // of the CLIP it came from
   return new RegExp(unused.map(({ source }) => source).join('|'));
 }
+
+const contrastNames = /^(text_model\.|text_projection\.|visual_projection\.|logit_scale$)/;

@@ -30,4 +30,7 @@ async function doctor({ backend }: BackendOption): Promise<void> {
   const chosen = await startBackend(backend); // last: one that does not run still gets its table
   console.log(`\nchosen: ${chosen.name}, ${chosen.why}`);
   console.log(`wasm heap budget: ${formatBytes(limits.wasmHeapBytes)}`);
+  console.log(
+    `wasm threads: VTC_CLS_THREADS=<1..${limits.wasmThreads}> in the environment; for large models on an idle machine`,
+  );
 }

@@ -48,7 +48,7 @@ async function inspect(dir: string, { json }: { json: boolean }): Promise<void> 
 
 /** An architecture in a line for each part. */
 function describe(architecture: Architecture): string[] {
-  const lines = [{ llava: 'LLaVA', clip: 'CLIP vision tower', llama: 'LLaMA' }[architecture.kind]];
+  const lines = [{ llava: 'LLaVA', clip: 'CLIP', llama: 'LLaMA' }[architecture.kind]];
   if (architecture.kind !== 'llama') {
     const v = architecture.vision;
     lines.push(
@@ -65,7 +65,16 @@ function describe(architecture: Architecture): string[] {
       `  projector  ${projector.kind}, ${projector.inner} to ${projector.out}, ${projector.hidden_act}`,
     );
   }
-  if (architecture.kind !== 'clip') {
+  if (architecture.kind === 'clip') {
+    const { text: t } = architecture;
+    lines.push(
+      t
+        ? `  text       ${t.num_hidden_layers} layers, width ${t.hidden_size}, ${t.num_attention_heads} heads, ` +
+            `MLP ${t.intermediate_size} ${t.hidden_act}; vocabulary ${t.vocab_size}, at most ` +
+            `${t.max_position_embeddings} tokens; both towers project to ${architecture.projection_dim}`
+        : '  text       none: the vision tower alone',
+    );
+  } else {
     const t = architecture.text;
     lines.push(
       `  decoder    ${t.num_hidden_layers} layers, width ${t.hidden_size}, ${t.num_attention_heads} heads ` +

@@ -2,14 +2,18 @@
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
 import { UserError } from '../errors.ts';
+import { addClassifyCommand } from './classify.ts';
 import { addDemoCommand } from './demo.ts';
 import { addDoctorCommand } from './doctor.ts';
+import { addEvalCommand } from './eval.ts';
 import { addGenerateCommand } from './generate.ts';
 import { addInspectCommand } from './inspect.ts';
 import { addMethodsCommand } from './methods.ts';
 import { addRunCommand } from './run.ts';
 import { addSetupTensorflowCommand } from './setup-tensorflow.ts';
 import { addTraceCommand } from './trace.ts';
+import { addTrainCommand } from './train.ts';
+import { addWorldCommand } from './world.ts';
 
 const { version, description } = createRequire(import.meta.url)('../../package.json') as {
   version: string;
@@ -23,8 +27,12 @@ const program = new Command('vtc')
 addRunCommand(program);
 addTraceCommand(program);
 addGenerateCommand(program);
+addClassifyCommand(program);
+addEvalCommand(program);
 addInspectCommand(program);
 addMethodsCommand(program);
+addTrainCommand(program);
+addWorldCommand(program);
 addDoctorCommand(program);
 addDemoCommand(program);
 addSetupTensorflowCommand(program);

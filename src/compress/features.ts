@@ -14,6 +14,7 @@ export function featuresOf(
   attention: VisionFeatures['attention'] = new Map(),
 ): VisionFeatures {
   return {
+    batch: patches.shape[0],
     patches: patches.shape[1],
     all: () => patches.clone(),
     at: (kept) => gatherTokens(patches, kept),

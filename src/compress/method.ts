@@ -3,7 +3,8 @@ import type { LayerHook } from '../decoder/state.ts';
 
 /** What a vision-side method may look at. */
 export interface VisionFeatures {
-  /** P, how many patches there are. */
+  /** B, how many pictures, and P, how many patches each has. */
+  batch: number;
   patches: number;
   /** F, the selected layer's output without [CLS], of every patch: [B, P, D]. The caller disposes it. */
   all(this: void): tf.Tensor3D;

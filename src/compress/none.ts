@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import { keepSame } from './keep-same.ts';
 import type { VisionMethod } from './method.ts';
 
 /** No compression: every patch stays, whatever the budget. What every other method is measured against. */
@@ -10,15 +10,8 @@ export const none: VisionMethod = {
   defaults: {},
   help: {},
   asks: () => ({}),
-  run({ all, patches: P }) {
-    const tokens = all();
-    const [B] = tokens.shape;
-    const every = Array.from({ length: P }, (_, patch) => patch);
-    const kept = tf.tensor2d(
-      Array.from({ length: B }, () => every),
-      [B, P],
-      'int32',
-    );
-    return Promise.resolve({ tokens, kept });
+  run(features) {
+    const every = Array.from({ length: features.patches }, (_, patch) => patch);
+    return Promise.resolve(keepSame(features, every));
   },
 };

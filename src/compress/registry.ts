@@ -1,10 +1,12 @@
 import { UserError } from '../errors.ts';
 import type { Method, MethodOptions } from './method.ts';
 import { none } from './none.ts';
+import { random } from './random.ts';
+import { uniform } from './uniform.ts';
 import { vtcCls } from './vtc-cls.ts';
 
 /** Every method, in the order the pages list them. A further one is its file and one line here. */
-export const methods: readonly Method[] = [none, vtcCls];
+export const methods: readonly Method[] = [none, vtcCls, random, uniform];
 
 /** @throws UserError for a name that is not in the registry */
 export function findMethod(name: string): Method {

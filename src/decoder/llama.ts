@@ -64,11 +64,13 @@ export async function runLlama(
       if (block.attention) trace?.record('decoder.attention.LL', block.attention, l);
     }
     return tf.tidy(() => {
-      const last = rmsNorm(state.hidden, weights.norm, config.rms_norm_eps);
-      trace?.record('decoder.hidden.LL', last, config.num_hidden_layers);
-      const [B, T, E] = last.shape;
-      const read = allLogits ? last : tf.slice(last, [0, T - 1, 0], [B, 1, E]);
-      const logits = linear(read, weights.lm_head);
+      if (trace?.wants('decoder.hidden.LL')) {
+        const normed = rmsNorm(state.hidden, weights.norm, config.rms_norm_eps);
+        trace.record('decoder.hidden.LL', normed, config.num_hidden_layers);
+      }
+      const [B, T, E] = state.hidden.shape;
+      const read = allLogits ? state.hidden : tf.slice(state.hidden, [0, T - 1, 0], [B, 1, E]);
+      const logits = readLogits({ config, weights }, read);
       trace?.record('decoder.logits', logits);
       return logits;
     });
@@ -76,6 +78,15 @@ export async function runLlama(
     tf.dispose(tensorsOf(state));
     mask?.dispose();
   }
+}
+
+/**
+ * The final norm and the output matrix.
+ * @param hidden [B, T, E], the last layer's output at the positions to be read
+ * @returns logits [B, T, V]
+ */
+export function readLogits({ config, weights }: Llama, hidden: tf.Tensor3D): tf.Tensor3D {
+  return tf.tidy(() => linear(rmsNorm(hidden, weights.norm, config.rms_norm_eps), weights.lm_head));
 }
 
 /** Disposes what the next state no longer holds. */

@@ -73,5 +73,7 @@ function toFloats({ data }: Picture, { rescale, normalize }: PreprocessConfig): 
       table[c * 256 + byte] = value; // rounds too
     }
   }
-  return Float32Array.from(data, (byte, at) => table[(at % 3) * 256 + byte]);
+  const values = new Float32Array(data.length);
+  for (let at = 0; at < data.length; at++) values[at] = table[(at % 3) * 256 + data[at]];
+  return values;
 }

@@ -9,8 +9,8 @@ import type { Header, TensorInfo } from './safetensors-header.ts';
 
 export interface SafetensorsFile extends Header {
   path: string;
-  /** The tensor's bytes, little-endian, in a buffer of exactly their length. */
-  readRaw(name: string): Promise<Uint8Array>;
+  /** The tensor's bytes, little-endian, in a buffer of exactly their length; or at the beginning of `into`. */
+  readRaw(name: string, into?: Uint8Array): Promise<Uint8Array>;
   /** The tensor's values as float32, whatever its dtype; row-major in its shape. */
   readFloat32(name: string): Promise<Float32Array>;
   /** The values of an integer tensor; refused where one does not fit in 32 bits. */
@@ -34,16 +34,19 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
     throw error;
   }
 
-  const readTensor = async (name: string): Promise<{ info: TensorInfo; raw: Uint8Array; what: string }> => {
+  const readTensor = async (
+    name: string,
+    into?: Uint8Array,
+  ): Promise<{ info: TensorInfo; raw: Uint8Array; what: string }> => {
     const info = header.tensors.get(name);
     if (!info) throw new UserError(`${path} has no tensor ${JSON.stringify(name)}`);
     const what = describeTensor(name, path);
-    return { info, raw: await readAt(handle, info.begin, info.end - info.begin, what), what };
+    return { info, raw: await readAt(handle, info.begin, info.end - info.begin, what, into), what };
   };
   return {
     path,
     ...header,
-    readRaw: async (name) => (await readTensor(name)).raw,
+    readRaw: async (name, into) => (await readTensor(name, into)).raw,
     readFloat32: async (name) => {
       const { raw, info } = await readTensor(name);
       return toFloat32(raw, info.dtype);
@@ -75,14 +78,15 @@ async function readHeader(handle: FileHandle, path: string): Promise<Header> {
   return parseHeader(await readAt(handle, prefixBytes, length, what), fileBytes, path);
 }
 
-/** `length` bytes from `position` on, in a buffer of their own. A read may stop short, so it is asked again. */
+/** `length` bytes from `position` on, in a buffer of their own unless given one. A read may stop short, so it is asked again. */
 async function readAt(
   handle: FileHandle,
   position: number,
   length: number,
   what: string,
+  into: Uint8Array = allocate(length, what),
 ): Promise<Uint8Array> {
-  const bytes = allocate(length, what);
+  const bytes = into.subarray(0, length);
   let done = 0;
   while (done < length) {
     const ask = Math.min(length - done, 2 ** 30); // Node reads less than 2 GiB at once
@@ -95,7 +99,8 @@ async function readAt(
   return bytes;
 }
 
-function allocate(length: number, what: string): Uint8Array {
+/** @throws UserError where there is no memory */
+export function allocate(length: number, what: string): Uint8Array {
   try {
     return new Uint8Array(length);
   } catch (error) {

@@ -23,6 +23,8 @@ export interface WeightFiles {
   /** All files' tensors; a tensor's `file` tells which. */
   tensors: Map<string, TensorInfo>;
   readFloat32(name: string): Promise<Float32Array>;
+  /** As {@link SafetensorsFile.readRaw}. */
+  readRaw(name: string, into?: Uint8Array): Promise<Uint8Array>;
   close(): Promise<void>;
   /** Bytes of all tensors, as stored. */
   bytes: number;
@@ -119,16 +121,18 @@ async function openFiles(dir: string, names: string[]): Promise<WeightFiles> {
     throw error;
   }
 
+  const ownerOf = (name: string): SafetensorsFile => {
+    const owner = owners.get(name);
+    if (!owner) throw new UserError(`${dir} has no tensor ${JSON.stringify(name)}`);
+    return owner;
+  };
   return {
     dir,
     files: opened.map((file) => file.path),
     tensors,
     bytes: [...tensors.values()].reduce((sum, { begin, end }) => sum + end - begin, 0),
-    readFloat32: async (name) => {
-      const owner = owners.get(name);
-      if (!owner) throw new UserError(`${dir} has no tensor ${JSON.stringify(name)}`);
-      return owner.readFloat32(name);
-    },
+    readFloat32: async (name) => ownerOf(name).readFloat32(name),
+    readRaw: async (name, into) => ownerOf(name).readRaw(name, into),
     close,
   };
 }

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
-import { blockColumns, toLinearWeight, type Linear, type Matrix } from '../tensor/linear.ts';
+import { toLinearBlocks, toLinearWeight, type Linear, type Matrix } from '../tensor/linear.ts';
 import type { LayerNorm } from '../tensor/norm.ts';
 import type { TensorInfo } from './safetensors.ts';
 
@@ -16,33 +16,48 @@ export interface Leaf<T = tf.Tensor | Matrix> {
   shape: number[];
   /** Whether a matrix product reads it, and so keeps a packed copy on wasm. */
   multiplies: boolean;
+  /** Of a large matrix [rows, columns]: whether build transposes it, and does nothing else but cut it in blocks. */
+  transposes?: boolean;
   /** The file's values → the tensor that the layers use. */
   build(values: Float32Array): T;
+  /** The inverse of build: the layers' tensor → the file's values. */
+  unbuild(tensor: T): Float32Array;
 }
 
 /** The record of tensors that a tree of leaves loads into. */
 export type Loaded<Tree> =
   Tree extends Leaf<infer T> ? T : Tree extends object ? { [Key in keyof Tree]: Loaded<Tree[Key]> } : Tree;
 
+/** The inverse of a build that leaves the values as they are. */
+const valuesOf = (tensor: tf.Tensor) => tensor.dataSync<'float32'>();
+
+/** A single number []. */
+export function scalar(name: string): Leaf<tf.Scalar> {
+  const build = ([value]: Float32Array) => tf.scalar(value);
+  return { leaf: true, name, shape: [], multiplies: false, build, unbuild: valuesOf };
+}
+
 /** A vector [n], used as it is. */
 export function vector(name: string, n: number): Leaf<tf.Tensor1D> {
-  return { leaf: true, name, shape: [n], multiplies: false, build: (values) => tf.tensor1d(values) };
+  const build = (values: Float32Array) => tf.tensor1d(values);
+  return { leaf: true, name, shape: [n], multiplies: false, build, unbuild: valuesOf };
 }
 
 /** A matrix [rows, columns], used as it is: an embedding table. */
 export function table(name: string, rows: number, columns: number): Leaf<tf.Tensor2D> {
   const shape: [number, number] = [rows, columns];
-  return { leaf: true, name, shape, multiplies: false, build: (values) => tf.tensor2d(values, shape) };
+  const build = (values: Float32Array) => tf.tensor2d(values, shape);
+  return { leaf: true, name, shape, multiplies: false, transposes: false, build, unbuild: valuesOf };
 }
 
 /** A matrix that PyTorch stores [out, in] and {@link Linear} wants [in, out]. @param blocked in blocks, where they help */
 export function matrix(name: string, inner: number, out: number, blocked = true): Leaf<Matrix> {
   const shape = [out, inner];
-  const build = (values: Float32Array): Matrix => {
-    const weight = toLinearWeight(values, shape);
-    return blocked ? blockColumns(weight) : weight;
-  };
-  return { leaf: true, name, shape, multiplies: true, build };
+  const build = (values: Float32Array): Matrix =>
+    blocked ? toLinearBlocks(values, shape) : toLinearWeight(values, shape);
+  const unbuild = (weight: Matrix) =>
+    tf.tidy(() => valuesOf(tf.transpose(Array.isArray(weight) ? tf.concat(weight, 1) : weight)));
+  return { leaf: true, name, shape, multiplies: true, transposes: true, build, unbuild };
 }
 
 /** `NAME.weight` [out, in] and, unless `bias` is false, `NAME.bias` [out]. */
@@ -66,6 +81,8 @@ export interface TensorSource {
   dir: string;
   tensors: Map<string, Pick<TensorInfo, 'shape' | 'dtype'>>;
   readFloat32(name: string): Promise<Float32Array>;
+  /** The bytes as they lie in the file, at the beginning of `into`. A source that is no file has none. */
+  readRaw?(name: string, into: Uint8Array): Promise<Uint8Array>;
 }
 
 /** All leaves of a tree, in data order. */
@@ -100,40 +117,29 @@ export function checkNames(source: TensorSource, tree: object, ignored: RegExp):
 }
 
 /**
- * Reads every leaf, one tensor at a time, so that no more than one file tensor is in memory beside the result.
- * On failure what was already loaded is disposed.
- * @param onTensor called after each tensor, for a progress bar
+ * The inverse of loadTree: a weights record as a checkpoint file holds it.
+ * @returns each tensor's shape and values under its name in the file
  */
-export async function loadTree<T extends object>(
-  source: TensorSource,
+export function storeTree<T extends object>(
   tree: T,
-  onTensor?: (leaf: Leaf) => void,
-): Promise<Loaded<T>> {
-  const loaded: (tf.Tensor | Matrix)[] = [];
-  const load = async (node: unknown): Promise<unknown> => {
-    if (typeof node !== 'object' || node === null) return node;
+  weights: Loaded<T>,
+): Map<string, { shape: number[]; data: Float32Array }> {
+  const stored = new Map<string, { shape: number[]; data: Float32Array }>();
+  const store = (node: unknown, value: unknown): void => {
+    if (typeof node !== 'object' || node === null) return;
     if (isLeaf(node)) {
-      const tensor = node.build(await source.readFloat32(node.name));
-      loaded.push(tensor);
-      onTensor?.(node);
-      return tensor;
+      stored.set(node.name, { shape: node.shape, data: node.unbuild(value as tf.Tensor | Matrix) });
+      return;
     }
-    const result: Record<string, unknown> | unknown[] = Array.isArray(node) ? [] : {};
-    for (const [key, child] of Object.entries(node))
-      (result as Record<string, unknown>)[key] = await load(child);
-    return result;
+    for (const [key, child] of Object.entries(node)) store(child, (value as Record<string, unknown>)[key]);
   };
-  try {
-    return (await load(tree)) as Loaded<T>;
-  } catch (error) {
-    tf.dispose(loaded);
-    throw error;
-  }
+  store(tree, weights);
+  return stored;
 }
 
 const isFloat = (dtype: string): boolean => /^B?F\d+$/.test(dtype);
 
-function isLeaf(node: object): node is Leaf {
+export function isLeaf(node: object): node is Leaf {
   return 'leaf' in node;
 }
 

@@ -1,9 +1,9 @@
 import { createRequire } from 'node:module';
 import { availableParallelism, cpus } from 'node:os';
-import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { messageOf, UserError } from '../errors.ts';
 import { loadNative } from './native.ts';
+import { startWasm } from './wasm.ts';
 
 /** The backends in the order `auto` tries them: the fastest first, the one that always works last. */
 export const backendNames = ['tensorflow', 'wasm', 'cpu'] as const;
@@ -27,17 +27,7 @@ export interface BackendTraits {
   columnBlockBytes: number;
 }
 
-const GiB = 1024 ** 3;
-
-/** The bounds this project sets itself, by name. */
-export const limits = {
-  /** wasm's heap ends at 4 GiB; the last part stays free for what is not counted below. */
-  wasmHeapBytes: 3.75 * GiB,
-  /** Every matrix that multiplies from the right keeps a second, packed copy in wasm's heap. */
-  wasmCopiesPerWeight: 2,
-  /** Past this size of wasm's heap every allocation checks that a packed matrix would still fit beside it. */
-  wasmWatchBytes: 3 * GiB,
-};
+export { limits, requireMemory } from './wasm.ts';
 
 const require = createRequire(import.meta.url);
 
@@ -70,15 +60,12 @@ const loaders: Record<BackendName, () => Promise<Loaded>> = {
   },
   async wasm() {
     const name = '@tensorflow/tfjs-backend-wasm';
-    const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
-    setWasmPaths(path.dirname(require.resolve(name)) + path.sep);
-    await keepListeners(() => activate('wasm'));
-    guardWasmHeap();
+    const threads = await startWasm();
     return {
       report: {
         device: `CPU (${cpuModel()}), WebAssembly SIMD`,
         version: `${name} ${packageVersion(name)}`,
-        threads: 1, // tfjs switches wasm threads off in Node
+        threads,
       },
     };
   },
@@ -124,6 +111,7 @@ export async function startBackend(choice: string = 'auto'): Promise<BackendChoi
       const why = choice === 'auto' ? 'the first that loads and computes known values' : 'asked for by name';
       return { name, ...report, why, rejected };
     } catch (error) {
+      if (error instanceof UserError) throw error;
       rejected.push({ name, reason: firstLine(messageOf(error)) });
     }
   }
@@ -140,83 +128,10 @@ export function backendTraits(): BackendTraits {
     : { fastBatchedMatMul: true, columnBlockBytes: Infinity };
 }
 
-/** Bytes that XNNPACK may ask for behind our back: the packed copy of the largest matrix loaded so far. */
-let largestMatrix = 64 * 1024 ** 2;
-
-/**
- * Refuses a model that will not fit in the backend's memory, before it is loaded: on wasm running out is silent and
- * overwrites earlier tensors, or computes garbage.
- * @param matrices float32 bytes of each matrix that will be multiplied by
- * @param otherBytes float32 bytes of the other weights
- * @param what the sentence's subject, e.g. the model's folder
- * @throws UserError with the numbers
- */
-export function requireMemory(matrices: readonly number[], otherBytes: number, what: string): void {
-  if (tf.getBackend() !== 'wasm') return;
-  largestMatrix = matrices.reduce((largest, bytes) => Math.max(largest, bytes), largestMatrix);
-  const weightBytes = matrices.reduce((sum, bytes) => sum + bytes, 0);
-  const needed = limits.wasmCopiesPerWeight * (weightBytes + tf.memory().numBytes) + otherBytes;
-  if (needed > limits.wasmHeapBytes) {
-    const gib = (bytes: number) => `${(bytes / GiB).toFixed(2)} GiB`;
-    throw new UserError(
-      `${what} needs about ${gib(needed)} on the wasm backend ` +
-        `(${gib(weightBytes)} of float32 weights, each with a packed copy), ` +
-        `whose heap holds ${gib(limits.wasmHeapBytes)}: use --backend tensorflow`,
-    );
-  }
-}
-
 async function activate(name: BackendName): Promise<void> {
   const started = await tf.setBackend(name);
   if (!started) throw new Error('TensorFlow.js could not initialise it');
   await tf.ready();
-}
-
-/** Emscripten's glue rethrows every uncaught error from its own minified line; take its listeners off again. */
-async function keepListeners(start: () => Promise<void>): Promise<void> {
-  const events = ['uncaughtException', 'unhandledRejection'];
-  const emitter: NodeJS.EventEmitter = process;
-  const before = events.map((event) => emitter.listeners(event));
-  await start();
-  for (const [i, event] of events.entries()) {
-    for (const listener of emitter.listeners(event)) {
-      if (!before[i].includes(listener)) emitter.removeListener(event, listener as () => void);
-    }
-  }
-}
-
-/**
- * wasm's malloc answers 0 when the heap is full: TensorFlow.js then writes there, and XNNPACK's own allocations, which
- * cannot be watched, make it return without computing. Make the first an error, and the second too by keeping room.
- */
-function guardWasmHeap(): void {
-  type Malloc = ((bytes: number) => number) & { guarded?: true };
-  const { wasm } = tf.backend() as unknown as {
-    wasm: { _malloc: Malloc; _free(address: number): void; HEAPU8: Uint8Array };
-  };
-  if (wasm._malloc.guarded) return;
-  wasm._free(wasm._malloc(8)); // Emscripten's first call puts the real function in its stub's place
-  const malloc = wasm._malloc;
-  const hasRoom = (bytes: number) => {
-    const address = malloc(bytes);
-    if (address !== 0) wasm._free(address);
-    return address !== 0;
-  };
-  const guarded: Malloc = (bytes) => {
-    const address = malloc(bytes);
-    if (
-      bytes > 0 &&
-      (address === 0 || (wasm.HEAPU8.length > limits.wasmWatchBytes && !hasRoom(largestMatrix)))
-    ) {
-      if (address !== 0) wasm._free(address);
-      throw new UserError(
-        `the wasm backend's 4 GiB heap is full (${bytes} bytes more were asked for): use --backend tensorflow`,
-      );
-    }
-    return address;
-  };
-  guarded.guarded = true;
-  wasm._malloc = guarded;
 }
 
 /**

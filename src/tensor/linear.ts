@@ -20,19 +20,18 @@ export function toLinearWeight(values: Float32Array, [out, inner]: readonly numb
 }
 
 /**
- * Cuts a matrix into the column blocks that suit the running backend, and disposes it; or returns it as it is.
- * @param weight [in, out]
+ * The same in the column blocks that suit the running backend, each of them transposed apart: rows of the [out, in]
+ * matrix. One block is the matrix itself.
  */
-export function blockColumns(weight: tf.Tensor2D): Matrix {
+export function toLinearBlocks(values: Float32Array, [out, inner]: readonly number[]): Matrix {
   const { columnBlockBytes } = backendTraits();
-  const [inner, out] = weight.shape;
   const width = Math.max(64, Math.floor(columnBlockBytes / (4 * inner) / 64) * 64);
-  if (out < 2 * width) return weight;
+  if (out < 2 * width) return toLinearWeight(values, [out, inner]);
   const blocks: tf.Tensor2D[] = [];
   for (let from = 0; from < out; from += width) {
-    blocks.push(tf.slice(weight, [0, from], [inner, Math.min(width, out - from)]));
+    const to = Math.min(out, from + width);
+    blocks.push(toLinearWeight(values.subarray(from * inner, to * inner), [to - from, inner]));
   }
-  weight.dispose();
   return blocks;
 }
 

@@ -25,7 +25,7 @@ export interface ClipVisionWeights {
  * @param prefix what stands before CLIP's names, e.g. `vision_tower.vision_model.`
  */
 export function clipVisionTable(config: ClipVisionConfig, prefix: string): Tree<ClipVisionWeights> {
-  const { hidden_size: D, intermediate_size: M } = config;
+  const { hidden_size: D } = config;
   return {
     class_embedding: vector(`${prefix}embeddings.class_embedding`, D),
     patch_embedding: {
@@ -33,24 +33,34 @@ export function clipVisionTable(config: ClipVisionConfig, prefix: string): Tree<
     },
     position_embedding: table(`${prefix}embeddings.position_embedding.weight`, 1 + patchCount(config), D),
     pre_layrnorm: norm(`${prefix}pre_layrnorm`, D),
-    layers: Array.from({ length: config.num_hidden_layers }, (_, l) => {
-      const layer = `${prefix}encoder.layers.${l}`;
-      return {
-        layer_norm1: norm(`${layer}.layer_norm1`, D),
-        self_attn: {
-          q_proj: dense(`${layer}.self_attn.q_proj`, D, D),
-          k_proj: dense(`${layer}.self_attn.k_proj`, D, D),
-          v_proj: dense(`${layer}.self_attn.v_proj`, D, D),
-          out_proj: dense(`${layer}.self_attn.out_proj`, D, D),
-        },
-        layer_norm2: norm(`${layer}.layer_norm2`, D),
-        mlp: { fc1: dense(`${layer}.mlp.fc1`, D, M), fc2: dense(`${layer}.mlp.fc2`, M, D) },
-      };
-    }),
+    layers: clipBlockTables(config, prefix),
   };
 }
 
-/** The names in a vision tower that selecting patch features never reads. */
+/** The blocks of a tower, vision or text: both name them alike. */
+export function clipBlockTables(
+  { hidden_size: D, intermediate_size: M, num_hidden_layers }: ClipBlockSizes,
+  prefix: string,
+): Tree<ClipBlockWeights>[] {
+  return Array.from({ length: num_hidden_layers }, (_, l) => {
+    const layer = `${prefix}encoder.layers.${l}`;
+    return {
+      layer_norm1: norm(`${layer}.layer_norm1`, D),
+      self_attn: {
+        q_proj: dense(`${layer}.self_attn.q_proj`, D, D),
+        k_proj: dense(`${layer}.self_attn.k_proj`, D, D),
+        v_proj: dense(`${layer}.self_attn.v_proj`, D, D),
+        out_proj: dense(`${layer}.self_attn.out_proj`, D, D),
+      },
+      layer_norm2: norm(`${layer}.layer_norm2`, D),
+      mlp: { fc1: dense(`${layer}.mlp.fc1`, D, M), fc2: dense(`${layer}.mlp.fc2`, M, D) },
+    };
+  });
+}
+
+type ClipBlockSizes = Pick<ClipVisionConfig, 'hidden_size' | 'intermediate_size' | 'num_hidden_layers'>;
+
+/** The names in a tower alone that selecting patch features never reads. */
 export const unusedVisionNames = /(post_layernorm\.(weight|bias)|embeddings\.position_ids)$/;
 
 /** The convolution's kernel [D, 3, patch, patch] → the matrix [patch·patch·3, D] that a flattened NHWC patch meets. */
@@ -64,6 +74,11 @@ function patchMatrix(name: string, patch: number, D: number): Leaf<tf.Tensor2D> 
       tf.tidy(() => {
         const kernel = tf.tensor4d(values, [D, 3, patch, patch]);
         return tf.reshape(tf.transpose(kernel, [2, 3, 1, 0]), [patch * patch * 3, D]);
+      }),
+    unbuild: (weight) =>
+      tf.tidy(() => {
+        const kernel: tf.Tensor4D = tf.reshape(weight, [patch, patch, 3, D]);
+        return tf.transpose(kernel, [3, 2, 0, 1]).dataSync<'float32'>();
       }),
   };
 }

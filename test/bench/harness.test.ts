@@ -4,8 +4,16 @@ import path from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { measureGroup, median, interleave, pairedRatio, range, type BenchCase } from '../../bench/harness.ts';
-import { startTorch } from '../../bench/peers/peer.ts';
-import { largestDifference, measurementRow, plot, short, table } from '../../bench/report.ts';
+import { peerKinds, startPeer } from '../../bench/peers/peer.ts';
+import { plot } from '../../bench/plot.ts';
+import {
+  largestDifference,
+  markdown,
+  measurementRow,
+  overheadRows,
+  short,
+  table,
+} from '../../bench/report.ts';
 import { fill, inputRecipe, poolLength, weightRecipe } from '../../bench/weights.ts';
 import { UserError } from '../../src/errors.ts';
 
@@ -112,6 +120,25 @@ describe('measureGroup', () => {
     expect(happened).toContain('dispose A');
   });
 
+  it('skips a runner that computes something else, unless the result is not compared', async () => {
+    const [right, near, wrong, unlike] = [1, 1.0001, 1.01, 7].map((value, i): BenchCase => {
+      const item = fakeCase('A', [100, 100], []);
+      return {
+        ...item,
+        runner: `r${i}`,
+        unchecked: value === 7,
+        run: () => Promise.resolve({ digest: [value], milliseconds: 100 }),
+      };
+    });
+    const options = { rounds: 1, restMilliseconds: 0 };
+    const { measurements, skipped } = await measureGroup([right, near, wrong, unlike], options);
+    expect(measurements.map(({ runner }) => runner)).toEqual(['r0', 'r1', 'r3']);
+    expect(skipped.map(({ runner }) => runner)).toEqual(['r2']);
+    expect(skipped[0].reason).toBe(
+      "its result lies 1.0e-2 of the largest value from r0's, more than 0.001: it computes something else",
+    );
+  });
+
   it('lets a bug through', async () => {
     const broken = fakeCase('A', [], [], new TypeError('bug'));
     await expect(measureGroup([broken], { rounds: 1 })).rejects.toThrow('bug');
@@ -156,6 +183,17 @@ const floor = {
   milliseconds: [100, 50, 150],
 };
 
+const machine = {
+  cpu: 'a processor',
+  cores: 2,
+  memoryGiB: 8,
+  node: 'v20',
+  commit: 'abc',
+  date: 'today',
+  loadBefore: 0,
+  runners: {},
+};
+
 describe('report', () => {
   it('a row: median, range, work, rate, share of the floor', () => {
     const row = measurementRow(measurement, [measurement, floor]);
@@ -189,20 +227,23 @@ describe('report', () => {
     expect(largestDifference([measurement, other])?.value).toBeCloseTo(0.001, 5);
   });
 
+  it('an overhead is the ratio of each round, and its range', () => {
+    const over = { ...measurement, name: 'encode + rows', over: 'encode', milliseconds: [99, 101, 117] };
+    const elsewhere = { ...over, runner: 'torch' }; // nothing to compare with
+    expect(overheadRows([measurement, over, elsewhere])).toEqual([
+      ['encode + rows', 'wasm', '+1.0 %', '−10.0 % to +10.0 %'],
+    ]);
+  });
+
+  it('says once why several cases were skipped', () => {
+    const skipped = ['a', 'b'].map((name) => ({ name, runner: 'wasm', reason: 'too large' }));
+    const rates = { flops: 1, bytes: 1 };
+    const text = markdown({ machine, rates, rounds: 1, measurements: [], skipped, targets: [] });
+    expect(text).toContain('- a, b · wasm: too large');
+  });
+
   it('plots the share of the floor and the prefill', async () => {
     const prefill = { ...measurement, name: 'prefill 64 + 64 tokens', runner: 'tensorflow' };
-    const machine = {
-      ...{
-        cpu: 'a processor',
-        cores: 2,
-        memoryGiB: 8,
-        node: 'v20',
-        commit: 'abc',
-        date: 'today',
-        loadBefore: 0,
-      },
-      runners: {},
-    };
     const rates = { flops: 120e9, bytes: 1e9 };
     const svg = await plot({
       machine,
@@ -219,12 +260,14 @@ describe('report', () => {
   });
 });
 
-it('a Python that is not there is a reason, not a crash', async () => {
+it.each(peerKinds)('a Python without $title is a reason, not a crash', async (kind) => {
   const dir = await mkdtemp(path.join(tmpdir(), 'vtc-bench-test-'));
   const before = process.env['VTC_PYTHON'];
   process.env['VTC_PYTHON'] = path.join(dir, 'no-python');
   try {
-    await expect(startTorch(path.join(dir, 'pool'))).rejects.toThrow(/^no PyTorch to compare with/);
+    await expect(startPeer(kind, path.join(dir, 'pool'))).rejects.toThrow(
+      new RegExp(`^no ${kind.title} to compare with .*no-python does not start.*VTC_PYTHON$`),
+    );
   } finally {
     if (before === undefined) delete process.env['VTC_PYTHON'];
     else process.env['VTC_PYTHON'] = before;

@@ -46,6 +46,19 @@ const clipBase32 = {
   patch_size: 32,
 };
 
+const clipText32 = {
+  vocab_size: 49408,
+  hidden_size: 512,
+  intermediate_size: 2048,
+  num_hidden_layers: 12,
+  num_attention_heads: 8,
+  max_position_embeddings: 77,
+  hidden_act: 'quick_gelu',
+  layer_norm_eps: 1e-5,
+  bos_token_id: 49406,
+  eos_token_id: 49407,
+};
+
 describe('defaults', () => {
   test('published LLaVA-1.5-7B, which names three of LLaMA’s values', async () => {
     expect(await readArchitecture(await writeConfig(publishedLlava7b))).toEqual({
@@ -73,10 +86,21 @@ describe('defaults', () => {
 
   test.each([
     ['llama', { kind: 'llama', text: llama7b }],
-    ['clip', { kind: 'clip', vision: clipBase32 }],
+    ['clip', { kind: 'clip', vision: clipBase32, text: clipText32, projection_dim: 512 }],
     ['clip_vision_model', { kind: 'clip', vision: clipBase32 }],
   ])('%s', async (model_type, expected) => {
     expect(await readArchitecture(await writeConfig({ model_type }))).toEqual(expected);
+  });
+
+  test('a CLIP with a text tower and a meeting place of its own', async () => {
+    const text_config = { hidden_size: 768, num_attention_heads: 12, vocab_size: 60, eos_token_id: 2 };
+    const config = { model_type: 'clip', projection_dim: 96, text_config, vision_config: { patch_size: 16 } };
+    expect(await readArchitecture(await writeConfig(config))).toEqual({
+      kind: 'clip',
+      vision: { ...clipBase32, patch_size: 16 },
+      text: { ...clipText32, ...text_config },
+      projection_dim: 96,
+    });
   });
 
   test('null is as good as absent', async () => {
@@ -200,6 +224,15 @@ describe('refusals', () => {
       ': text_config.model_type "qwen2" is not supported, only llama',
     ],
     [{ ...llava, text_config: 'llama' }, ': text_config should be an object'],
+    [
+      { model_type: 'clip', text_config: { hidden_size: 500 } },
+      ': text_config: hidden_size 500 is not divisible by num_attention_heads 8',
+    ],
+    [
+      { model_type: 'clip', text_config: { eos_token_id: [2, 3] } },
+      ': text_config: eos_token_id should be an integer, is [2,3]',
+    ],
+    [{ model_type: 'clip', projection_dim: 0 }, ': projection_dim should be a positive integer, is 0'],
     [{ ...clip, num_channels: 1 }, ': num_channels should be 3 (RGB)'],
     [{ ...clip, hidden_size: 770 }, ': hidden_size 770 is not divisible by num_attention_heads 12'],
     [{ ...clip, patch_size: 225 }, ': patch_size 225 is larger than image_size 224'],

@@ -5,12 +5,14 @@ import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { readArchitecture } from '../../src/checkpoint/architecture.ts';
 import { loadModel, type Model } from '../../src/checkpoint/load.ts';
-import { weightTable } from '../../src/checkpoint/names.ts';
+import { publishedNames, unusedNames, weightTable } from '../../src/checkpoint/names.ts';
 import { prefill } from '../../src/decoder/generate.ts';
 import { embedText } from '../../src/decoder/splice.ts';
 import { UserError } from '../../src/errors.ts';
 import { writeSafetensors } from '../../src/io/safetensors.ts';
-import { leavesOf } from '../../src/io/weight-table.ts';
+import { loadTree } from '../../src/io/load-tree.ts';
+import { openWeights } from '../../src/io/sharded.ts';
+import { leavesOf, storeTree } from '../../src/io/weight-table.ts';
 import { project } from '../../src/projector.ts';
 import { startBackend } from '../../src/tensor/backend.ts';
 import {
@@ -97,6 +99,62 @@ describe('names and shapes', () => {
       `${dir}: tensors language_model.model.norm.weight and ${norm} are two names of one weight`,
     );
   });
+});
+
+describe('CLIP', () => {
+  test('whole, it has both towers; its vision tower alone has no more than that', async () => {
+    const whole = await load(golden('clip-model'));
+    expect(whole.clip?.vision).toBe(whole.vision);
+    expect(whole.clip!.text.weights.layers).toHaveLength(2);
+    const part = await load(golden('clip-vision'));
+    expect([part.clip, part.vision?.weights.layers.length]).toEqual([undefined, 3]);
+  });
+
+  test('the vision tower loads out of the whole one’s file', async () => {
+    const { config, weights } = await readCheckpoint('clip-model');
+    const vision = { ...(config['vision_config'] as object), model_type: 'clip_vision_model' };
+    const { clip, vision: tower } = await load(await writeCheckpoint({ config: vision, weights }));
+    expect([clip, tower?.weights.layers.length]).toEqual([undefined, 3]);
+  });
+
+  test('what its text tower and its projections lack is listed with the rest', async () => {
+    const checkpoint = await readCheckpoint('clip-model');
+    checkpoint.weights.delete('text_model.final_layer_norm.bias');
+    checkpoint.weights.delete('logit_scale');
+    checkpoint.weights.set('text_model.surplus', { shape: [1], data: new Float32Array(1) });
+    checkpoint.weights.set('text_model.embeddings.position_ids', { shape: [1], data: new Float32Array(1) });
+    checkpoint.config['projection_dim'] = 11;
+    const dir = await writeCheckpoint(checkpoint);
+    await expectRefusal(
+      dir,
+      `the weights in ${dir} do not fit its config.json: ` +
+        '2 missing: text_model.final_layer_norm.bias, logit_scale; 1 unused: text_model.surplus; ' +
+        '2 misshapen: visual_projection.weight is F32 [10, 24], should be float [11, 24], ' +
+        'text_projection.weight is F32 [10, 16], should be float [11, 16]',
+    );
+  });
+});
+
+describe('storing what was loaded', () => {
+  test.each(['clip-model', 'clip-vision', 'llava-v5keys', 'llama-bias'])(
+    '%s, value for value',
+    async (name) => {
+      const architecture = await readArchitecture(golden(name));
+      const files = await openWeights(golden(name));
+      const table = weightTable(architecture);
+      const source = publishedNames(files, architecture);
+      const weights = await loadTree(source, table);
+      const stored = storeTree(table, weights);
+      tf.dispose(weights as tf.TensorContainer);
+      for (const [tensor, { shape, data }] of stored) {
+        expect(shape, tensor).toEqual(source.tensors.get(tensor)!.shape);
+        expect(data, tensor).toEqual(await source.readFloat32(tensor));
+      }
+      const left = [...source.tensors.keys()].filter((tensor) => !stored.has(tensor));
+      expect(left.filter((tensor) => !unusedNames(architecture).test(tensor))).toEqual([]);
+      await files.close();
+    },
+  );
 });
 
 describe('files', () => {
@@ -307,9 +365,9 @@ describe('memory', () => {
     const seen: [number, number][] = [];
     const model = await loadModel(golden('clip-vision'), (done, total) => seen.push([done, total]));
     const [, total] = seen[0];
-    const bytes = leavesOf(weightTable(model.architecture)).map(
-      ({ shape }) => 4 * shape.reduce((product, n) => product * n, 1),
-    );
+    const bytes = leavesOf(weightTable(model.architecture))
+      .map(({ shape }) => 4 * shape.reduce((product, n) => product * n, 1))
+      .sort((a, b) => b - a); // the largest are loaded first
     expect(seen.map(([done]) => done)).toEqual(
       bytes.map((_, i) => bytes.slice(0, i + 1).reduce((sum, n) => sum + n)),
     );

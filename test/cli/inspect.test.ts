@@ -57,6 +57,18 @@ describe.concurrent('inspect', () => {
     expect(main.bytes).toBe(main.shape[0] * main.shape[1] * (dtype === 'F32' ? 4 : 2));
   });
 
+  test('describes both towers of a CLIP, or says that one is missing', async () => {
+    const [whole, part] = await Promise.all(
+      ['clip-model', 'clip-vision'].map((name) => vtcOk('inspect', golden(name))),
+    );
+    expect(whole.split('\n').slice(0, 3)).toEqual([
+      'CLIP',
+      '  vision     3 layers, width 24, 3 heads, MLP 48 quick_gelu; 24 px in patches of 6: 16 patches and [CLS]',
+      '  text       2 layers, width 16, 2 heads, MLP 32 quick_gelu; vocabulary 60, at most 9 tokens; both towers project to 10',
+    ]);
+    expect(part.split('\n')[2]).toBe('  text       none: the vision tower alone');
+  });
+
   test('a reader who leaves early is no error', async () => {
     expect(await vtcUnread('inspect', model)).toEqual({ code: 0, stdout: '', stderr: '' });
   });
@@ -87,7 +99,7 @@ describe.concurrent('the rest', () => {
   test('--version and --help', async () => {
     expect(await vtcOk('--version')).toBe(`${version}\n`);
     const [all, one] = await Promise.all([vtcOk('--help'), vtcOk('run', '--help')]);
-    for (const name of ['run', 'trace', 'generate', 'inspect', 'methods', 'doctor', 'demo']) {
+    for (const name of ['run', 'trace', 'generate', 'classify', 'inspect', 'methods', 'doctor', 'demo']) {
       expect(all).toMatch(new RegExp(`^  ${name} `, 'm'));
     }
     for (const option of [

@@ -84,6 +84,18 @@ def draw_prompt(spec, seed):
     return torch.tensor(rows)
 
 
+def draw_texts(spec, seed):
+    """[B,T] token ids: begin, words, end, padding. A word may be any id below the highest but the end's own."""
+    bos, end, pad, highest = spec["bos"], spec["end"], spec["pad"], spec["vocabulary"] - 1
+    rows = []
+    for b, words in enumerate(spec["words"]):
+        generator = torch.Generator().manual_seed(7919 * seed + b)
+        text = torch.randint(0, highest, (words,), generator=generator)
+        text[text == end] = 1
+        rows.append([bos, *text.tolist(), end] + [pad] * (max(spec["words"]) - words))
+    return torch.tensor(rows)
+
+
 # ---- running ------------------------------------------------------------------
 
 
@@ -225,8 +237,25 @@ def run_llama(model, spec, pixels, ids):
     return traced, {"logits": min(margins), "answers": judge_answers(traced)}
 
 
+def run_clip_vision(model, spec, pixels, ids):
+    return trace_vision(model, pixels), {}
+
+
 def run_clip(model, spec, pixels, ids):
-    return trace_vision(getattr(model, "vision_model", model), pixels), {}
+    text = model.text_model(ids, output_hidden_states=True)
+    both = model(input_ids=ids, pixel_values=pixels)
+    return (
+        trace_vision(model.vision_model, pixels)
+        | numbered("text.hidden", text.hidden_states)
+        | {
+            "text.output": text.last_hidden_state,
+            "text.pooled": text.pooler_output,
+            "contrast.pictures": both.image_embeds,
+            "contrast.texts": both.text_embeds,
+            "contrast.logits": both.logits_per_image,
+        },
+        {},
+    )
 
 
 # ---- the models ---------------------------------------------------------------
@@ -344,6 +373,21 @@ def specs():
         "strategy": "default",
         "image_token": 119,
     }
+    clip = {
+        "cls": CLIPModel,
+        "run": run_clip,
+        "json": "save_pretrained",
+        "pixels": (2, 24),
+        "vocabulary": 60,
+    }
+    words = {
+        "vocab_size": 60,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 9,
+    }
     return {
         "llava-v5keys": llava
         | {
@@ -394,30 +438,38 @@ def specs():
             "text": ((5, 3), (2, 6)),
             "budgets": (5,),
         },
-        "clip-model": {
-            "cls": CLIPModel,
-            "run": run_clip,
+        "clip-model": clip
+        | {
             "dtype": torch.float32,
-            "json": "save_pretrained",
-            "pixels": (2, 24),
+            "words": (4, 2, 6),
+            "bos": 41,
+            "end": 40,
+            "pad": 40,
             "config": CLIPConfig(
                 vision_config=vision(image_size=24, patch_size=6, num_hidden_layers=3).to_dict(),
-                text_config={
-                    "vocab_size": 60,
-                    "hidden_size": 16,
-                    "intermediate_size": 32,
-                    "num_hidden_layers": 1,
-                    "num_attention_heads": 2,
-                    "max_position_embeddings": 8,
-                    "bos_token_id": 58,
-                    "eos_token_id": 59,
-                },
-                projection_dim=16,
+                text_config=words | {"bos_token_id": 41, "eos_token_id": 40},
+                projection_dim=10,
+            ),
+        },
+        "clip-legacy": clip
+        | {
+            "dtype": torch.float16,
+            "words": (3, 6),
+            "bos": 58,
+            "end": 59,
+            "pad": 0,
+            "config": CLIPConfig(
+                vision_config=vision(
+                    image_size=24, patch_size=12, num_hidden_layers=2, hidden_act="gelu", layer_norm_eps=1e-3
+                ).to_dict(),
+                text_config=words | {"hidden_act": "gelu", "layer_norm_eps": 1e-4, "eos_token_id": 2},
+                projection_dim=12,
+                logit_scale_init_value=1.5,
             ),
         },
         "clip-vision": {
             "cls": CLIPVisionModel,
-            "run": run_clip,
+            "run": run_clip_vision,
             "dtype": torch.float32,
             "json": "save_pretrained",
             "pixels": (2, 24),
@@ -453,6 +505,8 @@ def inputs_of(name, spec, seed):
         pixels = draw(f"{name}.pixels", (b, 3, s, s), seed)
     if "patches" in spec:
         ids = draw_prompt(spec, seed)
+    elif "words" in spec:
+        ids = draw_texts(spec, seed)
     elif "ids" in spec:
         b, t, v = spec["ids"]
         ids = torch.randint(3, v, (b, t), generator=torch.Generator().manual_seed(seed))

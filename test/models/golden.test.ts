@@ -45,7 +45,7 @@ describeEachBackend('golden models', () => {
   test('comparing leaves no tensor behind', async () => {
     const before = tf.memory().numTensors;
     await compareModel(golden('llava-layers'));
-    await compareModel(golden('clip-vision'));
+    await compareModel(golden('clip-model'));
     await compareModel(golden('llama-bias'));
     expect(tf.memory().numTensors).toBe(before);
   });

@@ -21,6 +21,8 @@ import { createTrace, type RecordedTrace } from '../../src/tensor/trace.ts';
 import { cutAtImage } from '../../src/text/prompt.ts';
 import { readTokenizer } from '../../src/text/tokenizer.ts';
 import { runClipVision, type ClipVision } from '../../src/vision/clip.ts';
+import { contrast, embedPictures, embedTexts, type Clip } from '../../src/vision/contrastive.ts';
+import { runClipText } from '../../src/vision/text.ts';
 import { visualTokenCount } from '../../src/checkpoint/architecture.ts';
 import { runVlm, type VlmAnswer, type VlmOptions } from '../../src/vlm.ts';
 import {
@@ -53,6 +55,7 @@ export const ownModels = [
   'llava-full-llama3',
   'llava-layers',
   'clip-model',
+  'clip-legacy',
   'clip-vision',
   'llama-bias',
   'llama-rope3',
@@ -69,7 +72,8 @@ export async function compareModel(dir: string): Promise<Parity> {
   try {
     if (model.llava) await compareLlava(model.llava, expected, comparisons);
     else if (model.decoder) await compareLlama(model.decoder, expected, comparisons);
-    else if (model.vision) await compareClip(model.vision, expected, comparisons);
+    else if (model.vision) await compareVision(model.vision, expected, comparisons);
+    if (model.clip) await compareClip(model.clip, expected, comparisons);
   } finally {
     model.dispose();
     await expected.close();
@@ -78,12 +82,33 @@ export async function compareModel(dir: string): Promise<Parity> {
   return { comparisons, unread: expected.names.filter((name) => !read.has(name)) };
 }
 
-async function compareClip(vision: ClipVision, expected: Expected, to: Comparison[]): Promise<void> {
+async function compareVision(vision: ClipVision, expected: Expected, to: Comparison[]): Promise<void> {
   const pixels = await readPixels(expected);
   const trace = createTrace();
   runClipVision(vision, pixels, {}, trace);
   await compareTrace(trace, expected, to);
   pixels.dispose();
+}
+
+/** The text tower at every depth, and the two towers' meeting. */
+async function compareClip(clip: Clip, expected: Expected, to: Comparison[]): Promise<void> {
+  const pixels = await readPixels(expected);
+  const ids = await expected.ints('input_ids');
+  const states: tf.Tensor[] = [];
+  const text = runClipText(clip.text, ids, (hidden) => states.push(tf.keep(hidden.clone())));
+  const pictures = embedPictures(clip, pixels);
+  const texts = embedTexts(clip, ids);
+  const logits = contrast(clip, pictures, texts);
+  const tensors = {
+    'text.output': text.hidden,
+    'text.pooled': text.pooled,
+    'contrast.pictures': pictures,
+    'contrast.texts': texts,
+    'contrast.logits': logits,
+    ...Object.fromEntries(states.map((state, i) => [`text.hidden.${String(i).padStart(2, '0')}`, state])),
+  };
+  for (const [name, tensor] of Object.entries(tensors)) to.push(await compareTensor(expected, name, tensor));
+  tf.dispose([pixels, tensors]);
 }
 
 async function compareLlama(decoder: Llama, expected: Expected, to: Comparison[]): Promise<void> {

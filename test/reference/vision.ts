@@ -1,3 +1,4 @@
+import type { ClipBlockConfig } from '../../src/vision/block.ts';
 import type { ClipBlockWeights, ClipVisionWeights } from '../../src/vision/weights.ts';
 import type { ClipVisionConfig } from '../../src/vision/config.ts';
 import type { Arrays } from '../support/random.ts';
@@ -32,11 +33,12 @@ export function embedImage(
   return layerNorm(tokens, weights.pre_layrnorm, config.layer_norm_eps);
 }
 
-/** One block: hidden [N, D] and the attention [H][N, N]. */
+/** One block: hidden [N, D] and the attention [H][N, N]; causal in the text tower. */
 export function clipBlock(
   weights: Arrays<ClipBlockWeights>,
   hidden: Matrix,
-  config: ClipVisionConfig,
+  config: ClipBlockConfig,
+  causal = false,
 ): { hidden: Matrix; attention: Matrix[] } {
   const { num_attention_heads: H, layer_norm_eps: eps, hidden_act } = config;
   const { q_proj, k_proj, v_proj, out_proj } = weights.self_attn;
@@ -45,6 +47,7 @@ export function clipBlock(
     splitHeads(linear(x, q_proj), H),
     splitHeads(linear(x, k_proj), H),
     splitHeads(linear(x, v_proj), H),
+    causal,
   );
   const middle = addRows(hidden, linear(mergeHeads(context), out_proj));
   const y = linear(layerNorm(middle, weights.layer_norm2, eps), weights.mlp.fc1);

@@ -10,6 +10,9 @@ import { projectorTable, type Projector, type ProjectorConfig } from '../../src/
 import { activationNames } from '../../src/tensor/activation.ts';
 import type { ClipVision } from '../../src/vision/clip.ts';
 import type { ClipVisionConfig } from '../../src/vision/config.ts';
+import { clipContrastTable, type Clip } from '../../src/vision/contrastive.ts';
+import type { ClipTextConfig } from '../../src/vision/text-config.ts';
+import { clipTextTable, type ClipText } from '../../src/vision/text.ts';
 import { clipVisionTable } from '../../src/vision/weights.ts';
 import { axis, draw, type Random } from './random.ts';
 
@@ -54,6 +57,26 @@ export const visionConfigs: fc.Arbitrary<ClipVisionConfig> = fc
     patch_size: patch,
     hidden_act: act,
     layer_norm_eps: 0.03,
+  }));
+
+/** Small text towers; the end of a text is one token, or the highest of the row (`eos_token_id` 2). */
+export const textConfigs: fc.Arbitrary<ClipTextConfig> = fc
+  .record({
+    heads: axis(3),
+    channels: axis(3),
+    inner: axis(5),
+    layers: axis(3),
+    act: fc.constantFrom(...activationNames),
+    eos: fc.constantFrom(2, 7),
+  })
+  .map(({ heads, channels, inner, layers, act, eos }) => ({
+    ...tinyTextConfig,
+    hidden_size: heads * channels,
+    intermediate_size: inner,
+    num_hidden_layers: layers,
+    num_attention_heads: heads,
+    hidden_act: act,
+    eos_token_id: eos,
   }));
 
 export const llamaConfigs: fc.Arbitrary<LlamaConfig> = fc
@@ -104,6 +127,20 @@ export const tinyVisionConfig: ClipVisionConfig = {
   layer_norm_eps: 0.03,
 };
 
+/** Of the 8 ids, 7 is the highest and ends a text in either convention. D = 8, L = 2 layers. */
+export const tinyTextConfig: ClipTextConfig = {
+  vocab_size: 8,
+  hidden_size: 8,
+  intermediate_size: 7,
+  num_hidden_layers: 2,
+  num_attention_heads: 2,
+  max_position_embeddings: 9,
+  hidden_act: 'quick_gelu',
+  layer_norm_eps: 0.03,
+  bos_token_id: 0,
+  eos_token_id: 7,
+};
+
 /** E = 8, H = 4 query heads on G = 2 key/value heads, L = 3 layers, V = 19. */
 export const tinyLlamaConfig: LlamaConfig = {
   vocab_size: 19,
@@ -127,6 +164,20 @@ export const tinyLlamaConfig: LlamaConfig = {
 
 export function tinyVision(random: Random, config = tinyVisionConfig): ClipVision {
   return { config, weights: randomWeights(random, clipVisionTable(config, '')) };
+}
+
+export function tinyText(random: Random, config = tinyTextConfig): ClipText {
+  return { config, weights: randomWeights(random, clipTextTable(config, '')) };
+}
+
+/** A whole CLIP, whose two towers differ in width and meet in `projection_dim` numbers. */
+export function tinyClip(random: Random, vision = tinyVisionConfig, text = tinyTextConfig): Clip {
+  const projection_dim = 5;
+  return {
+    vision: tinyVision(random, vision),
+    text: tinyText(random, text),
+    weights: randomWeights(random, clipContrastTable(vision.hidden_size, text.hidden_size, projection_dim)),
+  };
 }
 
 export function tinyLlama(random: Random, config = tinyLlamaConfig): Llama {

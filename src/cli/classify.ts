@@ -1,0 +1,116 @@
+import { existsSync } from 'node:fs';
+import * as tf from '@tensorflow/tfjs-core';
+import type { Command } from 'commander';
+import { readArchitecture, type ClipConfig } from '../checkpoint/architecture.ts';
+import { UserError } from '../errors.ts';
+import { readPicture } from '../inputs.ts';
+import { startBackend } from '../tensor/backend.ts';
+import { checkIds } from '../text/prompt.ts';
+import { readTokenizer } from '../text/tokenizer.ts';
+import { contrast, embedPictures, embedTexts, type Clip } from '../vision/contrastive.ts';
+import type { ClipTextConfig } from '../vision/text-config.ts';
+import { findTextEnds } from '../vision/text.ts';
+import { addBackend, type BackendOption } from './options.ts';
+import { loadWithBar } from './progress.ts';
+
+/** The CLIP that ships with the program. */
+const defaultModel = 'weights/clip';
+
+interface ClassifyFlags extends BackendOption {
+  image: string;
+  labels: string;
+  model: string;
+  json: boolean;
+}
+
+export function addClassifyCommand(program: Command): void {
+  const command = program
+    .command('classify')
+    .description('say which of some texts describes a picture best: CLIP, zero-shot')
+    .requiredOption('--image <file>', 'PNG, JPEG or WebP')
+    .requiredOption(
+      '--labels <texts>',
+      'two or more texts with commas between: "a red circle, a blue square"',
+    )
+    .option('--model <dir>', 'a Hugging Face folder of type CLIP, with its text tower', defaultModel)
+    .option('--json', 'print one JSON object instead of text', false);
+  addBackend(command).action(run);
+}
+
+async function run(flags: ClassifyFlags): Promise<void> {
+  const labels = splitLabels(flags.labels);
+  const config = await readClipConfig(flags.model);
+  const ids = await readLabels(flags.model, config.text, labels);
+  const backend = await startBackend(flags.backend);
+  const picture = await readPicture(flags.image, flags.model, config.vision.image_size);
+  try {
+    const model = await loadWithBar(flags.model);
+    try {
+      const scores = scoreLabels(model.clip!, picture.pixels, ids); // a whole CLIP, as its config says
+      const results = labels.map((label, i) => ({ label, ...scores[i] })).sort((a, b) => b.logit - a.logit);
+      if (flags.json) {
+        const { image, model } = flags;
+        console.log(JSON.stringify({ image, model, backend: backend.name, labels: results }, null, 2));
+      } else {
+        for (const { label, probability } of results) {
+          console.log(`${(100 * probability).toFixed(1).padStart(5)} %  ${label}`);
+        }
+      }
+    } finally {
+      model.dispose();
+    }
+  } finally {
+    picture.pixels.dispose();
+  }
+}
+
+/** How likely each label is among all of them: softmax(exp(logit_scale) · cosine). */
+function scoreLabels(
+  clip: Clip,
+  pixels: tf.Tensor4D, // [1, S, S, 3]
+  ids: number[][],
+): { probability: number; logit: number }[] {
+  return tf.tidy(() => {
+    const logits = contrast(clip, embedPictures(clip, pixels), embedTexts(clip, ids)); // [1, labels]
+    const [row, probabilities] = [logits.dataSync(), tf.softmax(logits).dataSync()];
+    return ids.map((_, i) => ({ probability: probabilities[i], logit: row[i] }));
+  });
+}
+
+function splitLabels(text: string): string[] {
+  const labels = text.split(',').map((label) => label.trim());
+  if (labels.includes('')) throw new UserError(`--labels "${text}": there is an empty label`);
+  if (labels.length < 2) {
+    throw new UserError(`--labels "${text}": one label alone is always 100 % likely; give two or more`);
+  }
+  return labels;
+}
+
+async function readClipConfig(dir: string): Promise<ClipConfig> {
+  if (dir === defaultModel && !existsSync(dir)) {
+    throw new UserError(`give --model DIR: the default, ${dir}, is not there`);
+  }
+  const architecture = await readArchitecture(dir);
+  if (architecture.kind !== 'clip') {
+    throw new UserError(`${dir} is a ${architecture.kind} checkpoint; a CLIP is needed here`);
+  }
+  if (!architecture.text) throw new UserError(`${dir} is CLIP's vision tower alone: it knows no words`);
+  return architecture;
+}
+
+/** The labels' token ids, each with the tokens that begin and end a text, as the folder's tokenizer adds them. */
+async function readLabels(dir: string, config: ClipTextConfig, labels: string[]): Promise<number[][]> {
+  const tokenizer = await readTokenizer(dir, null);
+  return labels.map((label) => {
+    const ids = tokenizer.encode(label);
+    const what = `label "${label}"`;
+    checkIds(ids, config.vocab_size, what);
+    if (ids.length > config.max_position_embeddings) {
+      throw new UserError(
+        `${what} takes ${ids.length} tokens; the text tower reads at most ${config.max_position_embeddings}`,
+      );
+    }
+    findTextEnds([ids], config.eos_token_id);
+    return ids;
+  });
+}

@@ -1,0 +1,56 @@
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { Option, type Command } from 'commander';
+import { UserError } from '../errors.ts';
+import { checkWritable, reasonOf, writeAtomically } from '../files.ts';
+import { encodePng } from '../image/decode.ts';
+import { drawWorld } from '../world/draw.ts';
+import { askScene } from '../world/questions.ts';
+import { createScene } from '../world/scene.ts';
+import { splits, type Split } from '../world/split.ts';
+import { readInteger } from './options.ts';
+import { createBar } from './progress.ts';
+
+interface WorldFlags {
+  split: Split;
+  count: number;
+  out: string;
+}
+
+export function addWorldCommand(program: Command): void {
+  program
+    .command('world')
+    .description('draw scenes of the world that the shipped model was trained on, and their questions')
+    .addOption(
+      new Option('--split <name>', 'which scenes; no two splits share one').choices(splits).default('test'),
+    )
+    .option('--count <n>', 'number of scenes', readInteger(1), 100)
+    .requiredOption('--out <dir>', 'folder for a PNG of each scene, and questions.jsonl')
+    .action(writeWorld);
+}
+
+/** The questions are written last: where they are, all their pictures are. */
+async function writeWorld({ split, count, out }: WorldFlags): Promise<void> {
+  await mkdir(out, { recursive: true }).catch((error: unknown) => {
+    throw new UserError(`cannot make the folder ${out}: ${reasonOf(error)}`);
+  });
+  const file = path.join(out, 'questions.jsonl');
+  await checkWritable(file);
+  const lines: string[] = [];
+  const bar = createBar(`drawing ${split} scenes`);
+  try {
+    for (let index = 0; index < count; index++) {
+      const scene = createScene(split, index);
+      const image = `${scene.id}.png`;
+      await encodePng(drawWorld(scene), path.join(out, image));
+      for (const { id, question, answer, type, boxes } of askScene(scene)) {
+        lines.push(JSON.stringify({ id, image, question, answer, type, boxes }));
+      }
+      bar.update(index + 1, count);
+    }
+  } finally {
+    bar.stop();
+  }
+  await writeAtomically(file, (handle) => handle.writeFile(`${lines.join('\n')}\n`));
+  console.log(`${count} scenes of the ${split} split and ${lines.length} questions: ${out}`);
+}

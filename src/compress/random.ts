@@ -1,0 +1,50 @@
+/**
+ * Random choice: what any score has to beat. No paper; it belongs in every table, over several seeds.
+ *
+ *     π    = 0 .. P − 1, shuffled by the seed (Fisher–Yates)
+ *     kept = sort(π[0 .. U − 1])                    over seeds, every choice of U patches is equally likely
+ *     F'   = F[kept]
+ *
+ * The choice follows from the seed alone: under one seed all pictures keep the same places. So an answer does not
+ * depend on the batch it was asked in, and a smaller budget keeps part of what a larger one keeps. Chance shows only
+ * between seeds.
+ */
+import { createRandom } from '../decoder/sample.ts';
+import { UserError } from '../errors.ts';
+import { keepSame } from './keep-same.ts';
+import type { VisionMethod } from './method.ts';
+
+export const random: VisionMethod<{ seed: number }> = {
+  name: 'random',
+  paper: 'a baseline; no paper',
+  summary: 'keeps patches at random, the same places in every picture',
+  where: 'vision',
+  defaults: { seed: 0 },
+  help: { seed: { text: 'which choice, a whole number from 0' } },
+  asks(_, { seed }) {
+    if (!Number.isSafeInteger(seed) || seed < 0) {
+      throw new UserError(`random: seed=${seed} is not a whole number from 0`);
+    }
+    return {};
+  },
+  run(features, budget, { seed }) {
+    const shuffled = shuffle(features.patches, seed);
+    return Promise.resolve(
+      keepSame(
+        features,
+        shuffled.slice(0, budget).sort((a, b) => a - b),
+      ),
+    );
+  },
+};
+
+/** 0 .. P − 1 in an order that the seed decides. */
+function shuffle(P: number, seed: number): number[] {
+  const order = Array.from({ length: P }, (_, patch) => patch);
+  const draw = createRandom(seed);
+  for (let last = P - 1; last > 0; last--) {
+    const other = Math.floor(draw() * (last + 1));
+    [order[last], order[other]] = [order[other], order[last]];
+  }
+  return order;
+}

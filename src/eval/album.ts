@@ -1,0 +1,79 @@
+/** Pictures as the vision tower sees them, each seen once. */
+import * as tf from '@tensorflow/tfjs-core';
+import type { Llava } from '../checkpoint/load.ts';
+import { preprocess, type PreprocessConfig } from '../image/preprocess.ts';
+import { patchCount } from '../vision/config.ts';
+import { seePictures, type SeenPictures } from '../vlm.ts';
+import type { Asks } from './cell.ts';
+import type { TaskPicture } from './task.ts';
+
+/** Chunks of pictures, one batch of the tower each. */
+export interface Album {
+  /** For each chunk its pictures' indices. */
+  chunks: number[][];
+  /** Lends what the tower made of a chunk; it stays the album's. */
+  lend<T>(chunk: number, use: (seen: SeenPictures) => Promise<T>): Promise<T>;
+  dispose(): void;
+}
+
+export interface AlbumOptions {
+  preprocessing: PreprocessConfig;
+  /** The attention that any of the methods wants. */
+  asks: Asks;
+  /** What is seen is kept up to so many bytes; chunks beyond them are seen anew each time. */
+  keepBytes: number;
+  /** The tower sees as many pictures at once as have so many values, B · P · D. */
+  chunkValues?: number;
+}
+
+export function openAlbum(model: Llava, pictures: readonly TaskPicture[], options: AlbumOptions): Album {
+  const { vision } = model.config;
+  const perChunk = Math.max(
+    1,
+    Math.floor((options.chunkValues ?? 2 ** 21) / (patchCount(vision) * vision.hidden_size)),
+  );
+  const chunks = Array.from({ length: Math.ceil(pictures.length / perChunk) }, (_, i) =>
+    [...pictures.keys()].slice(i * perChunk, (i + 1) * perChunk),
+  );
+  const kept = new Map<number, SeenPictures>();
+  let keptBytes = 0;
+
+  const see = async (chunk: number): Promise<SeenPictures> => {
+    const S = vision.image_size;
+    const values = new Float32Array(chunks[chunk].length * S * S * 3);
+    for (const [b, picture] of chunks[chunk].entries()) {
+      values.set(preprocess(await pictures[picture].read(), options.preprocessing), b * S * S * 3);
+    }
+    const pixels = tf.tensor4d(values, [chunks[chunk].length, S, S, 3]);
+    try {
+      return seePictures(model, pixels, options.asks);
+    } finally {
+      pixels.dispose();
+    }
+  };
+
+  return {
+    chunks,
+    async lend(chunk, use) {
+      const known = kept.get(chunk);
+      if (known) return use(known);
+      const before = tf.memory().numBytes;
+      const seen = await see(chunk);
+      const bytes = tf.memory().numBytes - before;
+      const keep = keptBytes + bytes <= options.keepBytes;
+      if (keep) {
+        kept.set(chunk, seen);
+        keptBytes += bytes;
+      }
+      try {
+        return await use(seen);
+      } finally {
+        if (!keep) seen.dispose();
+      }
+    },
+    dispose() {
+      for (const seen of kept.values()) seen.dispose();
+      kept.clear();
+    },
+  };
+}

@@ -1,0 +1,128 @@
+/** Asks a model every question of a task, under one method and budget. */
+import * as tf from '@tensorflow/tfjs-core';
+import type { Llava } from '../checkpoint/load.ts';
+import { cacheBytes, prefillMacs } from '../cost.ts';
+import type { ImagePrompt } from '../text/prompt.ts';
+import type { Tokenizer } from '../text/tokenizer.ts';
+import {
+  answerPrompts,
+  compressPictures,
+  describeSource,
+  type CompressedPictures,
+  type SeenPictures,
+  type VlmOptions,
+} from '../vlm.ts';
+import type { Album } from './album.ts';
+import { asksOfVariant, type Asks, type Cell, type CellRecord } from './cell.ts';
+import type { Task } from './task.ts';
+
+/** What is asked, and of whom. */
+export interface Exam {
+  model: Llava;
+  /** Tokens that end an answer. */
+  stopTokens: readonly number[];
+  tokenizer: Pick<Tokenizer, 'decode'>;
+  task: Task;
+  /** One for each of the task's questions. */
+  prompts: readonly ImagePrompt[];
+  maxNewTokens: number;
+}
+
+/** At most so many questions in one batch. */
+const batchSize = 64;
+
+/**
+ * The tower's work is done once for all methods (see album.ts), a method's once for all questions about a picture.
+ * Questions are batched across pictures, those together whose prompts have as many tokens.
+ * @param onQuestions called with the number of questions answered since the last call
+ */
+export async function answerCell(
+  { model, stopTokens, tokenizer, task, prompts, maxNewTokens }: Exam,
+  { variant, budget }: Cell,
+  album: Album,
+  onQuestions?: (count: number) => void,
+): Promise<Omit<CellRecord, 'variant' | 'budget' | 'pictures' | 'commit' | 'backend'>> {
+  const started = performance.now();
+  const { method, methodOptions, positions } = variant;
+  const options: VlmOptions = { method, methodOptions, positions, budget, maxNewTokens, stopTokens };
+  const answers = Array<string>(task.questions.length);
+  const layerTokens = Array<number>(model.config.text.num_hidden_layers).fill(0);
+  let [flops, bytes] = [0, 0];
+  const asked = questionsByPicture(task);
+  const asks = asksOfVariant(variant, describeSource(model.config));
+
+  for (const [chunk, pictures] of album.chunks.entries()) {
+    const questions = pictures.flatMap((picture) => asked[picture]);
+    await album.lend(chunk, async (seen) => {
+      const compressed = await compressPictures(showOnly(seen, asks), options);
+      try {
+        for (const batch of batchByLength(questions, prompts)) {
+          const rows = batch.map((question) => task.questions[question].picture - pictures[0]);
+          const picture = takeRows(compressed, rows);
+          const asking = batch.map((question) => prompts[question]);
+          try {
+            const { tokens, prefillLengths } = await answerPrompts(model, picture, asking, options);
+            for (const [i, question] of batch.entries())
+              answers[question] = tokenizer.decode(tokens[i]).trim();
+            const share = batch.length / task.questions.length;
+            for (const [layer, n] of prefillLengths.entries()) layerTokens[layer] += share * n;
+            flops += share * 2 * prefillMacs(model.config.text, prefillLengths);
+            bytes += share * cacheBytes(model.config.text, prefillLengths);
+          } finally {
+            picture.tokens.dispose();
+          }
+          onQuestions?.(batch.length);
+        }
+      } finally {
+        compressed.tokens.dispose();
+      }
+    });
+  }
+  const seconds = (performance.now() - started) / 1000;
+  return { answers, layerTokens, prefillFlops: flops, cacheBytes: bytes, seconds };
+}
+
+/** What the album holds for all methods, cut to what one of them asked for: a method may use all that it is given. */
+function showOnly(seen: SeenPictures, { clsAttention = [], attention = [] }: Asks): SeenPictures {
+  const only = <T>(layers: number[], all: Map<number, T>) => new Map(layers.map((l) => [l, all.get(l)!]));
+  const { features } = seen;
+  return {
+    ...seen,
+    features: {
+      ...features,
+      clsAttention: only(clsAttention, features.clsAttention),
+      attention: only(attention, features.attention),
+    },
+  };
+}
+
+/** For each picture the questions about it, indices. */
+function questionsByPicture({ pictures, questions }: Task): number[][] {
+  const asked = pictures.map((): number[] => []);
+  for (const [i, { picture }] of questions.entries()) asked[picture].push(i);
+  return asked;
+}
+
+/** Questions of equal prompt length together, in batches of nearly equal size. */
+function batchByLength(questions: readonly number[], prompts: readonly ImagePrompt[]): number[][] {
+  const byLength = new Map<number, number[]>();
+  for (const question of questions) {
+    const length = prompts[question].before.length + prompts[question].after.length;
+    const group = byLength.get(length);
+    if (group) group.push(question);
+    else byLength.set(length, [question]);
+  }
+  return [...byLength.values()].flatMap((group) => {
+    const batches = Math.ceil(group.length / batchSize);
+    const size = Math.ceil(group.length / batches);
+    return Array.from({ length: batches }, (_, i) => group.slice(i * size, (i + 1) * size));
+  });
+}
+
+/** The pictures of a batch of questions, one for each. The caller disposes its tokens. */
+function takeRows({ tokens, choice }: CompressedPictures, rows: number[]): CompressedPictures {
+  return {
+    tokens: tf.tidy(() => tf.gather(tokens, tf.tensor1d(rows, 'int32'))),
+    choice: { kept: choice.kept && rows.map((row) => choice.kept![row]) },
+  };
+}

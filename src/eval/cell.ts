@@ -1,0 +1,68 @@
+/** A cell of the table: one variant at one budget, asked every question. */
+import type { FeatureSource } from '../compress/method.ts';
+import type { PictureSource } from './task.ts';
+import type { Variant } from './variant.ts';
+
+export interface Cell {
+  variant: Variant;
+  /** U, patches to keep. */
+  budget: number;
+  pictures: PictureSource;
+}
+
+/** What a cell leaves behind, as it is stored. Figures of cost are means over the questions. */
+export interface CellRecord {
+  variant: string;
+  budget: number;
+  pictures: PictureSource;
+  /** The model's answers, in the order of the task's questions. */
+  answers: string[];
+  /** Tokens in each decoder layer after the prompt: the actual ones, text and picture. */
+  layerTokens: number[];
+  /** Of reading the prompt, all decoder layers. */
+  prefillFlops: number;
+  /** Keys and values of the prompt, float32. */
+  cacheBytes: number;
+  seconds: number;
+  /** What made it. */
+  commit: string;
+  backend: string;
+}
+
+/** Also the name of its file. */
+export const cellName = ({ variant, budget, pictures }: Cell): string =>
+  `${variant.name.replaceAll(':', '.')}@${budget}${pictures === 'own' ? '' : `-${pictures}`}`;
+
+/**
+ * All cells of an evaluation: each variant at each budget, and without compression the task's own pictures, none and
+ * wrong ones.
+ * @param patches P
+ */
+export function planCells(variants: readonly Variant[], budgets: readonly number[], patches: number): Cell[] {
+  return variants.flatMap((variant): Cell[] => {
+    if (variant.method.name !== 'none') {
+      return budgets.map((budget) => ({ variant, budget, pictures: 'own' }));
+    }
+    return (['own', 'grey', 'wrong'] as const).map((pictures) => ({ variant, budget: patches, pictures }));
+  });
+}
+
+/** Attention that the tower exposes, by layer. */
+export interface Asks {
+  clsAttention?: number[];
+  attention?: number[];
+}
+
+/** @throws UserError for options that the tower cannot serve */
+export function asksOfVariant({ method, methodOptions }: Variant, source: FeatureSource): Asks {
+  return method.where === 'vision' ? method.asks(source, methodOptions) : {};
+}
+
+/** What serves them all. */
+export function joinAsks(asks: readonly Asks[]): Required<Asks> {
+  const join = (lists: (number[] | undefined)[]) => [...new Set(lists.flatMap((list) => list ?? []))];
+  return {
+    clsAttention: join(asks.map((ask) => ask.clsAttention)),
+    attention: join(asks.map((ask) => ask.attention)),
+  };
+}

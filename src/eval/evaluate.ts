@@ -1,0 +1,55 @@
+/** Does the work of an evaluation that is not done yet. */
+import type { PreprocessConfig } from '../image/preprocess.ts';
+import { describeSource } from '../vlm.ts';
+import { openAlbum, type Album } from './album.ts';
+import { answerCell, type Exam } from './answer.ts';
+import { asksOfVariant, joinAsks, type Asks, type Cell, type CellRecord } from './cell.ts';
+import { focusLayers, measureFocus, type Focus } from './focus.ts';
+import { pictureSources, takePictures } from './task.ts';
+
+export interface Evaluation extends Exam {
+  preprocessing: PreprocessConfig;
+  /** What the tower makes of pictures is kept for the next cell up to so many bytes. */
+  keepBytes?: number;
+}
+
+/** What is left to do, and where its results go. */
+export interface Work {
+  cells: readonly Cell[];
+  onCell: (cell: Cell, record: Omit<CellRecord, 'commit' | 'backend'>) => Promise<void>;
+  /** Given where it is wanted; see {@link canFocus}. */
+  onFocus?: (focus: Focus) => Promise<void>;
+  /** Called with the number of questions answered since the last call. */
+  onQuestions?: (count: number) => void;
+}
+
+/** Cell by cell; the vision tower runs once for all cells that show the same pictures. */
+export async function evaluate(
+  exam: Evaluation,
+  { cells, onCell, onFocus, onQuestions }: Work,
+): Promise<void> {
+  const source = describeSource(exam.model.config);
+  for (const pictures of pictureSources) {
+    const shown = cells.filter((cell) => cell.pictures === pictures);
+    const focus = pictures === 'own' ? onFocus : undefined;
+    if (shown.length === 0 && !focus) continue;
+    const asks = shown.map(({ variant }): Asks => asksOfVariant(variant, source));
+    if (focus) asks.push({ clsAttention: focusLayers(exam.model.config) });
+    const album = openAlbum(exam.model, takePictures(exam.task, pictures), {
+      preprocessing: exam.preprocessing,
+      asks: joinAsks(asks),
+      keepBytes: shown.length > 1 || focus ? (exam.keepBytes ?? 2 ** 30) : 0,
+    });
+    try {
+      if (focus) await focus(await measureFocus(exam.model, exam.task, album));
+      for (const cell of shown) await onCell(cell, await answer(exam, cell, album, onQuestions));
+    } finally {
+      album.dispose();
+    }
+  }
+}
+
+async function answer(exam: Exam, cell: Cell, album: Album, onQuestions?: (count: number) => void) {
+  const { variant, budget, pictures } = cell;
+  return { variant: variant.name, budget, pictures, ...(await answerCell(exam, cell, album, onQuestions)) };
+}

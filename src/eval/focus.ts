@@ -1,0 +1,85 @@
+/** Does [CLS] look at the objects? Measured without any question. */
+import * as tf from '@tensorflow/tfjs-core';
+import type { LlavaConfig } from '../checkpoint/architecture.ts';
+import type { Llava } from '../checkpoint/load.ts';
+import { ensembles } from '../compress/ensemble.ts';
+import { scoreByCls } from '../compress/score.ts';
+import { keepTopK } from '../compress/top-k.ts';
+import { vtcCls, ensembledLayers } from '../compress/vtc-cls.ts';
+import { gridSide } from '../vision/config.ts';
+import { describeSource } from '../vlm.ts';
+import type { Album } from './album.ts';
+import { mean } from './score.ts';
+import type { ObjectBox, Task } from './task.ts';
+
+/** Of the patches that [CLS] attends to most, the share that lies on objects. */
+export interface Focus {
+  /** How many patches of each picture are looked at. */
+  patches: number;
+  /** The share of all patches that lie on objects: what a blind choice would reach. */
+  chance: number;
+  /** By what ranks the patches: `layer 3`, `layers 1–3, sum`. */
+  shares: Record<string, number>;
+}
+
+/** The share of patches that count as the most attended. */
+const topShare = 0.125;
+
+/** The layers that are measured: all up to the selected one. */
+export const focusLayers = (config: LlavaConfig): number[] =>
+  Array.from({ length: describeSource(config).selectedLayer + 1 }, (_, layer) => layer);
+
+/** Whether there is anything to measure: a task that knows its objects, features that come after some attention. */
+export const canFocus = (config: LlavaConfig, { pictures }: Task): boolean =>
+  pictures.every(({ objects }) => objects) && focusLayers(config).length > 0;
+
+/**
+ * Of every layer, and of VTC-CLS's default ensemble, the share of the top 12.5 % of patches that an object touches.
+ * @param album of the task's own pictures, with the [CLS] rows of {@link focusLayers}
+ */
+export async function measureFocus(
+  { config }: Pick<Llava, 'config'>,
+  task: Task,
+  album: Album,
+): Promise<Focus> {
+  const grid = gridSide(config.vision);
+  const onObject = task.pictures.map(({ objects = [] }) => touchedPatches(objects, grid));
+  const top = Math.max(1, Math.round(topShare * grid ** 2));
+  const layers = focusLayers(config);
+  const together = ensembledLayers(describeSource(config), Math.min(vtcCls.defaults.layers, layers.length));
+  const rankings = [
+    ...layers.map((layer) => ({ name: `layer ${layer}`, layers: [layer] })),
+    { name: `layers ${together[0]} to ${together.at(-1)}, ${vtcCls.defaults.ensemble}`, layers: together },
+  ];
+  const hits: Record<string, number[]> = Object.fromEntries(rankings.map(({ name }) => [name, []]));
+  for (const [chunk, pictures] of album.chunks.entries()) {
+    await album.lend(chunk, async ({ features }) => {
+      for (const { name, layers } of rankings) {
+        const scores = tf.tidy(() =>
+          ensembles[vtcCls.defaults.ensemble](layers.map((l) => scoreByCls(features.clsAttention.get(l)!))),
+        );
+        const kept = await keepTopK(scores, top); // [B, top]
+        const rows = (await kept.array()) as number[][];
+        tf.dispose([scores, kept]);
+        for (const [b, picture] of pictures.entries()) {
+          hits[name].push(mean(rows[b].map((patch) => Number(onObject[picture][patch]))));
+        }
+      }
+    });
+  }
+  return {
+    patches: top,
+    chance: mean(onObject.map((patches) => mean(patches.map(Number)))),
+    shares: Object.fromEntries(Object.entries(hits).map(([name, values]) => [name, mean(values)])),
+  };
+}
+
+/** Which patches of a G × G grid over the picture a box covers any part of, in raster order. */
+export function touchedPatches(boxes: readonly ObjectBox[], grid: number): boolean[] {
+  return Array.from({ length: grid ** 2 }, (_, patch) => {
+    const [x, y] = [patch % grid, Math.floor(patch / grid)];
+    return boxes.some(
+      ([x0, y0, x1, y1]) => x0 * grid < x + 1 && x1 * grid > x && y0 * grid < y + 1 && y1 * grid > y,
+    );
+  });
+}

@@ -1,0 +1,219 @@
+/** An evaluation's results as Markdown and as curves. */
+import type { TopLevelSpec } from 'vega-lite';
+import { markdownTable } from '../report/markdown.ts';
+import { renderSvg } from '../report/plot.ts';
+import type { Focus } from './focus.ts';
+import type { Accuracy } from './score.ts';
+import { accuracyAt, curvesOf, type Row } from './summary.ts';
+
+/** All that `results.json` holds. */
+export interface Results {
+  task: string;
+  questions: number;
+  pictures: number;
+  model: string;
+  /** P, visual tokens of an uncompressed picture. */
+  patches: number;
+  command: string;
+  /** Several where an evaluation was taken up again under another. */
+  commits: string[];
+  backends: string[];
+  machine: string;
+  date: string;
+  /** Per budget, the FLOPs of a prompt that carries so many visual tokens through every layer, mean over questions. */
+  flopsAtBudget: { budget: number; flops: number }[];
+  rows: Row[];
+  focus?: Focus;
+}
+
+const percent = (share: number): string => (100 * share).toFixed(1);
+const withRange = ({ accuracy, low, high }: Accuracy): string =>
+  `${percent(accuracy)} [${percent(low)}, ${percent(high)}]`;
+const withMargin = ({ accuracy, low, high }: Accuracy): string =>
+  `${percent(accuracy)} ±${percent((high - low) / 2)}`;
+const mega = (flops: number): string => (flops / 1e6).toFixed(1);
+const kibi = (bytes: number): string => (bytes / 1024).toFixed(1);
+
+const nameOf = ({ series, pictures, seeds }: Row): string => {
+  if (pictures === 'grey') return `${series}, grey picture`;
+  if (pictures === 'wrong') return `${series}, next picture`;
+  return seeds > 1 ? `${series} (${seeds} seeds)` : series;
+};
+
+export function writeMarkdown(results: Results): string {
+  const { rows, focus } = results;
+  const parts = [
+    headline(results),
+    `### Accuracy at equal tokens\n\nPer cent of all questions, with 95 % intervals (Wilson).\n\n${tokensTable(results)}`,
+    `### Accuracy at equal FLOPs\n\nOn the line between a method's neighbouring points. The FLOPs are those of reading a ` +
+      `prompt that carries so many visual tokens through every decoder layer.\n\n${flopsTable(results)}`,
+    `### Accuracy by question type\n\n${typesTable(rows)}`,
+    `### Cost of a question\n\nMeans over the questions: tokens in each decoder layer after the prompt, text and picture; ` +
+      `FLOPs of reading it; its keys and values in float32.\n\n${costTable(rows)}`,
+  ];
+  if (focus) parts.push(focusPart(focus));
+  return parts.join('\n\n') + '\n';
+}
+
+function headline({ task, questions, pictures, model, patches, ...made }: Results): string {
+  return [
+    `${task}: ${questions} questions about ${pictures} pictures, ${patches} visual tokens each. Model: ${model}.`,
+    '',
+    `- command: \`${made.command}\``,
+    `- commit: ${made.commits.join(', ')}; ${made.date}`,
+    `- backend: ${made.backends.join(', ')}; ${made.machine}`,
+  ].join('\n');
+}
+
+/** Series down, budgets across. */
+function tokensTable({ rows, patches }: Results): string {
+  const own = rows.filter(({ pictures }) => pictures === 'own');
+  const budgets = [...new Set(own.map(({ budget }) => budget))].sort((a, b) => b - a);
+  const series = [...new Set(own.map((row) => row.series))];
+  const head = ['method', ...budgets.map((U) => `${U} (${Number(((100 * U) / patches).toFixed(2))} %)`)];
+  const lines = series.map((name) => {
+    const line = own.filter((row) => row.series === name);
+    const cells = budgets.map((U) => line.find(({ budget }) => budget === U));
+    return [nameOf(line[0]), ...cells.map((row) => (row ? withRange(row.overall) : ''))];
+  });
+  return markdownTable(head, lines, 1);
+}
+
+function flopsTable({ rows, flopsAtBudget }: Results): string {
+  const head = ['method', ...flopsAtBudget.map(({ budget, flops }) => `${mega(flops)} M (${budget} tokens)`)];
+  const lines = curvesOf(rows).map((curve) => {
+    const found = flopsAtBudget.map(({ flops }) => accuracyAt(curve, flops));
+    return [curve.series, ...found.map((accuracy) => (accuracy === undefined ? '' : percent(accuracy)))];
+  });
+  return markdownTable(head, lines, 1);
+}
+
+function typesTable(rows: readonly Row[]): string {
+  const types = Object.keys(rows[0].byType);
+  const head = ['method', 'tokens', 'overall', ...types];
+  const lines = rows.map((row) => [
+    nameOf(row),
+    String(row.budget),
+    withRange(row.overall),
+    ...types.map((type) => withMargin(row.byType[type])),
+  ]);
+  const counts = types.map((type) => `${rows[0].byType[type].n} ${type}`).join(', ');
+  return `Of ${counts}; half of the 95 % interval after each.\n\n${markdownTable(head, lines, 1)}`;
+}
+
+function costTable(rows: readonly Row[]): string {
+  const own = rows.filter(({ pictures }) => pictures === 'own');
+  const full = own.find(({ series }) => series === 'none');
+  const head = ['method', 'tokens kept', 'tokens by layer', 'MFLOPs', '% of full', 'KV KiB', '% of full'];
+  const lines = own.map((row) => {
+    const share = (of: 'prefillFlops' | 'cacheBytes') => (full ? percent(row[of] / full[of]) : '');
+    return [
+      nameOf(row),
+      String(row.budget),
+      tellLayers(row.layerTokens),
+      mega(row.prefillFlops),
+      share('prefillFlops'),
+      kibi(row.cacheBytes),
+      share('cacheBytes'),
+    ];
+  });
+  return markdownTable(head, lines, 1);
+}
+
+/** `41.3 × 6`, or where layers differ `116.3 × 2, 41.3 × 4` */
+function tellLayers(layerTokens: readonly number[]): string {
+  const runs: { text: string; layers: number }[] = [];
+  for (const tokens of layerTokens) {
+    const text = tokens.toFixed(1);
+    if (runs.at(-1)?.text === text) runs.at(-1)!.layers++;
+    else runs.push({ text, layers: 1 });
+  }
+  return runs.map(({ text, layers }) => `${text} × ${layers}`).join(', ');
+}
+
+function focusPart({ patches, chance, shares }: Focus): string {
+  const lines = Object.entries(shares).map(([name, share]) => [
+    name,
+    percent(share),
+    `${(share / chance).toFixed(1)} ×`,
+  ]);
+  return (
+    `### Where [CLS] looks\n\nOf the ${patches} patches that [CLS] attends to most, the share that an object touches; ` +
+    `of all patches it is ${percent(chance)} %.\n\n` +
+    markdownTable(['ranked by', '% on objects', 'over chance'], lines, 1)
+  );
+}
+
+/** Accuracy against tokens and against FLOPs, side by side, with intervals; baselines as dashed lines. */
+export function drawCurves({ rows, task, patches }: Results): Promise<string> {
+  const points = curvesOf(rows).flatMap(({ series, points }) =>
+    points.map(({ tokens, flops, accuracy }) => ({
+      series,
+      tokens,
+      megaflops: flops / 1e6,
+      accuracy: 100 * accuracy.accuracy,
+      low: 100 * accuracy.low,
+      high: 100 * accuracy.high,
+    })),
+  );
+  const levels = rows
+    .filter(({ pictures }) => pictures !== 'own')
+    .map((row, i) => ({ level: 100 * row.overall.accuracy, label: nameOf(row), end: 378 - 130 * i })); // side by side
+  const panel = (field: string, title: string) => {
+    const x = { field, type: 'quantitative' as const, title };
+    const color = {
+      field: 'series',
+      title: null,
+      sort: null,
+      legend: { labelLimit: 300 },
+      scale: { scheme: 'tableau10' as const },
+    };
+    return {
+      width: 380,
+      height: 340,
+      layer: [
+        {
+          data: { values: levels },
+          mark: { type: 'rule' as const, strokeDash: [4, 4], color: '#999' },
+          encoding: { y: { field: 'level', type: 'quantitative' as const } },
+        },
+        {
+          data: { values: levels },
+          mark: { type: 'text' as const, align: 'right' as const, dy: -5, color: '#777' },
+          encoding: {
+            y: { field: 'level', type: 'quantitative' as const },
+            x: { field: 'end', type: 'quantitative' as const, scale: null },
+            text: { field: 'label' },
+          },
+        },
+        {
+          mark: 'rule' as const,
+          encoding: { x, y: { field: 'low', type: 'quantitative' as const }, y2: { field: 'high' }, color },
+        },
+        {
+          mark: { type: 'line' as const, point: true },
+          encoding: {
+            x,
+            y: {
+              field: 'accuracy',
+              type: 'quantitative' as const,
+              title: '% right',
+              scale: { zero: false },
+            },
+            color,
+          },
+        },
+      ],
+    };
+  };
+  const chart: TopLevelSpec = {
+    background: 'white',
+    title: { text: task, anchor: 'start' },
+    data: { values: points },
+    hconcat: [
+      panel('tokens', `visual tokens kept of ${patches}`),
+      panel('megaflops', 'MFLOPs to read a prompt, all decoder layers'),
+    ],
+  };
+  return renderSvg(chart);
+}

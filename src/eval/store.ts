@@ -1,0 +1,82 @@
+/** Where finished cells lie, one file each: an evaluation that was cut off goes on where it stopped. */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { UserError } from '../errors.ts';
+import { reasonOf, writeAtomically } from '../files.ts';
+import { readJson, type JsonObject } from '../json.ts';
+import { cellName, type Cell, type CellRecord } from './cell.ts';
+import type { Focus } from './focus.ts';
+import type { Task } from './task.ts';
+
+/** What all cells of a folder have in common; under another of these, answers would be others. */
+export type RunKey = {
+  task: string;
+  questions: string; // a digest
+  model: string; // a digest of the folder's contents
+  maxNewTokens: number;
+};
+
+export interface CellStore {
+  /** @returns undefined for a cell that is still to be done */
+  load(cell: Cell): Promise<CellRecord | undefined>;
+  save(cell: Cell, record: CellRecord): Promise<void>;
+  loadFocus(): Promise<Focus | undefined>;
+  saveFocus(focus: Focus): Promise<void>;
+}
+
+/**
+ * Opens a folder of cells, new or begun.
+ * @throws UserError when it holds another run's, or cannot be written
+ */
+export async function openStore(folder: string, key: RunKey): Promise<CellStore> {
+  const cells = path.join(folder, 'cells');
+  await mkdir(cells, { recursive: true }).catch((error: unknown) => {
+    throw new UserError(`cannot make the folder ${cells}: ${reasonOf(error)}`);
+  });
+  const focusFile = path.join(folder, 'focus.json');
+  const keyFile = path.join(folder, 'run.json');
+  const found = await readJson(keyFile);
+  if (found) checkKey(found, key, folder);
+  else await writeJson(keyFile, key);
+  const fileOf = (cell: Cell) => path.join(cells, `${cellName(cell)}.json`);
+  return {
+    load: async (cell) => (await readJson(fileOf(cell))) as CellRecord | undefined,
+    save: (cell, record) => writeJson(fileOf(cell), record),
+    loadFocus: async () => (await readJson(focusFile)) as Focus | undefined,
+    saveFocus: (focus) => writeJson(focusFile, focus),
+  };
+}
+
+function checkKey(found: JsonObject, key: RunKey, folder: string): void {
+  for (const [name, value] of Object.entries(key)) {
+    if (found[name] !== value) {
+      throw new UserError(
+        `--out ${folder} holds an evaluation whose ${name} is ${JSON.stringify(found[name])}, ` +
+          `not ${JSON.stringify(value)}: give another folder`,
+      );
+    }
+  }
+}
+
+export async function writeJson(file: string, value: object): Promise<void> {
+  await writeAtomically(file, (handle) => handle.writeFile(`${JSON.stringify(value)}\n`));
+}
+
+/** A digest of a task's questions and answers. */
+export function digestQuestions({ questions }: Task): string {
+  const told = questions.map(({ id, question, answer }) => [id, question, answer]);
+  return createHash('sha256').update(JSON.stringify(told)).digest('hex').slice(0, 16);
+}
+
+/** A digest of what a model's folder holds: its JSON files, templates and weights. */
+export async function digestModel(dir: string): Promise<string> {
+  const hash = createHash('sha256');
+  const names = (await readdir(dir)).filter((name) => /\.(json|jinja|safetensors)$/.test(name)).sort();
+  for (const name of names) {
+    hash.update(`${name}\n`);
+    for await (const piece of createReadStream(path.join(dir, name))) hash.update(piece as Buffer);
+  }
+  return hash.digest('hex').slice(0, 16);
+}

@@ -1,0 +1,102 @@
+/** From cells to the figures of a table: accuracy by question type, with intervals, against tokens and FLOPs. */
+import { visualTokenCount, type LlavaConfig } from '../checkpoint/architecture.ts';
+import { prefillMacs } from '../cost.ts';
+import type { ImagePrompt } from '../text/prompt.ts';
+import { patchCount } from '../vision/config.ts';
+import type { Cell, CellRecord } from './cell.ts';
+import { isRight, mean, withInterval, type Accuracy } from './score.ts';
+import type { PictureSource, Task } from './task.ts';
+
+/** One series at one budget; figures are means over its seeds. */
+export interface Row {
+  series: string;
+  budget: number;
+  pictures: PictureSource;
+  seeds: number;
+  overall: Accuracy;
+  byType: Record<string, Accuracy>;
+  /** Tokens in each decoder layer. */
+  layerTokens: number[];
+  prefillFlops: number;
+  cacheBytes: number;
+}
+
+/** Rows in the order in which their cells were planned. */
+export function summarise(task: Task, done: readonly { cell: Cell; record: CellRecord }[]): Row[] {
+  const groups = new Map<string, typeof done>();
+  for (const entry of done) {
+    const { variant, budget, pictures } = entry.cell;
+    const key = [variant.series, budget, pictures].join(' ');
+    groups.set(key, [...(groups.get(key) ?? []), entry]);
+  }
+  return [...groups.values()].map((group): Row => {
+    const { variant, budget, pictures } = group[0].cell;
+    const records = group.map(({ record }) => record);
+    const scoreOf = (type?: string) => {
+      const places = [...task.questions.keys()].filter((i) => !type || task.questions[i].type === type);
+      const right = ({ answers }: CellRecord) =>
+        places.filter((i) => isRight(answers[i], task.questions[i].answer)).length / places.length;
+      return withInterval(mean(records.map(right)), places.length);
+    };
+    return {
+      series: variant.series,
+      budget,
+      pictures,
+      seeds: group.length,
+      overall: scoreOf(),
+      byType: Object.fromEntries(typesOf(task).map((type) => [type, scoreOf(type)])),
+      layerTokens: records[0].layerTokens.map((_, l) => mean(records.map((record) => record.layerTokens[l]))),
+      prefillFlops: mean(records.map((record) => record.prefillFlops)),
+      cacheBytes: mean(records.map((record) => record.cacheBytes)),
+    };
+  });
+}
+
+/** In the order in which they come up. */
+export const typesOf = ({ questions }: Task): string[] => [...new Set(questions.map(({ type }) => type))];
+
+/** A series' accuracy against what it costs. */
+export interface Curve {
+  series: string;
+  points: { tokens: number; flops: number; accuracy: Accuracy }[];
+}
+
+/** The curve of each series, ending at the uncompressed model: what a method becomes when it keeps every patch. */
+export function curvesOf(rows: readonly Row[]): Curve[] {
+  const shown = rows.filter(({ pictures }) => pictures === 'own');
+  const full = shown.find(({ series }) => series === 'none');
+  const names = [...new Set(shown.map(({ series }) => series))].filter((name) => name !== 'none');
+  return names.map((series) => {
+    const own = shown.filter((row) => row.series === series);
+    const isWhole = !full || own.some(({ budget }) => budget === full.budget);
+    const points = (isWhole ? own : [...own, full]).map(({ budget, prefillFlops, overall }) => ({
+      tokens: budget,
+      flops: prefillFlops,
+      accuracy: overall,
+    }));
+    return { series, points: points.sort((a, b) => a.flops - b.flops) };
+  });
+}
+
+/** A curve's accuracy at so many FLOPs, on the line between its neighbouring points; undefined beyond its ends. */
+export function accuracyAt({ points }: Curve, flops: number): number | undefined {
+  const after = points.findIndex((point) => point.flops >= flops * (1 - 1e-9));
+  if (after < 0) return undefined;
+  const right = points[after];
+  if (right.flops <= flops * (1 + 1e-9)) return right.accuracy.accuracy;
+  if (after === 0) return undefined;
+  const left = points[after - 1];
+  const share = (flops - left.flops) / (right.flops - left.flops);
+  return left.accuracy.accuracy + share * (right.accuracy.accuracy - left.accuracy.accuracy);
+}
+
+/** FLOPs of reading a prompt whose picture takes so many patches through every decoder layer, mean over the prompts. */
+export function flopsWith(config: LlavaConfig, prompts: readonly ImagePrompt[], budget: number): number {
+  const visual = visualTokenCount(config) - patchCount(config.vision) + budget; // and [CLS], where it is kept
+  return mean(
+    prompts.map(({ before, after }) => {
+      const tokens = before.length + visual + after.length;
+      return 2 * prefillMacs(config.text, Array(config.text.num_hidden_layers).fill(tokens) as number[]);
+    }),
+  );
+}

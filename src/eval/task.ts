@@ -1,0 +1,49 @@
+/** What a model is asked: pictures, and questions about them with their one right answer. */
+import type { Picture } from '../image/picture.ts';
+
+/** Corners [x0, y0, x1, y1] as shares of the picture's width and height, 0 to 1. */
+export type ObjectBox = readonly [number, number, number, number];
+
+export interface TaskPicture {
+  id: string;
+  /** Draws or decodes it, when its turn comes. */
+  read: () => Picture | Promise<Picture>;
+  /** Where its objects are, for a task that knows; see focus.ts. */
+  objects?: readonly ObjectBox[];
+}
+
+export interface TaskQuestion {
+  id: string;
+  /** The picture it is about, an index. */
+  picture: number;
+  question: string;
+  answer: string;
+  type: string;
+}
+
+export interface Task {
+  /** With all that decides what is in it: `world, test split, 1000 scenes`. */
+  name: string;
+  pictures: TaskPicture[];
+  /** In the order of their pictures. */
+  questions: TaskQuestion[];
+}
+
+/**
+ * A task's pictures, or what they are replaced by to see how much of the accuracy the language alone explains: a grey
+ * picture for all, or for each the next one's.
+ */
+export const pictureSources = ['own', 'grey', 'wrong'] as const;
+export type PictureSource = (typeof pictureSources)[number];
+
+export function takePictures({ pictures }: Task, source: PictureSource): TaskPicture[] {
+  if (source === 'own') return pictures;
+  if (source === 'wrong') return pictures.map((_, i) => pictures[(i + 1) % pictures.length]);
+  return pictures.map(({ id, read }) => ({
+    id,
+    read: async () => {
+      const { width, height } = await read();
+      return { width, height, data: new Uint8Array(width * height * 3).fill(128) };
+    },
+  }));
+}

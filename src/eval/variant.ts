@@ -1,0 +1,52 @@
+/** Methods as the evaluation is given them: `vtc-cls:layers=1:positions=original`. */
+import { findMethod, methodOptions } from '../compress/registry.ts';
+import { UserError } from '../errors.ts';
+import type { VlmOptions } from '../vlm.ts';
+
+/** A method with its options: a line of the table. */
+export interface Variant extends Pick<VlmOptions, 'method' | 'methodOptions' | 'positions'> {
+  /** The method and what differs from its defaults, in the form it is given in. */
+  name: string;
+  /** The same without a seed: what is one line in the table, a mean over seeds. */
+  series: string;
+}
+
+const positionModes = ['contiguous', 'original'] as const;
+
+/**
+ * Reads a list of variants, with commas between. Each is a method's name and `:name=value` for each option;
+ * `positions` is an option of every one.
+ * @throws UserError for a method, option or value that there is not, and for a variant given twice
+ */
+export function parseVariants(list: string): Variant[] {
+  const variants = list.split(',').map((text) => parseVariant(text.trim()));
+  const again = variants.find(({ name }, i) => variants.findIndex((other) => other.name === name) !== i);
+  if (again) throw new UserError(`--methods names ${again.name} twice`);
+  return variants;
+}
+
+function parseVariant(text: string): Variant {
+  const [methodName, ...pairs] = text.split(':');
+  const method = findMethod(methodName);
+  const given: Record<string, string> = {};
+  for (const pair of pairs) {
+    const match = /^([^=]+)=(.*)$/s.exec(pair);
+    if (!match) throw new UserError(`--methods ${text}: "${pair}" should be name=value`);
+    given[match[1]] = match[2];
+  }
+  const { positions: positionsText = 'contiguous', ...own } = given;
+  const positions = positionModes.find((mode) => mode === positionsText);
+  if (!positions) throw new UserError(`--methods ${text}: positions are ${positionModes.join(' or ')}`);
+  const options = methodOptions(method, own);
+  const told = Object.entries(options).filter(([name, value]) => value !== method.defaults[name]);
+  if (positions !== 'contiguous') told.push(['positions', positions]);
+  const nameOf = (pairs: [string, string | number][]) =>
+    [method.name, ...pairs.map(([name, value]) => `${name}=${value}`)].join(':');
+  return {
+    method,
+    methodOptions: options,
+    positions,
+    name: nameOf(told),
+    series: nameOf(told.filter(([name]) => name !== 'seed')),
+  };
+}

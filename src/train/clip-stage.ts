@@ -1,0 +1,126 @@
+/** Stage 1: CLIP. Two towers learn to give a picture and its caption one direction. */
+import * as tf from '@tensorflow/tfjs-core';
+import type { ClipConfig } from '../checkpoint/architecture.ts';
+import { weightTable } from '../checkpoint/names.ts';
+import { createRandom } from '../decoder/sample.ts';
+import { readPreprocessConfig } from '../image/preprocess.ts';
+import { dense } from '../io/weight-table.ts';
+import { linear, type Linear } from '../tensor/linear.ts';
+import { readTokenizer } from '../text/tokenizer.ts';
+import { contrast, embedPictures, embedTexts, type Clip } from '../vision/contrastive.ts';
+import { captionScene } from '../world/caption.ts';
+import { createFamily, type Scene } from '../world/scene.ts';
+import { worldWords } from '../world/vocabulary.ts';
+import { validateClip } from './clip-validation.ts';
+import { gridPositions, initialise, type InitialRules } from './initialise.ts';
+import { binaryCrossEntropy, infoNce } from './losses.ts';
+import { listTensors, toVector } from './parameters.ts';
+import { drawPixels } from './pictures.ts';
+import type { ClipRecipe } from './recipe.ts';
+import { fade } from './schedule.ts';
+import type { Stage } from './train.ts';
+import { drawWrongCaptions } from './wrong-captions.ts';
+
+/** What is trained: CLIP's own weights, and a head for the auxiliary loss, which no checkpoint keeps. */
+export interface ClipStageWeights {
+  vision: Clip['vision']['weights'];
+  text: Clip['text']['weights'];
+  contrast: Clip['weights'];
+  words: Linear; // [projection_dim, words of the world]
+}
+
+export interface ClipBatch {
+  pixels: tf.Tensor4D; // [B, S, S, 3]
+  captions: number[][]; // B rows of token ids, then those of wrong captions
+  words: tf.Tensor2D; // [B, words of the world], 1 where the caption has the word
+}
+
+const rules: InitialRules = [
+  [/logit_scale$/, { constant: Math.log(1 / 0.07) }],
+  [/(norm\w*|layrnorm)\.weight$/, { constant: 1 }],
+  [/\.bias$/, { constant: 0 }],
+  [/vision_model\.embeddings\.position_embedding/, { values: gridPositions }],
+  [/text_model\.embeddings\./, { std: 0.1 }],
+  [/class_embedding$/, { std: 0.02 }],
+];
+
+/** @param dir the folder that `startClipFolder` began */
+export async function createClipStage(
+  dir: string,
+  config: ClipConfig,
+  recipe: ClipRecipe,
+): Promise<Stage<ClipStageWeights, ClipBatch>> {
+  const { pace, seed, families, familySize, wrongCaptions, auxiliary } = recipe;
+  const preprocessing = await readPreprocessConfig(dir, config.vision.image_size);
+  const tokenizer = await readTokenizer(dir, null);
+  const { vision, text, contrast: shared } = weightTable(config);
+  const table = {
+    vision: vision!,
+    text: text!,
+    contrast: shared!,
+    words: dense('words', recipe.projection_dim, worldWords.length),
+  };
+  const weights: ClipStageWeights = initialise(table, createRandom(seed), rules);
+  const fadeFrom = auxiliary.fadeFrom * pace.steps;
+  const validation = createFamilies('validation', 0, Math.ceil(recipe.validation / familySize), familySize);
+
+  return {
+    name: 'clip',
+    pace,
+    recipe: JSON.stringify({ ...recipe, pace: undefined }),
+    weights,
+    most: toVector(
+      listTensors(weights).map((tensor) =>
+        tf.fill(tensor.shape, tensor === weights.contrast.logit_scale ? Math.log(100) : Infinity),
+      ),
+    ),
+    draw(step) {
+      const first = seed * 1_000_000 + step * families;
+      const scenes = createFamilies('train', first, families, familySize);
+      const captions = scenes.map(captionScene);
+      const random = createRandom(first);
+      const wrong = scenes.flatMap((scene) => drawWrongCaptions(scene, wrongCaptions, random));
+      return {
+        pixels: drawPixels(scenes, preprocessing),
+        captions: [...captions, ...wrong].map((caption) => tokenizer.encode(caption)),
+        words: tf.tensor2d(captions.map(findWords)),
+      };
+    },
+    loss(current, { pixels, captions, words }, step) {
+      return tf.tidy(() => {
+        const clip = assemble(config, current);
+        const pictures = embedPictures(clip, pixels);
+        const likeness = infoNce(contrast(clip, pictures, embedTexts(clip, captions)));
+        // The directions have length 1: times √D their numbers are of order 1, as a linear layer likes them.
+        const directions: tf.Tensor2D = tf.mul(pictures, Math.sqrt(recipe.projection_dim));
+        const weight = auxiliary.weight * fade(step, fadeFrom, pace.steps);
+        return tf.add(likeness, tf.mul(binaryCrossEntropy(linear(directions, current.words), words), weight));
+      });
+    },
+    validate: (current) => validateClip(assemble(config, current), validation, tokenizer, preprocessing),
+  };
+}
+
+/** The weights in training as the model that runs everywhere else. */
+export function assemble(config: ClipConfig, { vision, text, contrast }: ClipStageWeights): Clip {
+  return {
+    vision: { config: config.vision, weights: vision },
+    text: { config: config.text, weights: text },
+    weights: contrast,
+  };
+}
+
+function createFamilies(
+  split: Parameters<typeof createFamily>[0],
+  first: number,
+  count: number,
+  size: number,
+): Scene[] {
+  return Array.from({ length: count }, (_, i) => createFamily(split, first + i, size)).flat();
+}
+
+/** Which of the world's words a caption has, 0 or 1 each. */
+function findWords(caption: string): number[] {
+  const words = new Set(caption.split(' '));
+  return worldWords.map((word) => Number(words.has(word)));
+}

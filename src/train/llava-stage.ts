@@ -1,0 +1,147 @@
+/** Stage 2: LLaVA. A projector and a decoder learn to answer questions about what the frozen CLIP tower sees. */
+import * as tf from '@tensorflow/tfjs-core';
+import type { LlavaConfig } from '../checkpoint/architecture.ts';
+import { weightTable } from '../checkpoint/names.ts';
+import { llamaBlock } from '../decoder/block.ts';
+import { readLogits, type Llama } from '../decoder/llama.ts';
+import { createRope, ropeAt } from '../decoder/rope.ts';
+import { createRandom } from '../decoder/sample.ts';
+import { spliceImage } from '../decoder/splice.ts';
+import type { LlamaWeights } from '../decoder/weights.ts';
+import { readPreprocessConfig } from '../image/preprocess.ts';
+import { project, type ProjectorWeights } from '../projector.ts';
+import type { ClipVision } from '../vision/clip.ts';
+import { askScene, type Question } from '../world/questions.ts';
+import { createScene, type Scene, type Split } from '../world/scene.ts';
+import { hashText } from '../world/split.ts';
+import { readAsker, type Asker } from './ask.ts';
+import { measureFeatures, readFeatures, standardise, type FeatureScale } from './features.ts';
+import { initialise, type InitialRules } from './initialise.ts';
+import { crossEntropy } from './losses.ts';
+import { packedMask, packedPositions, packQuestions, type Packed } from './pack.ts';
+import { drawPixels } from './pictures.ts';
+import type { LlavaRecipe } from './recipe.ts';
+import type { Stage } from './train.ts';
+
+export interface LlavaStageWeights {
+  projector: ProjectorWeights; // of standardised features
+  decoder: LlamaWeights;
+}
+
+export interface LlavaBatch {
+  features: tf.Tensor3D; // [B, P, D], standardised
+  before: number[];
+  packed: Packed;
+  questions: Question[][]; // [B][questions]
+}
+
+const rules: InitialRules = [
+  [/norm\.weight$/, { constant: 1 }],
+  [/layernorm\.weight$/, { constant: 1 }],
+  [/\.bias$/, { constant: 0 }],
+  [/embed_tokens/, { std: 0.5 }],
+];
+
+/**
+ * @param dir the folder that `startLlavaFolder` began
+ * @param vision the trained tower, which stays as it is
+ */
+export async function createLlavaStage(
+  dir: string,
+  config: LlavaConfig,
+  vision: ClipVision,
+  recipe: LlavaRecipe,
+): Promise<Stage<LlavaStageWeights, LlavaBatch> & { scale: FeatureScale }> {
+  const { pace, seed, pictures, questions } = recipe;
+  const preprocessing = await readPreprocessConfig(dir, config.vision.image_size);
+  const asker = await readAsker(dir, config);
+  const { projector, decoder } = weightTable(config);
+  const weights: LlavaStageWeights = initialise(
+    { projector: projector!, decoder: decoder! },
+    createRandom(seed),
+    rules,
+  );
+  const look = (scenes: readonly Scene[]) =>
+    tf.tidy(() => readFeatures(vision, drawPixels(scenes, preprocessing), config));
+  const scale = measureFeatures(createScenes('train', firstIndex(seed), recipe.standardise), pictures, look);
+
+  const drawBatch = (scenes: readonly Scene[], draws: string): LlavaBatch => {
+    const random = createRandom(hashText(draws));
+    const asked = scenes.map((scene) => askScene(scene, random, questions));
+    const features = tf.tidy(() => standardise(look(scenes), scale)); // [B, P, D]
+    return { features, questions: asked, ...packBatch(asker, asked, features.shape[1]) };
+  };
+
+  return {
+    name: 'llava',
+    pace,
+    recipe: JSON.stringify({ ...recipe, pace: undefined }),
+    weights,
+    scale,
+    draw: (step) =>
+      drawBatch(
+        createScenes('train', firstIndex(seed) + step * pictures, pictures),
+        `questions ${seed} ${step}`,
+      ),
+    loss: (current, batch) =>
+      tf.tidy(() => crossEntropy(answerLogits(config, current, batch), batch.packed.targets)),
+    validate(current) {
+      const right = new Map<string, boolean[]>();
+      for (let first = 0; first < recipe.validation; first += pictures) {
+        tf.tidy(() => {
+          const batch = drawBatch(createScenes('validation', first, pictures), `validation ${first}`);
+          const said = tf.argMax(answerLogits(config, current, batch), 1).dataSync();
+          for (const [i, question] of batch.questions.flat().entries()) {
+            // Two targets a question: the answer, and the end.
+            const isRight = said[2 * i] === batch.packed.targets[2 * i];
+            right.set(question.type, [...(right.get(question.type) ?? []), isRight]);
+          }
+        });
+      }
+      const share = (cases: boolean[]) => cases.filter(Boolean).length / cases.length;
+      const byType = [...right].sort().map(([type, cases]) => [type, share(cases)] as const);
+      return { accuracy: share([...right.values()].flat()), ...Object.fromEntries(byType) };
+    },
+  };
+}
+
+/** No two seeds train on the same scenes. */
+const firstIndex = (seed: number): number => seed * 1_000_000;
+
+const createScenes = (split: Split, first: number, count: number): Scene[] =>
+  Array.from({ length: count }, (_, i) => createScene(split, first + i));
+
+function packBatch(
+  asker: Asker,
+  asked: readonly Question[][],
+  patches: number,
+): Pick<LlavaBatch, 'before' | 'packed'> {
+  const tokens = asked.map((questions) => questions.map((question) => asker.tokens(question)));
+  const { before } = asker;
+  return { before, packed: packQuestions(tokens, before.length + patches, asker.filler) };
+}
+
+/**
+ * What the decoder says where answers are due: the layers of inference, under the mask of packed questions.
+ * @returns [M, V], a row for each of the M targets
+ */
+export function answerLogits(
+  { text, projector: projectorConfig }: LlavaConfig,
+  { projector, decoder }: LlavaStageWeights,
+  { features, before, packed }: Pick<LlavaBatch, 'features' | 'before' | 'packed'>,
+): tf.Tensor2D {
+  return tf.tidy(() => {
+    const llama: Llama = { config: text, weights: decoder };
+    const visual = project({ config: projectorConfig, weights: projector }, features);
+    const prompts = packed.after.map((after) => ({ before, after }));
+    let { hidden } = spliceImage(llama, prompts, visual); // [B, T, E]
+    const [B, T, E] = hidden.shape;
+    const positions = packedPositions(packed.layout);
+    const rope = ropeAt(createRope(text, T), positions); // one row serves the batch
+    const mask = packedMask(packed.layout);
+    for (const layer of decoder.layers) hidden = llamaBlock(layer, hidden, text, { rope, mask }).hidden;
+    const rows = tf.gather(tf.reshape(hidden, [B * T, E]), tf.tensor1d(packed.rows, 'int32'));
+    const logits = readLogits(llama, tf.reshape(rows, [1, packed.rows.length, E]));
+    return tf.reshape(logits, [packed.rows.length, text.vocab_size]);
+  });
+}

@@ -1,0 +1,122 @@
+/** Every number that training depends on. */
+import type { Pace } from './train.ts';
+
+export interface ClipRecipe {
+  pace: Pace;
+  seed: number;
+  vision: {
+    hidden_size: number;
+    intermediate_size: number;
+    num_hidden_layers: number;
+    num_attention_heads: number;
+  };
+  text: {
+    hidden_size: number;
+    intermediate_size: number;
+    num_hidden_layers: number;
+    num_attention_heads: number;
+  };
+  projection_dim: number;
+  /** Families in a batch, of {@link ClipRecipe.familySize} scenes each. */
+  families: number;
+  familySize: number;
+  /** Captions wrong by one word, for each picture. */
+  wrongCaptions: number;
+  /** Weight of the auxiliary loss, and the share of all steps after which it begins to fade. */
+  auxiliary: { weight: number; fadeFrom: number };
+  /** Scenes that validation looks at. */
+  validation: number;
+}
+
+export const clipRecipe: ClipRecipe = {
+  pace: {
+    steps: 2000,
+    peak: 1.5e-3,
+    warmUp: 50,
+    adamw: { beta1: 0.9, beta2: 0.98, epsilon: 1e-6, weightDecay: 0.05, clip: 1 },
+    validateEvery: 200,
+  },
+  seed: 0,
+  vision: { hidden_size: 96, intermediate_size: 384, num_hidden_layers: 5, num_attention_heads: 4 },
+  text: { hidden_size: 96, intermediate_size: 384, num_hidden_layers: 2, num_attention_heads: 4 },
+  projection_dim: 96,
+  families: 8,
+  familySize: 8,
+  wrongCaptions: 2,
+  auxiliary: { weight: 0.35, fadeFrom: 0.5 },
+  validation: 128,
+};
+
+export interface LlavaRecipe {
+  pace: Pace;
+  seed: number;
+  /** The decoder, under Hugging Face's names. */
+  decoder: {
+    hidden_size: number;
+    intermediate_size: number;
+    num_hidden_layers: number;
+    num_attention_heads: number;
+    num_key_value_heads: number;
+    max_position_embeddings: number;
+  };
+  /** Pictures in a batch, and questions about each. */
+  pictures: number;
+  questions: number;
+  /** Pictures by which the vision tower's features are standardised. */
+  standardise: number;
+  /** Pictures that validation looks at, with all questions that each allows. */
+  validation: number;
+}
+
+export const llavaRecipe: LlavaRecipe = {
+  pace: {
+    steps: 1600,
+    peak: 1.5e-3,
+    warmUp: 50,
+    adamw: { beta1: 0.9, beta2: 0.98, epsilon: 1e-6, weightDecay: 0.05, clip: 1 },
+    validateEvery: 200,
+  },
+  seed: 0,
+  decoder: {
+    hidden_size: 128,
+    intermediate_size: 344,
+    num_hidden_layers: 6,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    max_position_embeddings: 256,
+  },
+  pictures: 32,
+  questions: 8,
+  standardise: 512,
+  validation: 128,
+};
+
+/** Models too small to learn anything, trained for a moment: a test that every part runs. */
+export const smokeRecipes: { clip: ClipRecipe; llava: LlavaRecipe } = {
+  clip: {
+    ...clipRecipe,
+    pace: { ...clipRecipe.pace, steps: 6, warmUp: 2, validateEvery: 3 },
+    vision: { hidden_size: 16, intermediate_size: 32, num_hidden_layers: 4, num_attention_heads: 2 },
+    text: { hidden_size: 16, intermediate_size: 32, num_hidden_layers: 1, num_attention_heads: 2 },
+    projection_dim: 16,
+    families: 2,
+    familySize: 4,
+    validation: 16,
+  },
+  llava: {
+    ...llavaRecipe,
+    pace: { ...llavaRecipe.pace, steps: 6, warmUp: 2, validateEvery: 3 },
+    decoder: {
+      hidden_size: 16,
+      intermediate_size: 32,
+      num_hidden_layers: 2,
+      num_attention_heads: 2,
+      num_key_value_heads: 1,
+      max_position_embeddings: 256,
+    },
+    pictures: 4,
+    questions: 3,
+    standardise: 16,
+    validation: 8,
+  },
+};

@@ -1,0 +1,56 @@
+/** The two stages from beginning to end: a folder begun, a model trained into it, its curve drawn. */
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import * as tf from '@tensorflow/tfjs-core';
+import { loadModel } from '../checkpoint/load.ts';
+import { UserError } from '../errors.ts';
+import { startClipFolder, writeClipWeights } from './clip-folder.ts';
+import { assemble, createClipStage } from './clip-stage.ts';
+import { drawCurve } from './curve.ts';
+import { foldScale } from './features.ts';
+import { startLlavaFolder, writeLlavaWeights } from './llava-folder.ts';
+import { createLlavaStage } from './llava-stage.ts';
+import type { ClipRecipe, LlavaRecipe } from './recipe.ts';
+import { train, type TrainOptions } from './train.ts';
+
+/** Trains CLIP into `FOLDER/clip`. */
+export async function trainClip(recipe: ClipRecipe, options: TrainOptions): Promise<void> {
+  const dir = path.join(options.folder, 'clip');
+  const config = await startClipFolder(dir, recipe);
+  const stage = await createClipStage(dir, config, recipe);
+  const weights = await train(stage, options);
+  await writeClipWeights(dir, config, assemble(config, weights));
+  tf.dispose([weights, stage.weights, stage.most] as unknown as tf.TensorContainer);
+  await drawStageCurve('clip', options.folder);
+}
+
+/** Trains LLaVA into `FOLDER/llava`, on the vision tower that `FOLDER/clip` holds. */
+export async function trainLlava(recipe: LlavaRecipe, options: TrainOptions): Promise<void> {
+  const source = path.join(options.folder, 'clip');
+  const loaded = await loadModel(source);
+  if (!loaded.clip) throw new UserError(`${source} has no text tower: it is not of --stage clip`);
+  const bytes = await readFile(path.join(source, 'model.safetensors'));
+  const { vision, weights: shared } = loaded.clip;
+  const dir = path.join(options.folder, 'llava');
+  const config = await startLlavaFolder(dir, recipe, vision.config);
+  const begun = await createLlavaStage(dir, config, vision, recipe);
+  // Another tower, another run: a checkpoint that learned to read one cannot go on with the next.
+  const tower = createHash('sha256').update(bytes).digest('hex');
+  const stage = { ...begun, recipe: `${begun.recipe} ${tower}` };
+  const { projector, decoder } = await train(stage, options);
+  const folded = foldScale(projector, stage.scale);
+  const model = {
+    config,
+    vision,
+    projector: { config: config.projector, weights: folded },
+    decoder: { config: config.text, weights: decoder },
+  };
+  await writeLlavaWeights(dir, model, shared.post_layernorm);
+  tf.dispose([projector, decoder, folded, stage.weights, stage.scale] as unknown as tf.TensorContainer);
+  loaded.dispose();
+  await drawStageCurve('llava', options.folder);
+}
+
+const drawStageCurve = (stage: string, folder: string): Promise<void> =>
+  drawCurve(path.join(folder, `${stage}.metrics.jsonl`), path.join(folder, `${stage}.svg`), `stage ${stage}`);

@@ -1,0 +1,86 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { dense, norm, scalar, type Tree } from '../io/weight-table.ts';
+import { shape } from '../tensor/axes.ts';
+import { linear, type Linear } from '../tensor/linear.ts';
+import { layerNorm, type LayerNorm } from '../tensor/norm.ts';
+import { runClipVision, type ClipVision } from './clip.ts';
+import { runClipText, type ClipText } from './text.ts';
+
+/** CLIP whole (Radford et al., 2103.00020): two towers and the space in which their outputs meet. */
+export interface Clip {
+  vision: ClipVision;
+  text: ClipText;
+  weights: ClipContrastWeights;
+}
+
+export interface ClipContrastWeights {
+  post_layernorm: LayerNorm; // of [CLS], after the last block
+  visual_projection: Linear; // [D, projection_dim], no bias
+  text_projection: Linear; // [D of the text tower, projection_dim], no bias
+  logit_scale: tf.Scalar; // the logarithm of 1 / temperature
+}
+
+/**
+ * Where each weight stands in a checkpoint.
+ * @param visionWidth D of the vision tower
+ * @param textWidth D of the text tower
+ */
+export function clipContrastTable(
+  visionWidth: number,
+  textWidth: number,
+  projection_dim: number,
+): Tree<ClipContrastWeights> {
+  return {
+    post_layernorm: norm('vision_model.post_layernorm', visionWidth),
+    visual_projection: dense('visual_projection', visionWidth, projection_dim, false),
+    text_projection: dense('text_projection', textWidth, projection_dim, false),
+    logit_scale: scalar('logit_scale'),
+  };
+}
+
+/**
+ * Pictures as directions: projection(LayerNorm([CLS] of the last layer)), of length 1.
+ * @param pixels [B, S, S, 3], preprocessed
+ * @returns [B, projection_dim]
+ */
+export function embedPictures({ vision, weights }: Clip, pixels: tf.Tensor4D): tf.Tensor2D {
+  return tf.tidy(() => {
+    const { num_hidden_layers: L, layer_norm_eps, hidden_size: D } = vision.config;
+    const hidden = runClipVision(vision, pixels, { hidden: [L] }).hidden.get(L)!; // [B, N, D]
+    const B = hidden.shape[0];
+    const cls: tf.Tensor2D = tf.reshape(tf.slice(hidden, [0, 0, 0], [B, 1, D]), [B, D]);
+    return toUnitLength(
+      linear(layerNorm(cls, weights.post_layernorm, layer_norm_eps), weights.visual_projection),
+    );
+  });
+}
+
+/**
+ * Texts as directions: projection(the state at the end of the text), of length 1.
+ * @param ids B rows of token ids, as {@link runClipText} wants them
+ * @returns [B, projection_dim]
+ */
+export function embedTexts({ text, weights }: Clip, ids: number[][]): tf.Tensor2D {
+  return tf.tidy(() => toUnitLength(linear(runClipText(text, ids).pooled, weights.text_projection)));
+}
+
+/**
+ * How well each text describes each picture: exp(logit_scale) · cosine, transformers' `logits_per_image`. A softmax
+ * over the texts gives CLIP's zero-shot probabilities.
+ * @param pictures [I, projection_dim] of {@link embedPictures}
+ * @param texts [J, projection_dim] of {@link embedTexts}
+ * @returns [I, J]
+ */
+export function contrast({ weights }: Clip, pictures: tf.Tensor2D, texts: tf.Tensor2D): tf.Tensor2D {
+  return tf.tidy(() => {
+    const { W } = shape({ pictures }, 'I W');
+    shape({ texts }, 'J W', { W });
+    const cosines = tf.matMul(pictures, tf.transpose(texts));
+    return tf.mul(cosines, tf.exp(weights.logit_scale));
+  });
+}
+
+/** x / |x| for each row of [B, W]. */
+function toUnitLength(x: tf.Tensor2D): tf.Tensor2D {
+  return tf.mul(x, tf.rsqrt(tf.sum(tf.square(x), -1, true)));
+}

@@ -1,0 +1,30 @@
+import type { SceneObject } from './things.ts';
+
+export type Split = 'train' | 'validation' | 'test';
+export const splits: readonly Split[] = ['train', 'validation', 'test'];
+
+/** FNV-1a of the text, then MurmurHash3's finalizer: 32 bits, the same on every machine. */
+export function hashText(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
+
+/** The objects as text, whatever their order. Scenes that differ in the ground alone are one scene. */
+export function sceneKey(objects: readonly SceneObject[]): string {
+  return objects
+    .map(({ kind, letter, colour, size, box }) => [letter ?? kind, colour, size, ...box].join(' '))
+    .sort()
+    .join(', ');
+}
+
+/**
+ * The split that a scene belongs to: 8 of 10 train, 1 validation, 1 test. The objects alone decide, so that no two
+ * splits share a scene, however many are drawn.
+ */
+export function splitOf(objects: readonly SceneObject[]): Split {
+  const tenth = hashText(sceneKey(objects)) % 10;
+  return tenth < 8 ? 'train' : tenth === 8 ? 'validation' : 'test';
+}

@@ -1,0 +1,76 @@
+import * as tf from '@tensorflow/tfjs-core';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { featuresOf } from '../../src/compress/features.ts';
+import { random } from '../../src/compress/random.ts';
+import { UserError } from '../../src/errors.ts';
+import { describeEachBackend } from '../support/backends.ts';
+import { axis, draw, expectNewTensors, randoms, tidyEachTest } from '../support/random.ts';
+
+const source = { layers: 4, selectedLayer: 2 };
+const cases = fc
+  .record({ values: randoms, B: axis(3), P: axis(30), n: fc.nat(), seed: fc.nat(1e9) })
+  .map(({ values, B, P, n, seed }) => ({ patches: draw(values, [B, P, 2]), P, U: 1 + (n % P), seed }));
+
+async function choose(patches: number[][][], U: number, seed: number) {
+  const { tokens, kept } = await random.run(featuresOf(tf.tensor3d(patches)), U, { seed });
+  return { tokens: tokens.arraySync(), kept: kept!.arraySync() };
+}
+
+describeEachBackend('random', () => {
+  tidyEachTest();
+
+  test('keeps exactly U patches, ascending, the same of every picture, and their features', async () => {
+    await fc.assert(
+      fc.asyncProperty(cases, async ({ patches, P, U, seed }) => {
+        const { tokens, kept } = await choose(patches, U, seed);
+        expect(kept[0]).toHaveLength(U);
+        expect(kept[0].every((p, i) => p >= 0 && p < P && (i === 0 || kept[0][i - 1] < p))).toBe(true);
+        for (const [b, row] of kept.entries()) {
+          expect(row).toEqual(kept[0]);
+          expect(tokens[b]).toEqual(row.map((p) => patches[b][p]));
+        }
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test('a seed is a choice, and a smaller budget keeps part of what a larger one keeps', async () => {
+    await fc.assert(
+      fc.asyncProperty(cases, fc.nat(), async ({ patches, P, U, seed }, n) => {
+        const { kept } = await choose(patches, U, seed);
+        expect((await choose(patches, U, seed)).kept).toEqual(kept);
+        const more = (await choose(patches, U + (n % (P - U + 1)), seed)).kept[0];
+        expect(more).toEqual(expect.arrayContaining(kept[0]));
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test('over seeds, every patch is kept equally often, and so is every pair', async () => {
+    const [P, U, seeds] = [6, 3, 1500];
+    const alone = Array<number>(P).fill(0);
+    const pairs = new Map<string, number>();
+    for (let seed = 0; seed < seeds; seed++) {
+      const { kept } = await choose([Array.from({ length: P }, () => [0])], U, seed);
+      for (const [i, p] of kept[0].entries()) {
+        alone[p]++;
+        for (const q of kept[0].slice(0, i)) pairs.set(`${q} ${p}`, (pairs.get(`${q} ${p}`) ?? 0) + 1);
+      }
+    }
+    // Binomial counts: U/P of the seeds, and U·(U − 1)/(P·(P − 1)) of them; 5 deviations are about 100 and 80.
+    for (const count of alone) expect(Math.abs(count - seeds / 2)).toBeLessThan(100);
+    expect(pairs.size).toBe(15);
+    for (const count of pairs.values()) expect(Math.abs(count - seeds / 5)).toBeLessThan(80);
+  });
+
+  test('a run leaves its results and nothing else', async () => {
+    const features = featuresOf(tf.zeros([2, 9, 3]));
+    await expectNewTensors(2, 'random', () => random.run(features, 4, { seed: 3 }));
+  });
+});
+
+test.each([-1, 0.5])('seed %d is refused', (seed) => {
+  const message = `random: seed=${seed} is not a whole number from 0`;
+  expect(() => random.asks(source, { seed })).toThrow(new UserError(message));
+});

@@ -1,0 +1,180 @@
+/** Questions answered in batches, on tiny models made in memory. */
+import * as tf from '@tensorflow/tfjs-core';
+import { expect, test } from 'vitest';
+import { cacheBytes, prefillMacs } from '../../src/cost.ts';
+import { openAlbum, type Album } from '../../src/eval/album.ts';
+import { answerCell, type Exam } from '../../src/eval/answer.ts';
+import type { Cell } from '../../src/eval/cell.ts';
+import { evaluate } from '../../src/eval/evaluate.ts';
+import { flopsWith } from '../../src/eval/summary.ts';
+import { takePictures, type PictureSource, type Task } from '../../src/eval/task.ts';
+import { parseVariants } from '../../src/eval/variant.ts';
+import { preprocess, type PreprocessConfig } from '../../src/image/preprocess.ts';
+import { runVlm } from '../../src/vlm.ts';
+import { describeEachBackend } from '../support/backends.ts';
+import { expectNewTensors, seededRandom, tidyEachTest } from '../support/random.ts';
+import { tinyLlava } from '../support/tiny.ts';
+
+const P = 16;
+const preprocessing: PreprocessConfig = {
+  resize: null,
+  crop: null,
+  rescale: 1 / 64,
+  normalize: { mean: [2, 2, 2], std: [1, 1, 1] },
+  pad: false,
+};
+
+/** Five noisy pictures and 13 questions about them in no order, of three lengths; picture 3 has none. */
+function makeExam(seed = 16): Exam {
+  const random = seededRandom(seed);
+  const pictures = Array.from({ length: 5 }, (_, i) => {
+    const data = Uint8Array.from({ length: 9 * 9 * 3 }, () => 256 * random());
+    return { id: `p${i}`, read: () => ({ width: 9, height: 9, data }), objects: [[0, 0, 0.5, 0.5]] as const };
+  });
+  const questions = Array.from({ length: 13 }, (_, i) => {
+    const picture = [4, 0, 2, 1][i % 4];
+    return { id: `q${i}`, picture, question: `question ${i}`, answer: 'x', type: i % 2 ? 'odd' : 'even' };
+  });
+  const task: Task = { name: 'noise', pictures, questions };
+  const prompts = questions.map((_, i) => ({
+    before: i % 5 === 0 ? [1] : [1, 5],
+    after: Array.from({ length: 1 + (i % 3) }, () => 3 + Math.floor(12 * random())),
+  }));
+  const tokenizer = { decode: (ids: readonly number[]) => ` ${ids.join('-')} ` };
+  return { model: tinyLlava(random), stopTokens: [2], tokenizer, task, prompts, maxNewTokens: 3 };
+}
+
+const cellOf = (variant: string, budget: number, pictures: PictureSource = 'own'): Cell => ({
+  variant: parseVariants(variant)[0],
+  budget,
+  pictures,
+});
+
+const openAll = ({ model, task }: Exam, pictures: PictureSource = 'own', more = {}): Album =>
+  openAlbum(model, takePictures(task, pictures), {
+    preprocessing,
+    asks: { clsAttention: [2, 0, 1] }, // more than most methods want, and in no order
+    keepBytes: 2 ** 30,
+    ...more,
+  });
+
+/** Every question by itself, by the walk that `vtc run` takes. */
+async function answerOneByOne(
+  { model, task, prompts, stopTokens }: Exam,
+  { variant, budget, pictures }: Cell,
+) {
+  const shown = takePictures(task, pictures);
+  const asked = task.questions.map(async ({ picture }, i) => {
+    const pixels = tf.tensor4d(preprocess(await shown[picture].read(), preprocessing), [1, 9, 9, 3]);
+    const options = { ...variant, budget, maxNewTokens: 3, stopTokens };
+    return runVlm(model, { pixels, prompts: [prompts[i]] }, options);
+  });
+  return Promise.all(asked);
+}
+
+describeEachBackend('an evaluation', () => {
+  tidyEachTest();
+
+  test.each([
+    ['none', P, 'own'],
+    ['none', P, 'grey'],
+    ['none', P, 'wrong'],
+    ['vtc-cls:layers=1', 5, 'own'],
+    ['vtc-cls:layers=2:positions=original', 3, 'own'],
+    ['uniform:pattern=raster', 1, 'own'],
+  ] as const)(
+    '%s at %i, %s pictures: a batch answers as one question by itself',
+    async (name, budget, pictures) => {
+      const exam = makeExam();
+      const cell = cellOf(name, budget, pictures);
+      const alone = await answerOneByOne(exam, cell);
+      const album = openAll(exam, pictures, { chunkValues: 2 * P * 6 });
+      expect(album.chunks).toEqual([[0, 1], [2, 3], [4]]);
+      const found = await answerCell(exam, cell, album);
+      expect(found.answers).toEqual(alone.map(({ tokens }) => tokens[0].join('-')));
+
+      const mean = (values: number[]) => values.reduce((sum, x) => sum + x, 0) / values.length;
+      const { text } = exam.model.config;
+      const lengths = alone.map(({ prefillLengths }) => prefillLengths);
+      for (const [l, tokens] of found.layerTokens.entries()) {
+        expect(tokens).toBeCloseTo(mean(lengths.map((layers) => layers[l])), 9);
+      }
+      expect(found.prefillFlops).toBeCloseTo(mean(lengths.map((layers) => 2 * prefillMacs(text, layers))), 6);
+      expect(found.cacheBytes).toBeCloseTo(mean(lengths.map((layers) => cacheBytes(text, layers))), 6);
+      expect(flopsWith(exam.model.config, exam.prompts, budget)).toBeCloseTo(found.prefillFlops, 6);
+    },
+  );
+
+  test('answers tell pictures apart, so that a mixed-up one would show', async () => {
+    const exam = makeExam();
+    const answersTo = async (pictures: PictureSource) =>
+      (await answerCell(exam, cellOf('none', P, pictures), openAll(exam, pictures))).answers;
+    const own = await answersTo('own');
+    expect(new Set(own).size).toBeGreaterThan(4);
+    expect(await answersTo('wrong')).not.toEqual(own);
+    expect(await answersTo('grey')).not.toEqual(own);
+  });
+
+  test('pictures seen once or each time anew make the same answers', async () => {
+    const exam = makeExam();
+    const cell = cellOf('vtc-cls', 4);
+    const some = { chunkValues: P * 6 };
+    const known = openAll(exam, 'own', some);
+    const first = await answerCell(exam, cell, known);
+    let reads = 0;
+    for (const picture of exam.task.pictures) {
+      const read = picture.read;
+      picture.read = () => (reads++, read());
+    }
+    expect((await answerCell(exam, cell, known)).answers).toEqual(first.answers);
+    expect(reads).toBe(0);
+    const forgotten = openAll(exam, 'own', { ...some, keepBytes: 0 });
+    for (const round of [1, 2]) {
+      expect((await answerCell(exam, cell, forgotten)).answers).toEqual(first.answers);
+      expect(reads).toBe(5 * round);
+    }
+  });
+
+  test('a whole evaluation reads every picture once, counts every question, and leaves no tensor', async () => {
+    const exam = makeExam();
+    const cells = ['vtc-cls', 'vtc-cls:layers=1', 'uniform'].map((name) => cellOf(name, 4));
+    let [reads, counted] = [0, 0];
+    for (const picture of exam.task.pictures) {
+      const read = picture.read;
+      picture.read = () => (reads++, read());
+    }
+    const told: string[] = [];
+    await expectNewTensors(0, 'evaluate', () =>
+      evaluate(
+        { ...exam, preprocessing },
+        {
+          cells: [...cells, cellOf('none', P, 'grey')],
+          onQuestions: (count) => (counted += count),
+          onFocus: ({ patches, chance }) => {
+            told.push(`focus ${patches} ${chance}`);
+            return Promise.resolve();
+          },
+          onCell: (cell, { variant, answers }) => {
+            told.push(`${variant} ${answers.length} ${cell.pictures}`);
+            return Promise.resolve();
+          },
+        },
+      ),
+    );
+    expect(told).toEqual([
+      'focus 2 0.25',
+      'vtc-cls 13 own',
+      'vtc-cls:layers=1 13 own',
+      'uniform 13 own',
+      'none 13 grey',
+    ]);
+    expect([reads, counted]).toEqual([10, 4 * 13]);
+  });
+
+  test('an evaluation that is broken off leaves no tensor either', async () => {
+    const exam = makeExam();
+    const stop = () => Promise.reject(new Error('enough'));
+    const run = () => evaluate({ ...exam, preprocessing }, { cells: [cellOf('vtc-cls', 4)], onCell: stop });
+    await expectNewTensors(0, 'a broken evaluation', run, true);
+  });
+});

@@ -1,0 +1,67 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { expect, test } from 'vitest';
+import type { LlavaConfig } from '../../src/checkpoint/architecture.ts';
+import { featuresOf } from '../../src/compress/features.ts';
+import type { Album } from '../../src/eval/album.ts';
+import { canFocus, focusLayers, measureFocus, touchedPatches } from '../../src/eval/focus.ts';
+import type { Task } from '../../src/eval/task.ts';
+import { createWorldTask } from '../../src/eval/world-task.ts';
+import { createScene, objectPatches, side } from '../../src/world/scene.ts';
+import { describeEachBackend } from '../support/backends.ts';
+import { tidyEachTest } from '../support/random.ts';
+import { tinyVisionConfig } from '../support/tiny.ts';
+
+const config = { vision: tinyVisionConfig, vision_feature_layer: [3], text: {} } as unknown as LlavaConfig;
+
+test('the patches that an object touches are those the world itself names', () => {
+  const task = createWorldTask('validation', 20);
+  for (const { id, objects } of task.pictures) {
+    const scene = createScene('validation', Number(id.split('-').at(-1)));
+    expect(touchedPatches(objects!, side / 8)).toEqual(objectPatches(scene, 8));
+  }
+});
+
+describeEachBackend('focus', () => {
+  tidyEachTest();
+
+  test('the share of the most attended patches that lie on objects, layer by layer', async () => {
+    // 4 × 4 patches; the object touches 0, 1, 4 and 5; two of the 16 count as the most attended.
+    const picture = {
+      id: 'p',
+      read: () => Promise.reject(new Error('not read')),
+      objects: [[0, 0, 0.4, 0.5]] as const,
+    };
+    const task: Task = { name: 't', pictures: [picture, picture], questions: [] };
+    const look = (...patches: number[]) =>
+      Array.from({ length: 16 }, (_, p) => (patches.includes(p) ? 0.4 : 0.01));
+    const attention = (first: number[][], second: number[][]) => tf.tensor3d([first, second]);
+    const rows = new Map([
+      [0, attention([look(7, 15)], [look(2, 3)])], // nowhere near
+      [1, attention([look(0, 5)], [look(4, 9)])], // both; one of two
+      [2, attention([look(0, 5)], [look(1, 4)])], // all
+    ]);
+    const features = featuresOf(tf.zeros([2, 16, 3]), rows);
+    const album: Album = {
+      chunks: [[0, 1]],
+      lend: (_, use) => use({ features, dispose: () => undefined }),
+      dispose: () => undefined,
+    };
+    expect(focusLayers(config)).toEqual([0, 1, 2]);
+    const focus = await measureFocus({ config }, task, album);
+    expect([focus.patches, focus.chance]).toEqual([2, 0.25]);
+    expect(Object.entries(focus.shares)).toEqual([
+      ['layer 0', 0],
+      ['layer 1', 0.75],
+      ['layer 2', 1],
+      ['layers 0 to 2, sum', 1],
+    ]);
+  });
+});
+
+test('there is no focus where a task does not know its objects, or features come before any attention', () => {
+  const known = createWorldTask('test', 1);
+  const unknown = { ...known, pictures: known.pictures.map(({ id, read }) => ({ id, read })) };
+  expect(canFocus(config, known)).toBe(true);
+  expect(canFocus(config, unknown)).toBe(false);
+  expect(canFocus({ ...config, vision_feature_layer: [0] }, known)).toBe(false);
+});

@@ -1,0 +1,157 @@
+import { expect, test } from 'vitest';
+import type { CellRecord } from '../../src/eval/cell.ts';
+import { planCells } from '../../src/eval/cell.ts';
+import { drawCurves, writeMarkdown, type Results } from '../../src/eval/report.ts';
+import { accuracyAt, curvesOf, summarise } from '../../src/eval/summary.ts';
+import type { Task } from '../../src/eval/task.ts';
+import { parseVariants } from '../../src/eval/variant.ts';
+
+/** Ten questions of two types about one picture; the right answer is always yes. */
+const task: Task = {
+  name: 'ten questions',
+  pictures: [{ id: 'p', read: () => ({ width: 1, height: 1, data: new Uint8Array(3) }) }],
+  questions: Array.from({ length: 10 }, (_, i) => ({
+    id: String(i),
+    picture: 0,
+    question: 'is it ?',
+    answer: 'yes',
+    type: i < 4 ? 'early' : 'late',
+  })),
+};
+
+/** So many of the ten right, from the first on. */
+const right: Record<string, number> = {
+  'none@16': 9,
+  'none@16-grey': 3,
+  'none@16-wrong': 2,
+  'vtc-cls@8': 8,
+  'vtc-cls@4': 6,
+  'random@8': 4,
+  'random@4': 2,
+  'random.seed=1@8': 6,
+  'random.seed=1@4': 2,
+};
+const cells = planCells(parseVariants('none,vtc-cls,random,random:seed=1'), [8, 4], 16);
+const done = cells.map((cell) => {
+  const { variant, budget, pictures } = cell;
+  const name = `${variant.name.replaceAll(':', '.')}@${budget}${pictures === 'own' ? '' : `-${pictures}`}`;
+  const layerTokens =
+    variant.method.name === 'vtc-cls' ? [20, 4 + budget, 4 + budget] : Array(3).fill(4 + budget);
+  const tokens = (layerTokens as number[]).reduce((sum, n) => sum + n, 0);
+  const record: CellRecord = {
+    variant: variant.name,
+    budget,
+    pictures,
+    answers: task.questions.map((_, i) => (i < right[name] ? ' Yes' : 'no')),
+    layerTokens: layerTokens as number[],
+    prefillFlops: 1e6 * tokens,
+    cacheBytes: 1024 * tokens,
+    seconds: 1,
+    commit: 'abc',
+    backend: 'wasm',
+  };
+  return { cell, record };
+});
+const rows = summarise(task, done);
+const flopsAtBudget = [8, 4].map((budget) => ({ budget, flops: 3e6 * (4 + budget) }));
+const results: Results = {
+  task: task.name,
+  questions: 10,
+  pictures: 1,
+  model: 'some/model',
+  patches: 16,
+  command: 'vtc eval …',
+  commits: ['abc'],
+  backends: ['wasm'],
+  machine: 'a machine',
+  date: '2026-01-01',
+  flopsAtBudget,
+  rows,
+  focus: { patches: 2, chance: 0.1, shares: { 'layer 0': 0.05, 'layer 1': 0.7 } },
+};
+
+test('a row for each series and budget: accuracy overall and by type, seeds averaged', () => {
+  const told = rows.map(({ series, budget, pictures, seeds, overall, byType }) => [
+    `${series} ${budget} ${pictures} ${seeds}`,
+    overall.accuracy,
+    byType['early'].accuracy,
+    byType['late'].accuracy,
+  ]);
+  expect(told).toEqual([
+    ['none 16 own 1', 0.9, 1, 5 / 6],
+    ['none 16 grey 1', 0.3, 0.75, 0],
+    ['none 16 wrong 1', 0.2, 0.5, 0],
+    ['vtc-cls 8 own 1', 0.8, 1, 4 / 6],
+    ['vtc-cls 4 own 1', 0.6, 1, 2 / 6],
+    ['random 8 own 2', 0.5, 1, 1 / 6],
+    ['random 4 own 2', 0.2, 0.5, 0],
+  ]);
+  expect(rows[5].overall.n).toBe(10); // two seeds are not twice the questions
+  expect(rows[0].byType['early'].n).toBe(4);
+});
+
+test('curves end at the uncompressed model, and are read between their points only', () => {
+  const [vtc, random] = curvesOf(rows);
+  expect(vtc.points.map(({ tokens, flops }) => [tokens, flops / 1e6])).toEqual([
+    [4, 36],
+    [8, 44],
+    [16, 60],
+  ]);
+  expect(accuracyAt(vtc, 40e6)).toBeCloseTo(0.7);
+  expect(accuracyAt(vtc, 44e6)).toBe(0.8);
+  expect(accuracyAt(vtc, 48e6)).toBeCloseTo(0.825);
+  expect(accuracyAt(vtc, 60e6)).toBe(0.9);
+  expect(accuracyAt(vtc, 35e6)).toBeUndefined();
+  expect(accuracyAt(vtc, 61e6)).toBeUndefined();
+  expect(random.points.map(({ flops }) => flops / 1e6)).toEqual([24, 36, 60]);
+});
+
+test('the tables tell accuracies at equal tokens and equal FLOPs, the baselines, costs and the focus', () => {
+  const text = writeMarkdown(results);
+  const cellsOf = (section: string, row: string) => {
+    const part = text.split('### ').find((part) => part.startsWith(section))!;
+    const line = part.split('\n').find((line) => line.startsWith(`| ${row} `))!;
+    return line
+      .split('|')
+      .slice(2, -1)
+      .map((cell) => cell.trim());
+  };
+  expect(text).toContain('- command: `vtc eval …`\n- commit: abc; 2026-01-01\n- backend: wasm; a machine');
+  expect(cellsOf('Accuracy at equal tokens', 'method')).toEqual(['16 (100 %)', '8 (50 %)', '4 (25 %)']);
+  expect(cellsOf('Accuracy at equal tokens', 'none')).toEqual(['90.0 [59.6, 98.2]', '', '']);
+  expect(cellsOf('Accuracy at equal tokens', 'random (2 seeds)').slice(1)).toEqual([
+    '50.0 [23.7, 76.3]',
+    '20.0 [5.7, 51.0]',
+  ]);
+  // 36 M is random's at 8 tokens and VTC-CLS's at 4; 24 M is less than VTC-CLS ever takes.
+  expect(cellsOf('Accuracy at equal FLOPs', 'vtc-cls')).toEqual(['60.0', '']);
+  expect(cellsOf('Accuracy at equal FLOPs', 'random')).toEqual(['50.0', '20.0']);
+  expect(cellsOf('Accuracy by question type', 'none, grey picture').slice(0, 3)).toEqual([
+    '16',
+    '30.0 [10.8, 60.3]',
+    expect.stringMatching(/^75.0 ±/),
+  ]);
+  expect(cellsOf('Accuracy by question type', 'none, next picture')[1]).toMatch(/^20.0 /);
+  expect(cellsOf('Cost of a question', 'vtc-cls')).toEqual([
+    '8',
+    '20.0 × 1, 12.0 × 2',
+    '44.0',
+    '73.3',
+    '44.0',
+    '73.3',
+  ]);
+  expect(cellsOf('Where [CLS] looks', 'layer 1')).toEqual(['70.0', '7.0 ×']);
+});
+
+test('the curves are an SVG with both axes, every series and the baselines', async () => {
+  const svg = await drawCurves(results);
+  expect(svg).toMatch(/^<svg[^>]*>/);
+  const told = [
+    'vtc-cls',
+    'random',
+    'none, grey picture',
+    'visual tokens kept of 16',
+    'MFLOPs to read a prompt',
+  ];
+  for (const text of told) expect(svg).toContain(text);
+});

@@ -1,0 +1,53 @@
+import { expect, test } from 'vitest';
+import { UserError } from '../../src/errors.ts';
+import { cellName, joinAsks, planCells } from '../../src/eval/cell.ts';
+import { parseVariants } from '../../src/eval/variant.ts';
+
+test('a list of methods, each with options of its own', () => {
+  const list = 'none, vtc-cls,vtc-cls:layers=1:positions=original,random:seed=4';
+  const variants = parseVariants(list);
+  expect(variants.map(({ name }) => name).join()).toBe(list.replace(' ', ''));
+  expect(variants.map(({ series }) => series)).toEqual([
+    'none',
+    'vtc-cls',
+    'vtc-cls:layers=1:positions=original',
+    'random',
+  ]);
+  expect(variants[2]).toMatchObject({ methodOptions: { layers: 1, ensemble: 'sum' }, positions: 'original' });
+  expect(variants[1]).toMatchObject({ methodOptions: { layers: 3 }, positions: 'contiguous' });
+});
+
+test('an option that is said as it is anyway does not show in the name', () => {
+  expect(parseVariants('random:seed=0:positions=contiguous')[0].name).toBe('random');
+});
+
+test.each([
+  ['vtc', /^unknown method "vtc": choose /],
+  ['', /^unknown method "": choose /],
+  ['vtc-cls:layers', '--methods vtc-cls:layers: "layers" should be name=value'],
+  ['vtc-cls:=3', '--methods vtc-cls:=3: "=3" should be name=value'],
+  ['random:heads=3', 'method random has no option "heads" (its options: seed)'],
+  ['vtc-cls:positions=mixed', '--methods vtc-cls:positions=mixed: positions are contiguous or original'],
+  ['random,none,random:seed=0', '--methods names random twice'],
+])('--methods %s is refused', (list, message) => {
+  expect(() => parseVariants(list)).toThrow(message);
+  expect(() => parseVariants(list)).toThrow(UserError);
+});
+
+test('every method at every budget; none once, and as the baselines', () => {
+  const cells = planCells(parseVariants('none,uniform,random:seed=1'), [8, 2], 16);
+  expect(cells.map(cellName)).toEqual([
+    'none@16',
+    'none@16-grey',
+    'none@16-wrong',
+    'uniform@8',
+    'uniform@2',
+    'random.seed=1@8',
+    'random.seed=1@2',
+  ]);
+});
+
+test('what all methods ask for is asked once', () => {
+  const asks = [{ clsAttention: [2] }, {}, { clsAttention: [1, 2], attention: [0] }];
+  expect(joinAsks(asks)).toEqual({ clsAttention: [2, 1], attention: [0] });
+});

@@ -1,0 +1,57 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { encodePng } from '../../src/image/decode.ts';
+import { readMetrics } from '../../src/train/metrics.ts';
+import { drawWorld } from '../../src/world/draw.ts';
+import { createScene } from '../../src/world/scene.ts';
+import { backendsUnderTest } from '../support/backends.ts';
+import { expectRefusal, vtc, vtcOk } from '../support/cli.ts';
+import { makeFolder } from '../support/pictures.ts';
+
+const hasTensorflow = backendsUnderTest.includes('tensorflow');
+if (!hasTensorflow) console.warn('skipping the training smoke test: it needs the tensorflow backend');
+
+describe.skipIf(!hasTensorflow)('vtc train --smoke', () => {
+  test(
+    'trains both models, which then classify a picture and answer a question',
+    { timeout: 240_000 },
+    async () => {
+      const out = await makeFolder();
+      const { code, stderr } = await vtc('train', '--smoke', '--out', out);
+      expect({ code, stderr }).toEqual({
+        code: 0,
+        stderr: expect.stringMatching(/llava 6\/6 .* accuracy /) as string,
+      });
+      for (const stage of ['clip', 'llava']) {
+        const metrics = await readMetrics(path.join(out, `${stage}.metrics.jsonl`));
+        expect(metrics.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6]);
+        expect(await readFile(path.join(out, `${stage}.svg`), 'utf8')).toContain('on the validation split');
+        expect(metrics.every(({ loss }) => Number.isFinite(loss))).toBe(true);
+      }
+
+      const image = path.join(out, 'scene.png');
+      await encodePng(drawWorld(createScene('test', 0)), image);
+      const clip = path.join(out, 'clip');
+      const labels = 'a small red circle upper-left, a blue letter k lower-right';
+      expect(await vtcOk('classify', '--model', clip, '--image', image, '--labels', labels)).toMatch(
+        /circle/,
+      );
+      const question = ['--image', image, '--question', 'how many shapes are there ?', '--new-tokens', '2'];
+      const answered = await vtcOk('run', '--model', path.join(out, 'llava'), ...question, '--json');
+      expect(JSON.parse(answered)).toMatchObject({ answer: expect.any(String) as string });
+
+      // A second run finds both stages done.
+      const again = await vtc('train', '--smoke', '--out', out);
+      expect({ code: again.code, stderr: again.stderr }).toEqual({ code: 0, stderr: '' });
+    },
+  );
+});
+
+test('refuses another backend, naming the command that builds the right one', async () => {
+  const refused = await vtc('train', '--backend', 'wasm', '--out', await makeFolder());
+  expectRefusal(
+    refused,
+    /^training needs the tensorflow backend, not wasm; npm run setup:tensorflow builds it$/,
+  );
+});
