@@ -20,7 +20,7 @@ export interface RunResult {
 
 /** A benchmark as data. */
 export interface BenchCase {
-  /** What is measured: `ViT-B/16 encode`. Cases of one name compute the same thing from the same weights. */
+  /** What is measured: `ViT-B/16 encode`. Cases of one name in one group compute the same thing from the same weights. */
   name: string;
   /** Cases of one group are prepared together and run interleaved. */
   group: string;

@@ -7,7 +7,7 @@
  * npm run bench -- --rounds 9 --name my-laptop
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { loadavg, tmpdir } from 'node:os';
+import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { messageOf, UserError } from '../src/errors.ts';
@@ -28,6 +28,8 @@ import { checkTargets } from './targets.ts';
 import { writePool } from './weights.ts';
 
 const resultsFolder = path.join(import.meta.dirname, 'results');
+
+process.env['VTC_CLS_THREADS'] ??= String(Math.min(2, availableParallelism())); // an idle machine is what threads are for
 
 async function main(): Promise<void> {
   const { values: options } = parseArgs({

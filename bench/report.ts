@@ -127,12 +127,12 @@ export function overheadRows(all: readonly Measurement[]): string[][] {
   });
 }
 
-/** Cases of one name compute one thing: how far apart do they come out? */
+/** Cases of one name in one group compute one thing: how far apart do they come out? */
 export function largestDifference(
   measurements: readonly Measurement[],
 ): { value: number; name: string; runners: string[] } | undefined {
   const found = measurements.flatMap((m, i) => {
-    const first = measurements.find((other) => other.name === m.name)!;
+    const first = measurements.find((other) => other.name === m.name && other.group === m.group)!;
     if (measurements.indexOf(first) === i || m.floor || m.unchecked) return [];
     return [
       { value: relativeDifference(m.digest, first.digest), name: m.name, runners: [first.runner, m.runner] },

@@ -13,8 +13,11 @@ export interface Target {
 }
 
 export function checkTargets(all: readonly Measurement[]): Target[] {
+  // Of a model measured at two depths the deeper one comes last.
   const find = (name: string | RegExp, runner: string) =>
-    all.find((m) => (typeof name === 'string' ? m.name === name : name.test(m.name)) && m.runner === runner);
+    all.findLast(
+      (m) => (typeof name === 'string' ? m.name === name : name.test(m.name)) && m.runner === runner,
+    );
   const large = 'ViT-L/14-336 encode';
   const ours = 'tensorflow';
 

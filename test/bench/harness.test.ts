@@ -225,6 +225,8 @@ describe('report', () => {
     const other = { ...measurement, runner: 'torch', digest: [1, 2.002] };
     expect(largestDifference([measurement])).toBeUndefined();
     expect(largestDifference([measurement, other])?.value).toBeCloseTo(0.001, 5);
+    // the same prompt through another depth of layers is another result
+    expect(largestDifference([measurement, { ...other, group: 'deeper' }])).toBeUndefined();
   });
 
   it('an overhead is the ratio of each round, and its range', () => {
