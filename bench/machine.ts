@@ -1,6 +1,6 @@
 /** What a time was taken on. */
-import { execFileSync } from 'node:child_process';
 import { availableParallelism, cpus, loadavg, totalmem } from 'node:os';
+import { describeCommit } from '../src/eval/provenance.ts';
 import type { BackendChoice } from '../src/tensor/backend.ts';
 import { median, type BenchCase, type Measurement } from './harness.ts';
 import type { Peer } from './peers/peer.ts';
@@ -35,7 +35,7 @@ export function describeMachine(backends: BackendChoice[], peers: readonly Peer[
     cores: availableParallelism(),
     memoryGiB: Math.round(totalmem() / 1024 ** 3),
     node: process.version,
-    commit: commit(),
+    commit: describeCommit(),
     date: new Date().toISOString().slice(0, 16) + 'Z',
     loadBefore: loadavg()[0],
     runners,
@@ -100,16 +100,3 @@ export function shareOfMachine(m: Measurement, all: readonly Measurement[]): num
 
 export const workOf = ({ work }: Pick<Measurement, 'work'>): number =>
   'flops' in work ? work.flops : work.bytes;
-
-function commit(): string {
-  const git = (...args: string[]) =>
-    execFileSync('git', args, { cwd: import.meta.dirname, encoding: 'utf8', stdio: 'pipe' }).trim();
-  try {
-    return (
-      git('rev-parse', '--short=12', 'HEAD') +
-      (git('status', '--porcelain', '--', '../src') ? ' with changes' : '')
-    );
-  } catch {
-    return 'unknown';
-  }
-}

@@ -11,7 +11,7 @@ import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { messageOf, UserError } from '../src/errors.ts';
-import { writeAtomically } from '../src/files.ts';
+import { writeText } from '../src/files.ts';
 import { backendNames, startBackend, type BackendChoice } from '../src/tensor/backend.ts';
 import type { Context } from './cases/context.ts';
 import { decoderCases } from './cases/decoder.ts';
@@ -144,8 +144,7 @@ async function startPeers(pool: string, skipped: Skip[]): Promise<Peer[]> {
   return started;
 }
 
-const write = (file: string, text: string): Promise<void> =>
-  writeAtomically(path.join(resultsFolder, file), async (handle) => void (await handle.writeFile(text)));
+const write = (file: string, text: string): Promise<void> => writeText(path.join(resultsFolder, file), text);
 
 const seconds = (): string => (performance.now() / 1000).toFixed(0);
 

@@ -1,6 +1,6 @@
 /** A run's results as a picture as wide as a README. */
-import { compile, type TopLevelSpec } from 'vega-lite';
-import { parse, View } from 'vega';
+import type { TopLevelSpec } from 'vega-lite';
+import { renderSvg } from '../src/report/plot.ts';
 import { median, range } from './harness.ts';
 import { shareOfMachine } from './machine.ts';
 import type { Results } from './report.ts';
@@ -16,7 +16,7 @@ const looks = [
 ];
 
 /** How fast everything runs as a share of the machine's rate, and a prefill's time against its visual tokens. */
-export async function plot({ measurements, machine }: Results): Promise<string> {
+export function plot({ measurements, machine }: Results): Promise<string> {
   const shown = measurements.filter(
     ({ group, floor, over }) => !floor && !over && !group.startsWith('machine'),
   );
@@ -85,5 +85,5 @@ export async function plot({ measurements, machine }: Results): Promise<string> 
       },
     ],
   };
-  return new View(parse(compile(spec).spec), { renderer: 'none' }).toSVG();
+  return renderSvg(spec);
 }

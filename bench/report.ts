@@ -1,4 +1,5 @@
 /** A run's results as Markdown, JSON and a plot. */
+import { markdownTable } from '../src/report/markdown.ts';
 import { median, pairedRatio, range, relativeDifference, type Measurement, type Skip } from './harness.ts';
 import { shareOfMachine, workOf, type Machine, type Rates } from './machine.ts';
 import type { Target } from './targets.ts';
@@ -24,15 +25,6 @@ export function machineLine({ machine }: Results): string {
     '',
     ...list,
   ].join('\n');
-}
-
-/** A Markdown table; columns are padded so that it reads well in a terminal too. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = head.map((title, c) => Math.max(3, title.length, ...rows.map((row) => row[c].length)));
-  const line = (cells: readonly string[]) =>
-    `| ${cells.map((cell, c) => (c < 2 ? cell.padEnd(widths[c]) : cell.padStart(widths[c]))).join(' | ')} |`;
-  const rule = widths.map((width, c) => (c < 2 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));
-  return [line(head), line(rule), ...rows.map(line)].join('\n');
 }
 
 const mib = (bytes: number): string => (bytes / 1024 ** 2).toFixed(bytes < 10 * 1024 ** 2 ? 1 : 0);
@@ -78,7 +70,7 @@ export function markdown(results: Results): string {
       const rows = measurements
         .filter((m) => subject(m) === title && !m.floor)
         .map((m) => measurementRow(m, measurements));
-      return `### ${title}\n\n${table(head, rows)}`;
+      return `### ${title}\n\n${markdownTable(head, rows, 2)}`;
     }),
   ];
   if (difference) {
@@ -90,7 +82,9 @@ export function markdown(results: Results): string {
   const overheads = overheadRows(measurements);
   if (overheads.length > 0) {
     const title = '### Overhead of exposing attention';
-    parts.push(`${title}\n\n${table(['what', 'who', 'over not exposing it', 'range'], overheads)}`);
+    parts.push(
+      `${title}\n\n${markdownTable(['what', 'who', 'over not exposing it', 'range'], overheads, 2)}`,
+    );
   }
   if (targets.some(({ measured }) => measured)) {
     const rows = targets.map(({ what, target, measured, met }) => [
@@ -99,7 +93,7 @@ export function markdown(results: Results): string {
       measured ?? 'not in this run',
       met === undefined ? '' : met ? 'met' : 'missed',
     ]);
-    parts.push(`### Targets\n\n${table(['what', 'target', 'measured', ''], rows)}`);
+    parts.push(`### Targets\n\n${markdownTable(['what', 'target', 'measured', ''], rows, 2)}`);
   }
   if (skipped.length > 0) {
     const names = new Map<string, string[]>(); // one line a reason

@@ -5,7 +5,7 @@
  */
 import { writeFile } from 'node:fs/promises';
 import * as tf from '@tensorflow/tfjs-core';
-import { createRandom } from '../src/decoder/sample.ts';
+import { createRandom } from '../src/random.ts';
 import { loadTree } from '../src/io/load-tree.ts';
 import { leavesOf, type Loaded } from '../src/io/weight-table.ts';
 import { requireMemory } from '../src/tensor/backend.ts';

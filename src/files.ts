@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import {
   access,
   constants,
+  mkdir,
   open,
   readFile,
   realpath,
@@ -63,6 +64,21 @@ export async function writeAtomically(
     await rm(temporary, { force: true }).catch(() => undefined); // the first error is the one to tell
     throw new UserError(`cannot write ${file}: ${reasonOf(error)}`);
   }
+}
+
+/** {@link writeAtomically} of a text. */
+export function writeText(file: string, text: string): Promise<void> {
+  return writeAtomically(file, (handle) => handle.writeFile(text));
+}
+
+/**
+ * Makes a folder, and those above it, where they are not there yet.
+ * @throws UserError naming the folder
+ */
+export async function makeFolder(dir: string): Promise<void> {
+  await mkdir(dir, { recursive: true }).catch((error: unknown) => {
+    throw new UserError(`cannot make the folder ${dir}: ${reasonOf(error)}`);
+  });
 }
 
 /**

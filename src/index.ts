@@ -1,6 +1,7 @@
 /** The public API, in data order. */
 export * as tf from '@tensorflow/tfjs-core'; // the one instance that every tensor here belongs to
 export { UserError } from './errors.ts';
+export { createRandom, type Random } from './random.ts';
 
 // The axis legend, the backends, the trace
 export { shape, ShapeError } from './tensor/axes.ts';
@@ -67,7 +68,7 @@ export type { LlamaConfig } from './decoder/config.ts';
 export { decode, generate, prefill, type GenerateOptions, type Session } from './decoder/generate.ts';
 export { runLlama, type Llama } from './decoder/llama.ts';
 export { applyRope, createRope, ropeAt } from './decoder/rope.ts';
-export { createRandom, greedy, pickToken, type Sampling } from './decoder/sample.ts';
+export { greedy, pickToken, type Sampling } from './decoder/sample.ts';
 export { embedText, spliceImage } from './decoder/splice.ts';
 export type { DecoderInput, DecoderState, LayerHook } from './decoder/state.ts';
 

@@ -1,5 +1,6 @@
+import path from 'node:path';
 import { messageOf, UserError } from './errors.ts';
-import { readWhole, reasonOf } from './files.ts';
+import { makeFolder, readWhole, reasonOf, writeText } from './files.ts';
 
 export type JsonObject = Record<string, unknown>;
 
@@ -28,6 +29,14 @@ export async function readJson(file: string): Promise<JsonObject | undefined> {
   }
   if (!isObject(value)) throw new UserError(`${file} should hold a JSON object`);
   return value;
+}
+
+/** Writes a folder's JSON files, by name; the folder is made where it is not there. */
+export async function writeJsonFiles(dir: string, files: Record<string, object>): Promise<void> {
+  await makeFolder(dir);
+  for (const [name, content] of Object.entries(files)) {
+    await writeText(path.join(dir, name), `${JSON.stringify(content, null, 2)}\n`);
+  }
 }
 
 /**

@@ -91,7 +91,7 @@ export interface SeenPictures {
 export function seePictures(
   { config, vision }: Llava,
   pixels: tf.Tensor4D,
-  asks: Pick<VisionAsk, 'clsAttention' | 'attention'>,
+  asks: AttentionAsk,
   options: WalkOptions = {},
 ): SeenPictures {
   const { own, made, tell, dispose } = startWalk(options);
@@ -287,11 +287,17 @@ export function checkVlm(
   checkContext(config.text, lengths[0] + budget, maxNewTokens); // at least so many; prefill checks the exact number
 }
 
-/** The attention that a method wants of the vision tower. */
-function asksOf(
+/** Attention that the tower exposes, by layer. */
+export type AttentionAsk = Pick<VisionAsk, 'clsAttention' | 'attention'>;
+
+/**
+ * The attention that a method wants of the vision tower.
+ * @throws UserError for options that the tower cannot serve
+ */
+export function asksOf(
   config: LlavaConfig,
   { method, methodOptions }: Pick<VlmOptions, 'method' | 'methodOptions'>,
-) {
+): AttentionAsk {
   return method.where === 'vision' ? method.asks(describeSource(config), methodOptions) : {};
 }
 

@@ -1,12 +1,10 @@
-import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { createRandom } from '../decoder/sample.ts';
-import { UserError } from '../errors.ts';
-import { checkWritable, reasonOf } from '../files.ts';
+import { createRandom } from '../random.ts';
+import { checkWritable, makeFolder } from '../files.ts';
 import { encodePng } from '../image/decode.ts';
 import { startBackend } from '../tensor/backend.ts';
-import { drawScene } from '../world/scene.ts';
+import { drawScene } from '../world/simple-scene.ts';
 import { writeRandomLlava } from '../world/random-llava.ts';
 import { addBackend, readInteger, type BackendOption } from './options.ts';
 import { readPicture } from '../inputs.ts';
@@ -40,9 +38,7 @@ async function demo({ backend, out, seed }: DemoFlags): Promise<void> {
   const [scene, modelDir, heatmap] = ['scene.png', 'model', 'heatmap.png'].map((name) =>
     path.join(out, name),
   );
-  await mkdir(modelDir, { recursive: true }).catch((error: unknown) => {
-    throw new UserError(`cannot make the folder ${modelDir}: ${reasonOf(error)}`);
-  });
+  await makeFolder(modelDir);
   await checkWritable(heatmap);
   await encodePng(await drawScene(createRandom(seed), 192), scene);
   await writeRandomLlava(modelDir, seed);

@@ -12,7 +12,7 @@ import { flopsWith, summarise } from '../eval/summary.ts';
 import type { Task } from '../eval/task.ts';
 import { parseVariants } from '../eval/variant.ts';
 import { createWorldTask } from '../eval/world-task.ts';
-import { checkWritable, writeAtomically } from '../files.ts';
+import { checkWritable, writeText } from '../files.ts';
 import { readPreprocessConfig, type PreprocessConfig } from '../image/preprocess.ts';
 import { readAsker } from '../inputs.ts';
 import { startBackend } from '../tensor/backend.ts';
@@ -82,7 +82,7 @@ async function run(flags: EvalFlags): Promise<void> {
   const text = writeMarkdown(results);
   const contents = [`${JSON.stringify(results, null, 1)}\n`, text, await drawCurves(results)];
   for (const [i, file] of files.entries()) {
-    await writeAtomically(file, (handle) => handle.writeFile(contents[i]));
+    await writeText(file, contents[i]);
   }
   console.log(`${text}\n${files.join('\n')}`);
 }

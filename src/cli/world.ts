@@ -1,8 +1,6 @@
-import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { Option, type Command } from 'commander';
-import { UserError } from '../errors.ts';
-import { checkWritable, reasonOf, writeAtomically } from '../files.ts';
+import { checkWritable, makeFolder, writeText } from '../files.ts';
 import { encodePng } from '../image/decode.ts';
 import { drawWorld } from '../world/draw.ts';
 import { askScene } from '../world/questions.ts';
@@ -31,9 +29,7 @@ export function addWorldCommand(program: Command): void {
 
 /** The questions are written last: where they are, all their pictures are. */
 async function writeWorld({ split, count, out }: WorldFlags): Promise<void> {
-  await mkdir(out, { recursive: true }).catch((error: unknown) => {
-    throw new UserError(`cannot make the folder ${out}: ${reasonOf(error)}`);
-  });
+  await makeFolder(out);
   const file = path.join(out, 'questions.jsonl');
   await checkWritable(file);
   const lines: string[] = [];
@@ -51,6 +47,6 @@ async function writeWorld({ split, count, out }: WorldFlags): Promise<void> {
   } finally {
     bar.stop();
   }
-  await writeAtomically(file, (handle) => handle.writeFile(`${lines.join('\n')}\n`));
+  await writeText(file, `${lines.join('\n')}\n`);
   console.log(`${count} scenes of the ${split} split and ${lines.length} questions: ${out}`);
 }

@@ -9,8 +9,8 @@
  * depend on the batch it was asked in, and a smaller budget keeps part of what a larger one keeps. Chance shows only
  * between seeds.
  */
-import { createRandom } from '../decoder/sample.ts';
 import { UserError } from '../errors.ts';
+import { createRandom, shuffle } from '../random.ts';
 import { keepSame } from './keep-same.ts';
 import type { VisionMethod } from './method.ts';
 
@@ -28,7 +28,8 @@ export const random: VisionMethod<{ seed: number }> = {
     return {};
   },
   run(features, budget, { seed }) {
-    const shuffled = shuffle(features.patches, seed);
+    const patches = Array.from({ length: features.patches }, (_, patch) => patch);
+    const shuffled = shuffle(createRandom(seed), patches);
     return Promise.resolve(
       keepSame(
         features,
@@ -37,14 +38,3 @@ export const random: VisionMethod<{ seed: number }> = {
     );
   },
 };
-
-/** 0 .. P − 1 in an order that the seed decides. */
-function shuffle(P: number, seed: number): number[] {
-  const order = Array.from({ length: P }, (_, patch) => patch);
-  const draw = createRandom(seed);
-  for (let last = P - 1; last > 0; last--) {
-    const other = Math.floor(draw() * (last + 1));
-    [order[last], order[other]] = [order[other], order[last]];
-  }
-  return order;
-}

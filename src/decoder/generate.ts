@@ -1,12 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
+import { createRandom, type Random } from '../random.ts';
 import { embed } from '../tensor/linear.ts';
 import type { Trace } from '../tensor/trace.ts';
 import { createCache, disposeCache, type KvCache } from './cache.ts';
 import type { LlamaConfig } from './config.ts';
 import { runLlama, type Llama } from './llama.ts';
 import { createRope, type Rope } from './rope.ts';
-import { createRandom, greedy, pickToken, type Random, type Sampling } from './sample.ts';
+import { greedy, pickToken, type Sampling } from './sample.ts';
 import type { DecoderInput, LayerHook } from './state.ts';
 
 /** A prompt that has been read: its caches, and the logits of the token that follows. Dispose it when done. */

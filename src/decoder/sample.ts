@@ -1,4 +1,5 @@
 import { UserError } from '../errors.ts';
+import type { Random } from '../random.ts';
 
 /** How the next token is drawn from the logits. Temperature 0 is greedy: the largest logit, the lower id on a tie. */
 export interface Sampling {
@@ -10,20 +11,6 @@ export interface Sampling {
 }
 
 export const greedy: Sampling = { temperature: 0, topK: 0, topP: 1 };
-
-/** A source of uniform numbers in [0, 1). */
-export type Random = () => number;
-
-/** Marsaglia's xorshift32 after a scramble of the seed: the same draws for a seed on every machine. */
-export function createRandom(seed: number): Random {
-  let state = Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) || 1;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) / 2 ** 32;
-  };
-}
 
 /**
  * The probabilities that sampling draws from, in Hugging Face's order: temperature, then top-k, then top-p.

@@ -3,8 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from '../checkpoint/load.ts';
 import { preprocess, type PreprocessConfig } from '../image/preprocess.ts';
 import { patchCount } from '../vision/config.ts';
-import { seePictures, type SeenPictures } from '../vlm.ts';
-import type { Asks } from './cell.ts';
+import { seePictures, type AttentionAsk, type SeenPictures } from '../vlm.ts';
 import type { TaskPicture } from './task.ts';
 
 /** Chunks of pictures, one batch of the tower each. */
@@ -19,7 +18,7 @@ export interface Album {
 export interface AlbumOptions {
   preprocessing: PreprocessConfig;
   /** The attention that any of the methods wants. */
-  asks: Asks;
+  asks: AttentionAsk;
   /** What is seen is kept up to so many bytes; chunks beyond them are seen anew each time. */
   keepBytes: number;
   /** The tower sees as many pictures at once as have so many values, B · P · D. */

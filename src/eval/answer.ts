@@ -6,14 +6,15 @@ import type { ImagePrompt } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import {
   answerPrompts,
+  asksOf,
   compressPictures,
-  describeSource,
+  type AttentionAsk,
   type CompressedPictures,
   type SeenPictures,
   type VlmOptions,
 } from '../vlm.ts';
 import type { Album } from './album.ts';
-import { asksOfVariant, type Asks, type Cell, type CellRecord } from './cell.ts';
+import { type Cell, type CellRecord } from './cell.ts';
 import type { Task } from './task.ts';
 
 /** What is asked, and of whom. */
@@ -49,7 +50,7 @@ export async function answerCell(
   const layerTokens = Array<number>(model.config.text.num_hidden_layers).fill(0);
   let [flops, bytes] = [0, 0];
   const asked = questionsByPicture(task);
-  const asks = asksOfVariant(variant, describeSource(model.config));
+  const asks = asksOf(model.config, variant);
 
   for (const [chunk, pictures] of album.chunks.entries()) {
     const questions = pictures.flatMap((picture) => asked[picture]);
@@ -83,7 +84,7 @@ export async function answerCell(
 }
 
 /** What the album holds for all methods, cut to what one of them asked for: a method may use all that it is given. */
-function showOnly(seen: SeenPictures, { clsAttention = [], attention = [] }: Asks): SeenPictures {
+function showOnly(seen: SeenPictures, { clsAttention = [], attention = [] }: AttentionAsk): SeenPictures {
   const only = <T>(layers: number[], all: Map<number, T>) => new Map(layers.map((l) => [l, all.get(l)!]));
   const { features } = seen;
   return {

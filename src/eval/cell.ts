@@ -1,6 +1,6 @@
 /** A cell of the table: one variant at one budget, asked every question. */
-import type { FeatureSource } from '../compress/method.ts';
-import type { PictureSource } from './task.ts';
+import type { AttentionAsk } from '../vlm.ts';
+import { pictureSources, type PictureSource } from './task.ts';
 import type { Variant } from './variant.ts';
 
 export interface Cell {
@@ -43,23 +43,12 @@ export function planCells(variants: readonly Variant[], budgets: readonly number
     if (variant.method.name !== 'none') {
       return budgets.map((budget) => ({ variant, budget, pictures: 'own' }));
     }
-    return (['own', 'grey', 'wrong'] as const).map((pictures) => ({ variant, budget: patches, pictures }));
+    return pictureSources.map((pictures) => ({ variant, budget: patches, pictures }));
   });
 }
 
-/** Attention that the tower exposes, by layer. */
-export interface Asks {
-  clsAttention?: number[];
-  attention?: number[];
-}
-
-/** @throws UserError for options that the tower cannot serve */
-export function asksOfVariant({ method, methodOptions }: Variant, source: FeatureSource): Asks {
-  return method.where === 'vision' ? method.asks(source, methodOptions) : {};
-}
-
 /** What serves them all. */
-export function joinAsks(asks: readonly Asks[]): Required<Asks> {
+export function joinAsks(asks: readonly AttentionAsk[]): Required<AttentionAsk> {
   const join = (lists: (number[] | undefined)[]) => [...new Set(lists.flatMap((list) => list ?? []))];
   return {
     clsAttention: join(asks.map((ask) => ask.clsAttention)),

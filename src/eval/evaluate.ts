@@ -1,9 +1,9 @@
 /** Does the work of an evaluation that is not done yet. */
 import type { PreprocessConfig } from '../image/preprocess.ts';
-import { describeSource } from '../vlm.ts';
+import { asksOf } from '../vlm.ts';
 import { openAlbum, type Album } from './album.ts';
 import { answerCell, type Exam } from './answer.ts';
-import { asksOfVariant, joinAsks, type Asks, type Cell, type CellRecord } from './cell.ts';
+import { joinAsks, type Cell, type CellRecord } from './cell.ts';
 import { focusLayers, measureFocus, type Focus } from './focus.ts';
 import { pictureSources, takePictures } from './task.ts';
 
@@ -28,12 +28,11 @@ export async function evaluate(
   exam: Evaluation,
   { cells, onCell, onFocus, onQuestions }: Work,
 ): Promise<void> {
-  const source = describeSource(exam.model.config);
   for (const pictures of pictureSources) {
     const shown = cells.filter((cell) => cell.pictures === pictures);
     const focus = pictures === 'own' ? onFocus : undefined;
     if (shown.length === 0 && !focus) continue;
-    const asks = shown.map(({ variant }): Asks => asksOfVariant(variant, source));
+    const asks = shown.map(({ variant }) => asksOf(exam.model.config, variant));
     if (focus) asks.push({ clsAttention: focusLayers(exam.model.config) });
     const album = openAlbum(exam.model, takePictures(exam.task, pictures), {
       preprocessing: exam.preprocessing,

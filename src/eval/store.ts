@@ -1,10 +1,10 @@
 /** Where finished cells lie, one file each: an evaluation that was cut off goes on where it stopped. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { UserError } from '../errors.ts';
-import { reasonOf, writeAtomically } from '../files.ts';
+import { makeFolder, writeText } from '../files.ts';
 import { readJson, type JsonObject } from '../json.ts';
 import { cellName, type Cell, type CellRecord } from './cell.ts';
 import type { Focus } from './focus.ts';
@@ -32,9 +32,7 @@ export interface CellStore {
  */
 export async function openStore(folder: string, key: RunKey): Promise<CellStore> {
   const cells = path.join(folder, 'cells');
-  await mkdir(cells, { recursive: true }).catch((error: unknown) => {
-    throw new UserError(`cannot make the folder ${cells}: ${reasonOf(error)}`);
-  });
+  await makeFolder(cells);
   const focusFile = path.join(folder, 'focus.json');
   const keyFile = path.join(folder, 'run.json');
   const found = await readJson(keyFile);
@@ -61,7 +59,7 @@ function checkKey(found: JsonObject, key: RunKey, folder: string): void {
 }
 
 export async function writeJson(file: string, value: object): Promise<void> {
-  await writeAtomically(file, (handle) => handle.writeFile(`${JSON.stringify(value)}\n`));
+  await writeText(file, `${JSON.stringify(value)}\n`);
 }
 
 /** A digest of a task's questions and answers. */

@@ -1,36 +1,32 @@
 import type { LlavaConfig } from '../checkpoint/architecture.ts';
 import { UserError } from '../errors.ts';
-import { cutPrompt } from '../inputs.ts';
-import { readPromptTemplate } from '../text/prompt.ts';
-import { readTokenizer } from '../text/tokenizer.ts';
+import { readAsker } from '../inputs.ts';
 import type { Question } from '../world/questions.ts';
 import type { AskedTokens } from './pack.ts';
 
 /** Questions as token ids: the prompt that inference builds, cut at the picture, and the answer with its end. */
-export interface Asker {
+export interface TrainingPrompts {
   /** What stands before the picture, the same for all questions. */
   before: number[];
-  tokens(question: Pick<Question, 'question' | 'answer'>): AskedTokens;
+  tokens: (question: Pick<Question, 'question' | 'answer'>) => AskedTokens;
   /** A token for places that nothing sees. */
   filler: number;
 }
 
 /** @throws UserError for a folder whose template or tokenizer cannot serve the questions */
-export async function readAsker(dir: string, config: LlavaConfig): Promise<Asker> {
-  const tokenizer = await readTokenizer(dir, config.text.bos_token_id);
-  const template = await readPromptTemplate(dir);
+export async function readTrainingPrompts(dir: string, config: LlavaConfig): Promise<TrainingPrompts> {
+  const { ask, tokenizer } = await readAsker(dir, config);
   const end = config.text.eos_token_id[0];
   const known = new Map<string, number[]>(); // the world asks few different questions, again and again
-  const prompt = (question: string) => cutPrompt(tokenizer.encode(template(question)), config, 'the prompt');
   const remember = (question: string): number[] => {
-    const ids = known.get(question) ?? prompt(question).after;
+    const ids = known.get(question) ?? ask(question).after;
     known.set(question, ids);
     return ids;
   };
   return {
-    before: prompt('?').before,
+    before: ask('?').before,
     filler: end,
-    tokens({ question, answer }) {
+    tokens: ({ question, answer }) => {
       const word = tokenizer.encodePlain(answer);
       if (word.length !== 1) throw new UserError(`the answer "${answer}" is ${word.length} tokens, not one`);
       return { ask: remember(question), answer: [...word, end] };

@@ -2,10 +2,11 @@
 import { readArchitecture, type ClipConfig } from '../checkpoint/architecture.ts';
 import { weightTable } from '../checkpoint/names.ts';
 import { storeTree } from '../io/weight-table.ts';
+import { writeJsonFiles } from '../json.ts';
 import type { Clip } from '../vision/contrastive.ts';
 import { side } from '../world/scene.ts';
 import { captionLength, clipTokenizer } from '../world/vocabulary.ts';
-import { preprocessorConfig, writeJsonFiles, writeWeights } from './folder.ts';
+import { preprocessorConfig, writeWeights } from './folder.ts';
 import type { ClipRecipe } from './recipe.ts';
 
 /** 10 × 10 patches of a scene. */

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { ClipConfig } from '../checkpoint/architecture.ts';
 import { weightTable } from '../checkpoint/names.ts';
-import { createRandom } from '../decoder/sample.ts';
+import { createRandom } from '../random.ts';
 import { readPreprocessConfig } from '../image/preprocess.ts';
 import { dense } from '../io/weight-table.ts';
 import { linear, type Linear } from '../tensor/linear.ts';

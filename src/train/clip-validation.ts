@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { scoreByCls } from '../compress/score.ts';
-import { createRandom } from '../decoder/sample.ts';
+import { createRandom } from '../random.ts';
 import type { PreprocessConfig } from '../image/preprocess.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { runClipVision } from '../vision/clip.ts';
@@ -38,7 +38,7 @@ export function validateClip(
       loss: infoNce(logits).dataSync()[0],
       retrieval: share(scenes.map((_, i) => found[i] === i)),
     };
-    const right = tf.sum(tf.mul(pictures, texts), 1).dataSync();
+    const right = rowDots(pictures, texts);
     const random = createRandom(0);
     for (const attribute of Object.keys(changes) as (keyof typeof changes)[]) {
       const wrong = scenes.flatMap((scene, i) => {
@@ -50,18 +50,11 @@ export function validateClip(
         pictures,
         wrong.map(({ i }) => i),
       );
-      const likeness = tf
-        .sum(
-          tf.mul(
-            own,
-            embedTexts(
-              clip,
-              wrong.map(({ ids }) => ids),
-            ),
-          ),
-          1,
-        )
-        .dataSync();
+      const captions = embedTexts(
+        clip,
+        wrong.map(({ ids }) => ids),
+      );
+      const likeness = rowDots(own, captions);
       result[`swap ${attribute}`] = share(wrong.map(({ i }, k) => right[i] > likeness[k]));
     }
     return { ...result, ...measureFocus(clip, pixels, scenes) };
@@ -85,5 +78,8 @@ function measureFocus(
   });
   return { ...Object.fromEntries(focus), 'focus by chance': share(onObject.flat()) };
 }
+
+/** a · b, row by row of two [B, W]. */
+const rowDots = (a: tf.Tensor2D, b: tf.Tensor2D) => tf.sum(tf.mul(a, b), 1).dataSync();
 
 const share = (cases: readonly boolean[]): number => cases.filter(Boolean).length / cases.length;

@@ -1,4 +1,4 @@
-import { writeAtomically } from '../files.ts';
+import { writeText } from '../files.ts';
 import { renderSvg } from '../report/plot.ts';
 import { readMetrics } from './metrics.ts';
 
@@ -47,5 +47,5 @@ export async function drawCurve(source: string, file: string, title: string): Pr
       },
     ],
   });
-  await writeAtomically(file, (handle) => handle.writeFile(svg));
+  await writeText(file, svg);
 }

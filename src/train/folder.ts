@@ -1,20 +1,6 @@
 /** The parts of a model folder: what stands there before training, and the weights after it. */
-import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { UserError } from '../errors.ts';
-import { reasonOf, writeAtomically } from '../files.ts';
 import { writeSafetensors, type TensorToWrite } from '../io/safetensors.ts';
-
-/** Writes a folder's JSON files, by name. */
-export async function writeJsonFiles(dir: string, files: Record<string, object>): Promise<void> {
-  await mkdir(dir, { recursive: true }).catch((error: unknown) => {
-    throw new UserError(`cannot make the folder ${dir}: ${reasonOf(error)}`);
-  });
-  for (const [name, content] of Object.entries(files)) {
-    const text = `${JSON.stringify(content, null, 2)}\n`;
-    await writeAtomically(path.join(dir, name), (handle) => handle.writeFile(text));
-  }
-}
 
 /** Writes a folder's `model.safetensors` in float16, which halves it and costs 3 decimal digits. */
 export async function writeWeights(

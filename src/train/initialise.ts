@@ -1,4 +1,4 @@
-import type { Random } from '../decoder/sample.ts';
+import { drawNormal, type Random } from '../random.ts';
 import type { Leaf, Loaded } from '../io/weight-table.ts';
 
 /**
@@ -32,11 +32,6 @@ function begin(leaf: Leaf, random: Random, rules: InitialRules) {
   if ('constant' in rule) return leaf.build(new Float32Array(size).fill(rule.constant));
   if ('values' in rule) return leaf.build(rule.values(shape));
   return leaf.build(Float32Array.from({ length: size }, () => rule.std * drawNormal(random)));
-}
-
-/** Box–Muller. */
-export function drawNormal(random: Random): number {
-  return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 }
 
 /**

@@ -3,11 +3,12 @@ import { readArchitecture, type LlavaConfig } from '../checkpoint/architecture.t
 import type { Llava } from '../checkpoint/load.ts';
 import { weightTable } from '../checkpoint/names.ts';
 import { norm, storeTree } from '../io/weight-table.ts';
+import { writeJsonFiles } from '../json.ts';
 import type { LayerNorm } from '../tensor/norm.ts';
 import type { ClipVisionConfig } from '../vision/config.ts';
 import { side } from '../world/scene.ts';
 import { llavaTokenizer } from '../world/vocabulary.ts';
-import { preprocessorConfig, writeJsonFiles, writeWeights } from './folder.ts';
+import { preprocessorConfig, writeWeights } from './folder.ts';
 import type { LlavaRecipe } from './recipe.ts';
 
 /** Writes all of the folder but the weights, and reads back what it describes. */

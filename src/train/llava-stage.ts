@@ -5,7 +5,7 @@ import { weightTable } from '../checkpoint/names.ts';
 import { llamaBlock } from '../decoder/block.ts';
 import { readLogits, type Llama } from '../decoder/llama.ts';
 import { createRope, ropeAt } from '../decoder/rope.ts';
-import { createRandom } from '../decoder/sample.ts';
+import { createRandom } from '../random.ts';
 import { spliceImage } from '../decoder/splice.ts';
 import type { LlamaWeights } from '../decoder/weights.ts';
 import { readPreprocessConfig } from '../image/preprocess.ts';
@@ -14,7 +14,7 @@ import type { ClipVision } from '../vision/clip.ts';
 import { askScene, type Question } from '../world/questions.ts';
 import { createScene, type Scene, type Split } from '../world/scene.ts';
 import { hashText } from '../world/split.ts';
-import { readAsker, type Asker } from './ask.ts';
+import { readTrainingPrompts, type TrainingPrompts } from './ask.ts';
 import { measureFeatures, readFeatures, standardise, type FeatureScale } from './features.ts';
 import { initialise, type InitialRules } from './initialise.ts';
 import { crossEntropy } from './losses.ts';
@@ -54,7 +54,7 @@ export async function createLlavaStage(
 ): Promise<Stage<LlavaStageWeights, LlavaBatch> & { scale: FeatureScale }> {
   const { pace, seed, pictures, questions } = recipe;
   const preprocessing = await readPreprocessConfig(dir, config.vision.image_size);
-  const asker = await readAsker(dir, config);
+  const prompts = await readTrainingPrompts(dir, config);
   const { projector, decoder } = weightTable(config);
   const weights: LlavaStageWeights = initialise(
     { projector: projector!, decoder: decoder! },
@@ -69,7 +69,7 @@ export async function createLlavaStage(
     const random = createRandom(hashText(draws));
     const asked = scenes.map((scene) => askScene(scene, random, questions));
     const features = tf.tidy(() => standardise(look(scenes), scale)); // [B, P, D]
-    return { features, questions: asked, ...packBatch(asker, asked, features.shape[1]) };
+    return { features, questions: asked, ...packBatch(prompts, asked, features.shape[1]) };
   };
 
   return {
@@ -112,13 +112,12 @@ const createScenes = (split: Split, first: number, count: number): Scene[] =>
   Array.from({ length: count }, (_, i) => createScene(split, first + i));
 
 function packBatch(
-  asker: Asker,
+  { before, filler, tokens }: TrainingPrompts,
   asked: readonly Question[][],
   patches: number,
 ): Pick<LlavaBatch, 'before' | 'packed'> {
-  const tokens = asked.map((questions) => questions.map((question) => asker.tokens(question)));
-  const { before } = asker;
-  return { before, packed: packQuestions(tokens, before.length + patches, asker.filler) };
+  const ids = asked.map((questions) => questions.map(tokens));
+  return { before, packed: packQuestions(ids, before.length + patches, filler) };
 }
 
 /**

@@ -1,4 +1,5 @@
-import { appendFile, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, readFile } from 'node:fs/promises';
+import { writeText } from '../files.ts';
 
 /** What is known of one step. */
 export interface StepMetrics {
@@ -21,7 +22,7 @@ export interface MetricsFile {
  */
 export async function openMetrics(file: string, step: number): Promise<MetricsFile> {
   const kept = step === 0 ? [] : (await readMetrics(file)).filter((line) => line.step <= step);
-  await writeFile(file, kept.map(toLine).join(''));
+  await writeText(file, kept.map(toLine).join(''));
   let waiting = '';
   return {
     add: (metrics) => {

@@ -1,21 +1,23 @@
 /** Every number that training depends on. */
+import type { AdamwOptions } from './optimizer.ts';
 import type { Pace } from './train.ts';
+
+/** Under Hugging Face's names. */
+interface Transformer {
+  hidden_size: number;
+  intermediate_size: number;
+  num_hidden_layers: number;
+  num_attention_heads: number;
+}
+
+/** Both stages'. */
+const adamw: AdamwOptions = { beta1: 0.9, beta2: 0.98, epsilon: 1e-6, weightDecay: 0.05, clip: 1 };
 
 export interface ClipRecipe {
   pace: Pace;
   seed: number;
-  vision: {
-    hidden_size: number;
-    intermediate_size: number;
-    num_hidden_layers: number;
-    num_attention_heads: number;
-  };
-  text: {
-    hidden_size: number;
-    intermediate_size: number;
-    num_hidden_layers: number;
-    num_attention_heads: number;
-  };
+  vision: Transformer;
+  text: Transformer;
   projection_dim: number;
   /** Families in a batch, of {@link ClipRecipe.familySize} scenes each. */
   families: number;
@@ -33,7 +35,7 @@ export const clipRecipe: ClipRecipe = {
     steps: 2000,
     peak: 1.5e-3,
     warmUp: 50,
-    adamw: { beta1: 0.9, beta2: 0.98, epsilon: 1e-6, weightDecay: 0.05, clip: 1 },
+    adamw,
     validateEvery: 200,
   },
   seed: 0,
@@ -50,15 +52,7 @@ export const clipRecipe: ClipRecipe = {
 export interface LlavaRecipe {
   pace: Pace;
   seed: number;
-  /** The decoder, under Hugging Face's names. */
-  decoder: {
-    hidden_size: number;
-    intermediate_size: number;
-    num_hidden_layers: number;
-    num_attention_heads: number;
-    num_key_value_heads: number;
-    max_position_embeddings: number;
-  };
+  decoder: Transformer & { num_key_value_heads: number; max_position_embeddings: number };
   /** Pictures in a batch, and questions about each. */
   pictures: number;
   questions: number;
@@ -73,7 +67,7 @@ export const llavaRecipe: LlavaRecipe = {
     steps: 1600,
     peak: 1.5e-3,
     warmUp: 50,
-    adamw: { beta1: 0.9, beta2: 0.98, epsilon: 1e-6, weightDecay: 0.05, clip: 1 },
+    adamw,
     validateEvery: 200,
   },
   seed: 0,

@@ -1,4 +1,4 @@
-import type { Random } from '../decoder/sample.ts';
+import type { Random } from '../random.ts';
 import { captionScene } from '../world/caption.ts';
 import { side, type Scene, type SceneObject } from '../world/scene.ts';
 import { colourNames, letters, shapes, sizeNames } from '../world/things.ts';

@@ -3,7 +3,7 @@ import { dense, norm, scalar, type Tree } from '../io/weight-table.ts';
 import { shape } from '../tensor/axes.ts';
 import { linear, type Linear } from '../tensor/linear.ts';
 import { layerNorm, type LayerNorm } from '../tensor/norm.ts';
-import { runClipVision, type ClipVision } from './clip.ts';
+import { readHidden, runClipVision, type ClipVision } from './clip.ts';
 import { runClipText, type ClipText } from './text.ts';
 
 /** CLIP whole (Radford et al., 2103.00020): two towers and the space in which their outputs meet. */
@@ -46,9 +46,10 @@ export function clipContrastTable(
 export function embedPictures({ vision, weights }: Clip, pixels: tf.Tensor4D): tf.Tensor2D {
   return tf.tidy(() => {
     const { num_hidden_layers: L, layer_norm_eps, hidden_size: D } = vision.config;
-    const hidden = runClipVision(vision, pixels, { hidden: [L] }).hidden.get(L)!; // [B, N, D]
-    const B = hidden.shape[0];
-    const cls: tf.Tensor2D = tf.reshape(tf.slice(hidden, [0, 0, 0], [B, 1, D]), [B, D]);
+    const seen = runClipVision(vision, pixels, { hidden: [L], open: true });
+    const B = pixels.shape[0];
+    const places = tf.zeros<tf.Rank.R2>([B, 1], 'int32'); // of [CLS]; nothing asks for the last layer of the patches
+    const cls = tf.reshape(readHidden(vision, seen, L, places), [B, D]) as tf.Tensor2D;
     return toUnitLength(
       linear(layerNorm(cls, weights.post_layernorm, layer_norm_eps), weights.visual_projection),
     );

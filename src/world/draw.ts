@@ -3,7 +3,7 @@ import { drawGround, paint } from './ground.ts';
 import { distanceTo } from './distance.ts';
 import type { Scene } from './scene.ts';
 import { colours, side } from './things.ts';
-import { createRandom } from '../decoder/sample.ts';
+import { createRandom } from '../random.ts';
 
 /** Weak noise over everything, ± this many of 255. */
 const noise = 6;

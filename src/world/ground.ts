@@ -1,4 +1,4 @@
-import type { Random } from '../decoder/sample.ts';
+import type { Random } from '../random.ts';
 import { toSegment, type Distance } from './distance.ts';
 import { side, type Box } from './things.ts';
 

@@ -1,5 +1,4 @@
-import type { Random } from '../decoder/sample.ts';
-import { pick } from './pick.ts';
+import { pick, type Random } from '../random.ts';
 import type { SceneObject } from './things.ts';
 
 /**

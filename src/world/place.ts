@@ -1,5 +1,4 @@
-import type { Random } from '../decoder/sample.ts';
-import { pick } from './pick.ts';
+import { pick, type Random } from '../random.ts';
 import { grid, letterSize, side, sizes, type Box, type SceneObject } from './things.ts';
 
 /** An object that has no place yet. */

@@ -1,6 +1,5 @@
-import { createRandom, type Random } from '../decoder/sample.ts';
+import { createRandom, pick, shuffle, type Random } from '../random.ts';
 import { nameObject } from './names.ts';
-import { pick, shuffle } from './pick.ts';
 import { createScene, type Scene } from './scene.ts';
 import { hashText, type Split } from './split.ts';
 import { colourNames, quadrantOf, shapes, sizeNames, type Box, type SceneObject } from './things.ts';

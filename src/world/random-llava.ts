@@ -1,9 +1,8 @@
-import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { readArchitecture } from '../checkpoint/architecture.ts';
 import { weightTable } from '../checkpoint/names.ts';
-import { createRandom, type Random } from '../decoder/sample.ts';
-import { writeAtomically } from '../files.ts';
+import { createRandom, drawNormal, type Random } from '../random.ts';
+import { writeJsonFiles } from '../json.ts';
 import { writeSafetensors, type TensorToWrite } from '../io/safetensors.ts';
 import { leavesOf } from '../io/weight-table.ts';
 
@@ -83,11 +82,7 @@ const tokenizer = {
  * are noise; every step that leads to them is real.
  */
 export async function writeRandomLlava(dir: string, seed: number): Promise<void> {
-  await mkdir(dir, { recursive: true });
-  for (const [name, content] of Object.entries({ 'config.json': config, 'tokenizer.json': tokenizer })) {
-    const text = `${JSON.stringify(content, null, 2)}\n`;
-    await writeAtomically(path.join(dir, name), (handle) => handle.writeFile(text));
-  }
+  await writeJsonFiles(dir, { 'config.json': config, 'tokenizer.json': tokenizer });
   const random = createRandom(seed);
   const tensors: Record<string, TensorToWrite> = {};
   for (const { name, shape } of leavesOf(weightTable(await readArchitecture(dir)))) {
@@ -104,9 +99,4 @@ function randomWeights(random: Random, name: string, shape: number[]): Float32Ar
   const fanIn = /embed/.test(name) && !/patch/.test(name) ? 4 : size / shape[0];
   const gain = /[qk]_proj/.test(name) ? 2 : 1;
   return Float32Array.from({ length: size }, () => (gain * drawNormal(random)) / Math.sqrt(fanIn));
-}
-
-/** Box–Muller. */
-function drawNormal(random: Random): number {
-  return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 }

@@ -1,11 +1,9 @@
-import { createRandom, type Random } from '../decoder/sample.ts';
+import { createRandom, pick, shuffle, type Random } from '../random.ts';
 import { captionScene } from './caption.ts';
-import { pick, shuffle } from './pick.ts';
 import { placeObjects, type Look } from './place.ts';
 import { hashText, splitOf, type Split } from './split.ts';
 import { colourNames, letters, shapes, side, sizeNames, type SceneObject } from './things.ts';
 
-export { drawScene } from './simple-scene.ts';
 export type { Split } from './split.ts';
 export { side, type Box, type Colour, type SceneObject } from './things.ts';
 

@@ -1,5 +1,5 @@
 import sharp from 'sharp';
-import type { Random } from '../decoder/sample.ts';
+import type { Random } from '../random.ts';
 import type { Picture } from '../image/picture.ts';
 
 const colours = ['#d62728', '#1f77b4', '#2ca02c', '#ff9f1c', '#9467bd', '#17becf'];

@@ -6,14 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { measureGroup, median, interleave, pairedRatio, range, type BenchCase } from '../../bench/harness.ts';
 import { peerKinds, startPeer } from '../../bench/peers/peer.ts';
 import { plot } from '../../bench/plot.ts';
-import {
-  largestDifference,
-  markdown,
-  measurementRow,
-  overheadRows,
-  short,
-  table,
-} from '../../bench/report.ts';
+import { largestDifference, markdown, measurementRow, overheadRows, short } from '../../bench/report.ts';
 import { fill, inputRecipe, poolLength, weightRecipe } from '../../bench/weights.ts';
 import { UserError } from '../../src/errors.ts';
 
@@ -209,12 +202,6 @@ describe('report', () => {
       '5.0',
       '1024',
     ]);
-  });
-
-  it('a table is Markdown with aligned columns', () => {
-    expect(table(['what', 'who', 'ms'], [['a', 'torch', '1.5']])).toBe(
-      ['| what | who   |  ms |', '| ---- | ----- | --: |', '| a    | torch | 1.5 |'].join('\n'),
-    );
   });
 
   it('numbers keep three digits', () => {

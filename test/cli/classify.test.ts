@@ -3,12 +3,12 @@ import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, test } from 'vitest';
 import { loadModel } from '../../src/checkpoint/load.ts';
-import { createRandom } from '../../src/decoder/sample.ts';
+import { createRandom } from '../../src/random.ts';
 import { encodePng } from '../../src/image/decode.ts';
 import { readPicture } from '../../src/inputs.ts';
 import { startBackend } from '../../src/tensor/backend.ts';
 import { contrast, embedPictures, embedTexts } from '../../src/vision/contrastive.ts';
-import { drawScene } from '../../src/world/scene.ts';
+import { drawScene } from '../../src/world/simple-scene.ts';
 import { expectRefusal, expectUsageError, makeFileFolder, vtc, vtcOk } from '../support/cli.ts';
 import { golden } from '../support/golden.ts';
 

@@ -1,12 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import {
-  createRandom,
-  greedy,
-  pickToken,
-  samplingProbabilities,
-  type Sampling,
-} from '../../src/decoder/sample.ts';
+import { greedy, pickToken, samplingProbabilities, type Sampling } from '../../src/decoder/sample.ts';
+import { createRandom } from '../../src/random.ts';
 import * as twin from '../reference/sample.ts';
 import { axis, randoms } from '../support/random.ts';
 

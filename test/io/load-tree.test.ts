@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, test } from 'vitest';
-import { createRandom } from '../../src/decoder/sample.ts';
+import { createRandom } from '../../src/random.ts';
 import { UserError } from '../../src/errors.ts';
 import { loadTree } from '../../src/io/load-tree.ts';
 import { openSafetensors, writeSafetensors, type TensorToWrite } from '../../src/io/safetensors.ts';

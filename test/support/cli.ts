@@ -4,11 +4,11 @@ import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect } from 'vitest';
-import { createRandom } from '../../src/decoder/sample.ts';
+import { createRandom } from '../../src/random.ts';
 import { encodePng } from '../../src/image/decode.ts';
 import { openSafetensors } from '../../src/io/safetensors.ts';
 import { writeRandomLlava } from '../../src/world/random-llava.ts';
-import { drawScene } from '../../src/world/scene.ts';
+import { drawScene } from '../../src/world/simple-scene.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');
 

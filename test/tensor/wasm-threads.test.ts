@@ -5,7 +5,7 @@ import type * as workerThreads from 'node:worker_threads';
 import { getThreadsCount } from '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, expect, test, vi } from 'vitest';
-import { createRandom } from '../../src/decoder/sample.ts';
+import { createRandom } from '../../src/random.ts';
 import { startBackend } from '../../src/tensor/backend.ts';
 
 const broken = vi.hoisted(() => ({ script: '' }));

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { readQuestion } from '../../src/inputs.ts';
-import { readAsker } from '../../src/train/ask.ts';
+import { readTrainingPrompts } from '../../src/train/ask.ts';
 import { startClipFolder } from '../../src/train/clip-folder.ts';
 import { startLlavaFolder } from '../../src/train/llava-folder.ts';
 import { smokeRecipes } from '../../src/train/recipe.ts';
@@ -12,7 +12,7 @@ test('questions are tokenised in training as inference tokenises them, without a
   const { vision } = await startClipFolder(await makeFolder(), smokeRecipes.clip);
   const dir = await makeFolder();
   const config = await startLlavaFolder(dir, smokeRecipes.llava, vision);
-  const asker = await readAsker(dir, config);
+  const asker = await readTrainingPrompts(dir, config);
   for (const question of [0, 1, 2].flatMap((index) => askScene(createScene('train', index)))) {
     const { prompt, tokenizer } = await readQuestion(dir, config, question.question);
     const { ask, answer } = asker.tokens(question);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createRandom } from '../../src/decoder/sample.ts';
+import { createRandom } from '../../src/random.ts';
 import { distanceTo } from '../../src/world/distance.ts';
 import { drawWorld } from '../../src/world/draw.ts';
 import { drawGround, paint } from '../../src/world/ground.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createRandom } from '../../src/decoder/sample.ts';
+import { createRandom } from '../../src/random.ts';
 import { captionScene } from '../../src/world/caption.ts';
 import { askScene, questionTypes, worldQuestions, type Question } from '../../src/world/questions.ts';
 import { createFamily, createScene, type Scene } from '../../src/world/scene.ts';

@@ -2,10 +2,10 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readArchitecture } from '../../src/checkpoint/architecture.ts';
-import { createRandom } from '../../src/decoder/sample.ts';
+import { createRandom } from '../../src/random.ts';
 import { readTokenizer } from '../../src/text/tokenizer.ts';
 import { writeRandomLlava } from '../../src/world/random-llava.ts';
-import { drawScene } from '../../src/world/scene.ts';
+import { drawScene } from '../../src/world/simple-scene.ts';
 import { listFiles, makeFileFolder, readTensors } from '../support/cli.ts';
 
 const folder = await makeFileFolder();
