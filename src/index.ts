@@ -83,6 +83,7 @@ export type {
   FeatureSource,
   Method,
   MethodOptions,
+  TowerAsk,
   VisionFeatures,
   VisionMethod,
 } from './compress/method.ts';

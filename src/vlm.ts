@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { visualTokenCount, type LlavaConfig } from './checkpoint/architecture.ts';
 import type { Llava } from './checkpoint/load.ts';
-import type { DecoderSource, Method, MethodOptions, VisionFeatures } from './compress/method.ts';
+import type { DecoderSource, Method, MethodOptions, TowerAsk, VisionFeatures } from './compress/method.ts';
 import { none } from './compress/none.ts';
 import { scoreByCls } from './compress/score.ts';
 import { cacheLengths } from './decoder/cache.ts';
@@ -16,7 +16,7 @@ import { project } from './projector.ts';
 import { shape } from './tensor/axes.ts';
 import type { Trace, TraceName } from './tensor/trace.ts';
 import { checkIds, type ImagePrompt } from './text/prompt.ts';
-import { readHidden, runClipVision, visionTensors, type VisionAsk } from './vision/clip.ts';
+import { readHidden, runClipVision, visionTensors } from './vision/clip.ts';
 import { patchCount } from './vision/config.ts';
 
 export interface VlmInput {
@@ -86,12 +86,12 @@ export interface SeenPictures {
 /**
  * Runs the vision tower once.
  * @param pixels [B, S, S, 3], preprocessed
- * @param asks the attention that methods will want, by layer; see {@link VisionMethod.asks}
+ * @param asks what methods will want of the tower's inner tensors, by layer; see {@link VisionMethod.asks}
  */
 export function seePictures(
-  { config, vision }: Llava,
+  { config, vision, projector }: Llava,
   pixels: tf.Tensor4D,
-  asks: AttentionAsk,
+  asks: TowerAsk,
   options: WalkOptions = {},
 ): SeenPictures {
   const { own, made, tell, dispose } = startWalk(options);
@@ -111,7 +111,7 @@ export function seePictures(
       tellLayer,
     );
     own(...visionTensors(seen));
-    if (seen.open) made(`keys ${Math.max(...layers) - 1}`, 'B H N C', seen.open.keys);
+    if (seen.open) made(`keys ${seen.openLayer!}`, 'B H N C', seen.open.keys);
     seen.clsAttention.forEach((row, l) => made(`[CLS] attention ${l}`, 'B H P', row));
     seen.attention.forEach((x, l) => made(`attention ${l}`, 'B H N N', x));
 
@@ -141,8 +141,11 @@ export function seePictures(
       patches: P,
       all: () => readSame(Array.from({ length: P }, (_, patch) => 1 + patch)),
       at: (kept) => tf.tidy(() => readTokens(tf.add(kept, tf.scalar(1, 'int32')))), // patch p is token 1 + p, after [CLS]
+      cls: () => readSame([0]),
       clsAttention: seen.clsAttention,
       attention: seen.attention,
+      keys: seen.keys,
+      project: (features) => project(projector, features),
     };
     return { features, cls, dispose };
   } catch (error) {
@@ -287,17 +290,14 @@ export function checkVlm(
   checkContext(config.text, lengths[0] + budget, maxNewTokens); // at least so many; prefill checks the exact number
 }
 
-/** Attention that the tower exposes, by layer. */
-export type AttentionAsk = Pick<VisionAsk, 'clsAttention' | 'attention'>;
-
 /**
- * The attention that a method wants of the vision tower.
+ * What a method wants of the vision tower's inner tensors.
  * @throws UserError for options that the tower cannot serve
  */
 export function asksOf(
   config: LlavaConfig,
   { method, methodOptions }: Pick<VlmOptions, 'method' | 'methodOptions'>,
-): AttentionAsk {
+): TowerAsk {
   return method.where === 'vision' ? method.asks(describeSource(config), methodOptions) : {};
 }
 

@@ -114,7 +114,7 @@ export function scoringCases({ backends }: Context): BenchCase[] {
         return Promise.resolve();
       },
       run: async () => {
-        const features = featuresOf(patches, clsAttention);
+        const features = featuresOf(patches, { clsAttention });
         const { tokens, kept, scores } = await vtcCls.run(features, 64, vtcCls.defaults);
         tf.dispose([kept!, scores!]);
         return { digest: await digestOf(tokens) };

@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { LayerHook } from '../decoder/state.ts';
+import type { VisionAsk } from '../vision/clip.ts';
 
 /** What a vision-side method may look at. */
 export interface VisionFeatures {
@@ -14,11 +15,24 @@ export interface VisionFeatures {
    * @returns [B, U, D]; the caller disposes it
    */
   at(this: void, kept: tf.Tensor2D): tf.Tensor3D;
+  /** F of [CLS] itself, [B, 1, D]. The caller disposes it. */
+  cls(this: void): tf.Tensor3D;
   /** The [CLS] row of each layer the method asked for, by layer: [B, H, P]. */
   clsAttention: Map<number, tf.Tensor3D>;
   /** The full attention of each layer the method asked for: [B, H, N, N]. */
   attention: Map<number, tf.Tensor4D>;
+  /** The keys of each layer the method asked for, [CLS] first: [B, H, N, C]. */
+  keys: Map<number, tf.Tensor4D>;
+  /**
+   * What the decoder would see of features: the projector, token by token.
+   * @param features [B, U, D]
+   * @returns [B, U, E]; the caller disposes it
+   */
+  project(this: void, features: tf.Tensor3D): tf.Tensor3D;
 }
+
+/** Which of the tower's inner tensors a method wants, by layer; what {@link VisionFeatures} calls by the same names. */
+export type TowerAsk = Pick<VisionAsk, 'clsAttention' | 'attention' | 'keys'>;
 
 /** Where the features come from: what a method needs to say which attention it wants. */
 export interface FeatureSource {
@@ -60,10 +74,10 @@ interface MethodPage<Options extends MethodOptions> {
 export interface VisionMethod<Options extends MethodOptions = MethodOptions> extends MethodPage<Options> {
   where: 'vision';
   /**
-   * The attention this method needs, by layer.
+   * The attention and keys this method needs, by layer.
    * @throws UserError for options that the tower cannot serve
    */
-  asks(source: FeatureSource, options: Options): { clsAttention?: number[]; attention?: number[] };
+  asks(source: FeatureSource, options: Options): TowerAsk;
   /** @param budget U, how many tokens to keep, 1 ≤ U ≤ P */
   run(features: VisionFeatures, budget: number, options: Options): Promise<Compressed>;
 }

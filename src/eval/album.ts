@@ -1,9 +1,10 @@
 /** Pictures as the vision tower sees them, each seen once. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from '../checkpoint/load.ts';
+import type { TowerAsk } from '../compress/method.ts';
 import { preprocess, type PreprocessConfig } from '../image/preprocess.ts';
 import { patchCount } from '../vision/config.ts';
-import { seePictures, type AttentionAsk, type SeenPictures } from '../vlm.ts';
+import { seePictures, type SeenPictures } from '../vlm.ts';
 import type { TaskPicture } from './task.ts';
 
 /** Chunks of pictures, one batch of the tower each. */
@@ -17,8 +18,8 @@ export interface Album {
 
 export interface AlbumOptions {
   preprocessing: PreprocessConfig;
-  /** The attention that any of the methods wants. */
-  asks: AttentionAsk;
+  /** What any of the methods wants of the tower. */
+  asks: TowerAsk;
   /** What is seen is kept up to so many bytes; chunks beyond them are seen anew each time. */
   keepBytes: number;
   /** The tower sees as many pictures at once as have so many values, B · P · D. */

@@ -1,6 +1,7 @@
 /** Asks a model every question of a task, under one method and budget. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from '../checkpoint/load.ts';
+import type { TowerAsk } from '../compress/method.ts';
 import { cacheBytes, prefillMacs } from '../cost.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
@@ -8,7 +9,6 @@ import {
   answerPrompts,
   asksOf,
   compressPictures,
-  type AttentionAsk,
   type CompressedPictures,
   type SeenPictures,
   type VlmOptions,
@@ -84,7 +84,10 @@ export async function answerCell(
 }
 
 /** What the album holds for all methods, cut to what one of them asked for: a method may use all that it is given. */
-function showOnly(seen: SeenPictures, { clsAttention = [], attention = [] }: AttentionAsk): SeenPictures {
+function showOnly(
+  seen: SeenPictures,
+  { clsAttention = [], attention = [], keys = [] }: TowerAsk,
+): SeenPictures {
   const only = <T>(layers: number[], all: Map<number, T>) => new Map(layers.map((l) => [l, all.get(l)!]));
   const { features } = seen;
   return {
@@ -93,6 +96,7 @@ function showOnly(seen: SeenPictures, { clsAttention = [], attention = [] }: Att
       ...features,
       clsAttention: only(clsAttention, features.clsAttention),
       attention: only(attention, features.attention),
+      keys: only(keys, features.keys),
     },
   };
 }

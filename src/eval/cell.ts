@@ -1,5 +1,5 @@
 /** A cell of the table: one variant at one budget, asked every question. */
-import type { AttentionAsk } from '../vlm.ts';
+import type { TowerAsk } from '../compress/method.ts';
 import { pictureSources, type PictureSource } from './task.ts';
 import type { Variant } from './variant.ts';
 
@@ -48,10 +48,11 @@ export function planCells(variants: readonly Variant[], budgets: readonly number
 }
 
 /** What serves them all. */
-export function joinAsks(asks: readonly AttentionAsk[]): Required<AttentionAsk> {
+export function joinAsks(asks: readonly TowerAsk[]): Required<TowerAsk> {
   const join = (lists: (number[] | undefined)[]) => [...new Set(lists.flatMap((list) => list ?? []))];
   return {
     clsAttention: join(asks.map((ask) => ask.clsAttention)),
     attention: join(asks.map((ask) => ask.attention)),
+    keys: join(asks.map((ask) => ask.keys)),
   };
 }

@@ -19,12 +19,14 @@ export type ClipBlockOutput = {
   hidden: tf.Tensor3D; // [B, N, D]
   attention?: tf.Tensor4D; // [B, H, N, N], after the softmax
   clsAttention?: tf.Tensor3D; // [B, H, P], the [CLS] query's row without its own column
+  keys?: tf.Tensor4D; // [B, H, N, C]
 };
 
 export interface ClipBlockAsk {
   attention?: boolean;
   /** The [CLS] row alone: it costs one row, not N. */
   clsAttention?: boolean;
+  keys?: boolean;
   /** [N, N], added to the attention scores: the text tower's causal mask. */
   mask?: tf.Tensor2D;
 }
@@ -47,6 +49,7 @@ export function clipBlock(
     const open = openBlock(weights, hidden, config);
     const output: ClipBlockOutput = closeBlock(weights, open, config, ask);
     if (ask.clsAttention) output.clsAttention = readClsAttention(weights, open, config);
+    if (ask.keys) output.keys = open.keys;
     return output;
   });
 }

@@ -20,6 +20,8 @@ export interface VisionAsk {
   attention?: number[];
   /** The [CLS] row of layer i, [B, H, P]: the cheap one. */
   clsAttention?: number[];
+  /** The keys of layer i, [B, H, N, C]. */
+  keys?: number[];
   /** Leave the deepest layer open, so that {@link readHidden} finishes it for some tokens only. */
   open?: boolean;
 }
@@ -29,8 +31,10 @@ export interface VisionOutput {
   hidden: Map<number, tf.Tensor3D>; // [B, N, D]
   attention: Map<number, tf.Tensor4D>; // [B, H, N, N]
   clsAttention: Map<number, tf.Tensor3D>; // [B, H, P]
+  keys: Map<number, tf.Tensor4D>; // [B, H, N, C]
   /** The deepest layer, half done; then `hidden` lacks its output. Absent when its full attention is wanted. */
   open?: OpenBlock;
+  openLayer?: number;
 }
 
 /**
@@ -54,7 +58,7 @@ export function runClipVision(
   const depth = Math.max(
     0,
     ...(ask.hidden ?? []),
-    ...[...(ask.attention ?? []), ...(ask.clsAttention ?? [])].map((layer) => layer + 1),
+    ...[...(ask.attention ?? []), ...(ask.clsAttention ?? []), ...(ask.keys ?? [])].map((layer) => layer + 1),
     traceHidden || traceAttention ? L : 0,
   );
   if (depth > L) throw new Error(`asked for layer ${depth - 1} of ${L} vision layers (0..${L - 1})`);
@@ -62,7 +66,12 @@ export function runClipVision(
   const whole = traceHidden || traceAttention || ask.attention?.includes(depth - 1);
   const closed = ask.open && !whole ? Math.max(0, depth - 1) : depth;
 
-  const output: VisionOutput = { hidden: new Map(), attention: new Map(), clsAttention: new Map() };
+  const output: VisionOutput = {
+    hidden: new Map(),
+    attention: new Map(),
+    clsAttention: new Map(),
+    keys: new Map(),
+  };
   const keep = <T extends tf.Tensor>(wanted: number[] | undefined, kept: Map<number, T>, i: number, x: T) => {
     if (wanted?.includes(i)) kept.set(i, x.clone() as T);
   };
@@ -77,6 +86,7 @@ export function runClipVision(
       const block = clipBlock(weights.layers[l], hidden, config, {
         attention: traceAttention || ask.attention?.includes(l),
         clsAttention: ask.clsAttention?.includes(l),
+        keys: ask.keys?.includes(l),
       });
       hidden.dispose();
       hidden = block.hidden;
@@ -89,10 +99,13 @@ export function runClipVision(
         block.attention.dispose();
       }
       if (block.clsAttention) output.clsAttention.set(l, block.clsAttention);
+      if (block.keys) output.keys.set(l, block.keys);
     }
     if (closed < depth) {
       const layer = weights.layers[closed];
       output.open = openBlock(layer, hidden, config);
+      output.openLayer = closed;
+      keep(ask.keys, output.keys, closed, output.open.keys);
       if (ask.clsAttention?.includes(closed)) {
         output.clsAttention.set(closed, readClsAttention(layer, output.open, config));
       }
@@ -124,7 +137,9 @@ export function readHidden(
 }
 
 /** Every tensor of an output. */
-export function visionTensors({ hidden, attention, clsAttention, open }: VisionOutput): tf.Tensor[] {
+export function visionTensors({ hidden, attention, clsAttention, keys, open }: VisionOutput): tf.Tensor[] {
   const halfDone = open ? Object.values(open) : [];
-  return [...hidden.values(), ...attention.values(), ...clsAttention.values(), ...halfDone];
+  return [hidden, attention, clsAttention, keys]
+    .flatMap((map) => [...map.values()] as tf.Tensor[])
+    .concat(halfDone);
 }

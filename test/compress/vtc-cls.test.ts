@@ -56,7 +56,8 @@ const mapRows = (rows: Rows, change: (x: number) => number): Rows =>
 function numbered(rows: Rows): VisionFeatures {
   const [B, P] = [rows[0].length, rows[0][0][0].length];
   const patches = Array.from({ length: B }, (_, b) => Array.from({ length: P }, (_, p) => [b, p]));
-  return featuresOf(tf.tensor3d(patches), new Map(rows.map((layer, l) => [l, tf.tensor3d(layer)])));
+  const clsAttention = new Map(rows.map((layer, l) => [l, tf.tensor3d(layer)]));
+  return featuresOf(tf.tensor3d(patches), { clsAttention });
 }
 
 async function select(rows: Rows, U: number, ensemble: VtcClsOptions['ensemble'] = 'sum') {
@@ -97,7 +98,11 @@ describeEachBackend('VTC-CLS', () => {
         expect(asked).toEqual({ clsAttention: [layer] });
         const seen = runClipVision(vision, pixels, { hidden: [layer + 1], attention: [layer], ...asked });
         const patches = tf.slice(seen.hidden.get(layer + 1)!, [0, 1, 0], [2, 16, 6]);
-        const { kept } = await vtcCls.run(featuresOf(patches, seen.clsAttention), U, options);
+        const { kept } = await vtcCls.run(
+          featuresOf(patches, { clsAttention: seen.clsAttention }),
+          U,
+          options,
+        );
         const attention = seen.attention.get(layer)!.arraySync();
         // Skip the rare case in which the last kept and the first dropped patch differ by rounding only.
         const edges = attention.map((heads) => twin.scoreByCls(clsRow(heads)).sort((a, b) => b - a));

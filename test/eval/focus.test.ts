@@ -40,7 +40,7 @@ describeEachBackend('focus', () => {
       [1, attention([look(0, 5)], [look(4, 9)])], // both; one of two
       [2, attention([look(0, 5)], [look(1, 4)])], // all
     ]);
-    const features = featuresOf(tf.zeros([2, 16, 3]), rows);
+    const features = featuresOf(tf.zeros([2, 16, 3]), { clsAttention: rows });
     const album: Album = {
       chunks: [[0, 1]],
       lend: (_, use) => use({ features, dispose: () => undefined }),

@@ -34,7 +34,7 @@ describeEachBackend('a tower whose deepest layer is left open', () => {
           undefined,
           'int32',
         );
-        const ask = { hidden: [depth, 0], clsAttention: [depth - 1] };
+        const ask = { hidden: [depth, 0], clsAttention: [depth - 1], keys: [depth - 1, 0] };
         const whole = runClipVision(vision, pixels, ask);
         const open = runClipVision(vision, pixels, { ...ask, open: true });
         expect([whole.open, [...open.hidden.keys()]]).toEqual([undefined, [0]]);
@@ -45,6 +45,7 @@ describeEachBackend('a tower whose deepest layer is left open', () => {
         }
         const row = open.clsAttention.get(depth - 1)!;
         expectEqual(row, whole.clsAttention.get(depth - 1)!, '[CLS] attention');
+        for (const layer of ask.keys) expectEqual(open.keys.get(layer)!, whole.keys.get(layer)!, 'keys');
       }),
       { numRuns: 30 },
     );
@@ -68,6 +69,7 @@ describeEachBackend('a tower whose deepest layer is left open', () => {
       hidden,
       attention: new Map(),
       clsAttention: new Map(),
+      keys: new Map(),
       open: { ...open!, hidden: spoilt },
     };
     const clean = readHidden(vision, { ...output, open }, 3, tokens);
@@ -91,7 +93,12 @@ describeEachBackend('a tower whose deepest layer is left open', () => {
     const pixels = tf.tensor4d(draw(seededRandom(6), [1, 9, 9, 3]));
     const tokens = tf.tensor2d([[0]], undefined, 'int32');
     await expectNewTensors(0, 'an open tower', () => {
-      const output = runClipVision(vision, pixels, { hidden: [2], clsAttention: [1], open: true });
+      const output = runClipVision(vision, pixels, {
+        hidden: [2],
+        clsAttention: [1],
+        keys: [0, 1],
+        open: true,
+      });
       readHidden(vision, output, 2, tokens).dispose();
       tf.dispose(visionTensors(output));
     });

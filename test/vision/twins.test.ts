@@ -149,6 +149,7 @@ describeEachBackend('CLIP vision', () => {
     [{ hidden: [3, 1] }, 3],
     [{ clsAttention: [0] }, 1],
     [{ hidden: [1], clsAttention: [1, 2] }, 3],
+    [{ hidden: [1], keys: [0, 2] }, 3],
     [{ attention: [1], hidden: [1] }, 2],
     [{ hidden: [L] }, L],
   ];
@@ -159,7 +160,7 @@ describeEachBackend('CLIP vision', () => {
     const layers = vision.weights.layers.slice(0, depth); // to run a layer that is not there would throw
     const shallow = { ...vision, weights: { ...vision.weights, layers } };
     const [whole, cut] = [vision, shallow].map((tower) => runClipVision(tower, pixels, ask));
-    for (const kind of ['hidden', 'attention', 'clsAttention'] as const) {
+    for (const kind of ['hidden', 'attention', 'clsAttention', 'keys'] as const) {
       expect([...cut[kind].keys()].sort()).toEqual([...(ask[kind] ?? [])].sort());
       for (const [i, tensor] of whole[kind]) expectEqual(cut[kind].get(i)!, tensor, `${kind} ${i}`);
     }
@@ -212,8 +213,8 @@ describeEachBackend('CLIP vision', () => {
       true,
     );
     await expectNewTensors(0, 'runClipVision for nothing', () => runClipVision(vision, pixels, {}));
-    const ask = { hidden: [0, 3], attention: [1], clsAttention: [0, 2] };
-    await expectNewTensors(5, 'runClipVision', () => runClipVision(vision, pixels, ask));
+    const ask = { hidden: [0, 3], attention: [1], clsAttention: [0, 2], keys: [1, 2] };
+    await expectNewTensors(7, 'runClipVision', () => runClipVision(vision, pixels, ask));
     await expectNewTensors(0, 'runClipVision, disposed', () =>
       tf.dispose(visionTensors(runClipVision(vision, pixels, ask))),
     );
