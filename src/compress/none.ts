@@ -1,4 +1,4 @@
-import { keepSame } from './keep-same.ts';
+import { keepSame } from './keep.ts';
 import type { VisionMethod } from './method.ts';
 
 /** No compression: every patch stays, whatever the budget. What every other method is measured against. */

@@ -11,7 +11,7 @@
  */
 import { UserError } from '../errors.ts';
 import { createRandom, shuffle } from '../random.ts';
-import { keepSame } from './keep-same.ts';
+import { keepSame } from './keep.ts';
 import type { VisionMethod } from './method.ts';
 
 export const random: VisionMethod<{ seed: number }> = {

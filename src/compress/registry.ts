@@ -1,12 +1,38 @@
 import { UserError } from '../errors.ts';
+import { divPrune } from './divprune.ts';
+import { dpcKnn } from './dpc-knn.ts';
+import { fasterVlm } from './fastervlm.ts';
+import { fopru } from './fopru.ts';
+import { hired } from './hired.ts';
+import { hybrid } from './hybrid.ts';
 import type { Method, MethodOptions } from './method.ts';
 import { none } from './none.ts';
+import { pooling } from './pooling.ts';
+import { pruMerge, pruMergePlus } from './prumerge.ts';
 import { random } from './random.ts';
 import { uniform } from './uniform.ts';
+import { visionZip } from './visionzip.ts';
+import { visPruner } from './vispruner.ts';
 import { vtcCls } from './vtc-cls.ts';
 
 /** Every method, in the order the pages list them. A further one is its file and one line here. */
-export const methods: readonly Method[] = [none, vtcCls, random, uniform];
+export const methods: readonly Method[] = [
+  none,
+  vtcCls,
+  random,
+  uniform,
+  fasterVlm,
+  hired,
+  fopru,
+  visPruner,
+  divPrune,
+  hybrid,
+  visionZip,
+  pruMerge,
+  pruMergePlus,
+  dpcKnn,
+  pooling,
+];
 
 /** @throws UserError for a name that is not in the registry */
 export function findMethod(name: string): Method {

@@ -10,7 +10,8 @@
  * A raster's stride may be a multiple of G, and then all of its patches stand in a few columns; the grid is even both
  * ways. Both keep exactly U and take the middle of each stride.
  */
-import { keepSame } from './keep-same.ts';
+import { gridOf } from './grid.ts';
+import { keepSame } from './keep.ts';
 import type { VisionMethod } from './method.ts';
 
 const patterns = ['raster', 'grid'] as const;
@@ -37,8 +38,7 @@ const spread = (n: number, length: number): number[] =>
   Array.from({ length: n }, (_, i) => Math.floor(((2 * i + 1) * length) / (2 * n)));
 
 function spreadInGrid(U: number, P: number): number[] {
-  const G = Math.sqrt(P);
-  if (!Number.isInteger(G)) throw new Error(`${P} patches are no square grid`);
+  const G = gridOf(P);
   const r = Math.round(Math.sqrt(U)); // then no row needs more than its G patches: U ≤ r · (r + 1), and r · G where r = G
   return spread(r, G).flatMap((row, j) => {
     const inRow = Math.floor(((j + 1) * U) / r) - Math.floor((j * U) / r);

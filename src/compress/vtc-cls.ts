@@ -25,7 +25,8 @@ import { UserError } from '../errors.ts';
 import { ensembles, ensembleNames, type EnsembleName } from './ensemble.ts';
 import type { FeatureSource, VisionMethod } from './method.ts';
 import { scoreByCls } from './score.ts';
-import { keepTopK } from './top-k.ts';
+import { selectedLayer } from './selected-layer.ts';
+import { keepBest } from './top-k.ts';
 
 export type VtcClsOptions = { layers: number; ensemble: EnsembleName };
 
@@ -40,15 +41,10 @@ export const vtcCls: VisionMethod<VtcClsOptions> = {
     ensemble: { text: 'how the layers’ scores become one', choices: ensembleNames },
   },
   asks: (source, { layers }) => ({ clsAttention: ensembledLayers(source, layers) }),
-  async run({ at, clsAttention }, budget, { ensemble }) {
-    const scores = tf.tidy(() => ensembles[ensemble]([...clsAttention.values()].map(scoreByCls))); // s, [B, P]
-    try {
-      const kept = await keepTopK(scores, budget); // [B, U]
-      return { tokens: at(kept), kept, scores };
-    } catch (error) {
-      scores.dispose();
-      throw error;
-    }
+  run(features, budget, { ensemble }) {
+    const rows = [...features.clsAttention.values()];
+    const scores = tf.tidy(() => ensembles[ensemble](rows.map(scoreByCls))); // s, [B, P]
+    return keepBest(features, scores, budget);
   },
 };
 
@@ -56,16 +52,12 @@ export const vtcCls: VisionMethod<VtcClsOptions> = {
  * The K layers that end with the selected one.
  * @throws UserError when K is not between 1 and the layers up to it
  */
-export function ensembledLayers({ selectedLayer }: FeatureSource, K: number): number[] {
-  if (selectedLayer < 0) {
+export function ensembledLayers(source: FeatureSource, K: number, method = 'vtc-cls'): number[] {
+  const last = selectedLayer(source, method);
+  if (!Number.isInteger(K) || K < 1 || K > last + 1) {
     throw new UserError(
-      'vtc-cls needs attention, but the features are the embedding output, before any layer',
+      `--layers ${K}: the ensemble ends at layer ${last}, so it can have 1 to ${last + 1} layers`,
     );
   }
-  if (!Number.isInteger(K) || K < 1 || K > selectedLayer + 1) {
-    throw new UserError(
-      `--layers ${K}: the ensemble ends at layer ${selectedLayer}, so it can have 1 to ${selectedLayer + 1} layers`,
-    );
-  }
-  return Array.from({ length: K }, (_, i) => selectedLayer + 1 - K + i);
+  return Array.from({ length: K }, (_, i) => last + 1 - K + i);
 }

@@ -1,0 +1,26 @@
+/**
+ * FasterVLM: keep the patches that [CLS] attends to in one layer.
+ * "[CLS] Attention is All You Need for Training-Free Visual Token Pruning: Make VLM Inference Faster", 2412.01818.
+ *
+ *     s    = mean over heads of attention[l][:, :, 0, 1:]      [B, P], l the layer whose output is selected
+ *     kept = sort(top-U of s)
+ *     F'   = F[kept]
+ *
+ * It is VTC-CLS with an ensemble of one layer. Paper and released code agree: layer −2 of CLIP, whose output LLaVA
+ * takes, mean over heads, raster order restored. Exactly U; U = P changes nothing.
+ */
+import type { VisionMethod } from './method.ts';
+import { scoreByCls } from './score.ts';
+import { onlyLayer, selectedLayer } from './selected-layer.ts';
+import { keepBest } from './top-k.ts';
+
+export const fasterVlm: VisionMethod = {
+  name: 'fastervlm',
+  paper: '[CLS] Attention is All You Need for Training-Free Visual Token Pruning, arXiv 2412.01818',
+  summary: 'keeps the patches that [CLS] attends to most in the selected layer',
+  where: 'vision',
+  defaults: {},
+  help: {},
+  asks: (source) => ({ clsAttention: [selectedLayer(source, 'fastervlm')] }),
+  run: (features, budget) => keepBest(features, scoreByCls(onlyLayer(features.clsAttention)), budget),
+};

@@ -1,0 +1,86 @@
+/**
+ * FoPru: keep the patches that the vision encoder's patches attend to, one by one or by rows of the grid.
+ * "FoPru: Focal Pruning for Efficient Large Vision-Language Models", 2411.14164.
+ *
+ *     A    = mean over heads of attention[l][:, :, 1:, 1:]     [B, P, P], l the layer whose output is selected
+ *     s₁   = mean of A over queries: attention received        [B, P]
+ *     s₂   = mean of A over keys: attention paid               [B, P]
+ *     σ    = s₁ or s₂, whichever varies more over the picture's patches
+ *     rank   kept = sort(top-U of σ)
+ *     row    Σ σ over each grid row of G patches; the best ⌊U / G⌋ rows stay whole
+ *
+ * A full row of attention sums to 1, so s₂ varies only because [CLS] is cut off. Which layer the paper takes is not
+ * sure; here it is the selected one, as in its peers. `rank` keeps exactly U; `row` ⌊U / G⌋·G, at most U, and refuses
+ * a budget below one row. U = P changes nothing.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { UserError } from '../errors.ts';
+import { shape } from '../tensor/axes.ts';
+import { gridOf } from './grid.ts';
+import { keepEach } from './keep.ts';
+import type { VisionMethod } from './method.ts';
+import { onlyLayer, selectedLayer } from './selected-layer.ts';
+import { keepBest, keepTopK } from './top-k.ts';
+
+const strategies = ['rank', 'row'] as const;
+
+export const fopru: VisionMethod<{ strategy: (typeof strategies)[number] }> = {
+  name: 'fopru',
+  paper: 'FoPru: Focal Pruning for Efficient Large Vision-Language Models, arXiv 2411.14164',
+  summary: 'keeps the patches, or rows of patches, that the patches themselves attend to most',
+  where: 'vision',
+  defaults: { strategy: 'rank' },
+  help: { strategy: { text: 'single patches or whole rows of the grid', choices: strategies } },
+  asks: (source) => ({ attention: [selectedLayer(source, 'fopru')] }),
+  async run(features, budget, { strategy }) {
+    const scores = scoreByPatches(onlyLayer(features.attention)); // σ, [B, P]
+    if (strategy === 'rank') return keepBest(features, scores, budget);
+    try {
+      const rows = await bestRows(scores, budget);
+      const G = gridOf(features.patches);
+      const choices = rows.map((kept) =>
+        kept.flatMap((row) => Array.from({ length: G }, (_, column) => row * G + column)),
+      );
+      return keepEach(features, choices, scores);
+    } catch (error) {
+      scores.dispose();
+      throw error;
+    }
+  },
+};
+
+/**
+ * σ, the attention that patches receive from patches or pay to them, whichever tells them better apart.
+ * @param attention [B, H, N, N]
+ * @returns [B, P]
+ */
+export function scoreByPatches(attention: tf.Tensor4D): tf.Tensor2D {
+  return tf.tidy(() => {
+    const { B, N } = shape({ attention }, 'B H N N');
+    const heads = tf.mean(attention, 1); // [B, N, N]
+    const A = tf.slice(heads, [0, 1, 1], [B, N - 1, N - 1]); // query, key
+    const received: tf.Tensor2D = tf.mean(A, 1);
+    const paid: tf.Tensor2D = tf.mean(A, 2);
+    const varies = (scores: tf.Tensor2D) => tf.moments(scores, 1, true).variance; // [B, 1]
+    const byReceived = tf.greaterEqual(varies(received), varies(paid));
+    return tf.where(tf.tile(byReceived, [1, N - 1]), received, paid);
+  });
+}
+
+/** The best rows of each picture's grid, as many whole ones as the budget holds. */
+async function bestRows(scores: tf.Tensor2D, budget: number): Promise<number[][]> {
+  const { B, P } = shape({ scores }, 'B P');
+  const G = gridOf(P);
+  if (budget < G) {
+    throw new UserError(`fopru: a budget of ${budget} patches holds no whole row of ${G}; use strategy=rank`);
+  }
+  const sums: tf.Tensor2D = tf.tidy(() => tf.sum(tf.reshape(scores, [B, G, G]), 2));
+  try {
+    const kept = await keepTopK(sums, Math.floor(budget / G));
+    const rows = (await kept.array()) as number[][];
+    kept.dispose();
+    return rows;
+  } finally {
+    sums.dispose();
+  }
+}

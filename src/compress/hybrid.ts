@@ -1,0 +1,51 @@
+/**
+ * A hybrid of our own: [CLS] attention picks, diversity fills. No paper.
+ *
+ *     s       = VTC-CLS's score, Σ over the K layers that end with the selected one
+ *     chosen  = top-A of s,  A = round(U · share)
+ *     next    = argmax over p of min over kept q of 1 − cos(Z_p, Z_q)          as DivPrune, until U are kept
+ *     kept    = sort(them);  F' = F[kept]                                      Z = projector(F)
+ *
+ * Why: what [CLS] attends to answers questions about text and salient things, and misses small or repeated ones;
+ * diverse patches answer whether something is there. share = 1 is VTC-CLS, share = 0 is DivPrune. VisPruner has the
+ * same thought and drops duplicates instead, without looking at what attention has chosen. Exactly U; U = P changes
+ * nothing.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { compareProjected } from './divprune.ts';
+import { addDiverse } from './diversity.ts';
+import { checkShare, descending, readPictures } from './host.ts';
+import { keepEach } from './keep.ts';
+import type { VisionMethod } from './method.ts';
+import { scoreByCls } from './score.ts';
+import { ensembledLayers } from './vtc-cls.ts';
+
+export const hybrid: VisionMethod<{ share: number; layers: number }> = {
+  name: 'hybrid',
+  paper: 'our own; VTC-CLS (2412.05819) and DivPrune (2503.02175) together',
+  summary: 'keeps a share of patches by [CLS] attention, and those least like them',
+  where: 'vision',
+  defaults: { share: 0.5, layers: 3 },
+  help: {
+    share: { text: 'the share of U that is chosen by attention, from 0 to 1' },
+    layers: { text: 'K, how many layers score, ending with the one whose output is selected' },
+  },
+  asks(source, { share, layers }) {
+    checkShare('hybrid', 'share', share);
+    return { clsAttention: ensembledLayers(source, layers, 'hybrid') };
+  },
+  async run(features, budget, { share }) {
+    const rows = [...features.clsAttention.values()];
+    const scores = tf.tidy(() => tf.addN(rows.map(scoreByCls))); // s, [B, P]
+    try {
+      const attended = (await readPictures('compress.scores', scores)).map(descending);
+      const similarities = await compareProjected(features);
+      const chosen = Math.round(budget * share);
+      const choices = attended.map((order, b) => addDiverse(similarities[b], order.slice(0, chosen), budget));
+      return keepEach(features, choices, scores);
+    } catch (error) {
+      scores.dispose();
+      throw error;
+    }
+  },
+};

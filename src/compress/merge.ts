@@ -1,0 +1,31 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { mixTokens } from '../tensor/similarity.ts';
+import type { Compressed, VisionFeatures } from './method.ts';
+
+/** How one new token is made: patch → weight; a patch that is not named has weight 0. */
+export type Recipe = ReadonlyMap<number, number>;
+
+/** A patch as it is. */
+export const keepPatch = (patch: number): Recipe => new Map([[patch, 1]]);
+
+/** The mean of some patches. */
+export const meanOf = (patches: readonly number[]): Recipe =>
+  new Map(patches.map((patch) => [patch, 1 / patches.length]));
+
+/**
+ * F' = W·F: every new token a weighted sum of patches.
+ * @param recipes for each of B pictures U rows of W
+ */
+export function mergePatches(
+  { all, batch, patches: P }: VisionFeatures,
+  recipes: readonly (readonly Recipe[])[],
+): Compressed {
+  const U = recipes[0].length;
+  const weights = new Float32Array(batch * U * P);
+  for (const [b, rows] of recipes.entries()) {
+    for (const [u, row] of rows.entries()) {
+      for (const [patch, weight] of row) weights[(b * U + u) * P + patch] = weight;
+    }
+  }
+  return { tokens: tf.tidy(() => mixTokens(tf.tensor3d(weights, [batch, U, P]), all())) };
+}
