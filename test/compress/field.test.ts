@@ -1,0 +1,385 @@
+/** What the vision-side methods besides VTC-CLS claim, each claim a property. */
+import * as tf from '@tensorflow/tfjs-core';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { featuresOf } from '../../src/compress/features.ts';
+import type { MethodOptions, VisionFeatures, VisionMethod } from '../../src/compress/method.ts';
+import { findMethod } from '../../src/compress/registry.ts';
+import { vtcCls } from '../../src/compress/vtc-cls.ts';
+import { UserError } from '../../src/errors.ts';
+import { mixTokens } from '../../src/tensor/similarity.ts';
+import { scoreByCls, topK } from '../reference/compress.ts';
+import * as twin from '../reference/field.ts';
+import { linear } from '../reference/ops.ts';
+import { describeEachBackend } from '../support/backends.ts';
+import {
+  draw,
+  expectEqual,
+  expectNear,
+  expectNewTensors,
+  randoms,
+  tidyEachTest,
+  type Random,
+} from '../support/random.ts';
+
+/** K = 3 layers score, H = 2 heads of C = 3 channels, D = 4, E = 5. The seed is fixed: float32 and float64 may choose
+ * differently where two values differ by rounding only, and such a picture would come once in a thousand runs. */
+const [K, H, C, D, E] = [3, 2, 3, 4, 5];
+const runs = { numRuns: 25, seed: 20 };
+
+const method = (name: string) => findMethod(name) as VisionMethod;
+
+/** Pictures of G × G patches, and what a tower would show of them. */
+interface Seen {
+  G: number;
+  pictures: twin.Picture[];
+  features: VisionFeatures;
+}
+
+function see(random: Random, B: number, G: number): Seen {
+  const P = G * G;
+  const W = draw(random, [D, E]);
+  const positive = <T>(x: T): T => (Array.isArray(x) ? x.map(positive) : (x as number) + 1.001) as T;
+  const pictures = Array.from({ length: B }, (): twin.Picture => {
+    const F = draw(random, [P, D]);
+    return {
+      F,
+      Z: linear(F, { weight: W }),
+      cls: draw(random, [D]),
+      rows: positive(draw(random, [K, H, P])),
+      attention: positive(draw(random, [H, P + 1, P + 1])),
+      keys: draw(random, [H, P + 1, C]),
+    };
+  });
+  return { G, pictures, features: featuresFrom(pictures, W) };
+}
+
+function featuresFrom(pictures: twin.Picture[], W: number[][]): VisionFeatures {
+  const rows = Array.from({ length: K }, (_, l) => tf.tensor3d(pictures.map((p) => p.rows[l])));
+  return featuresOf(tf.tensor3d(pictures.map(({ F }) => F)), {
+    clsAttention: new Map(rows.map((row, l) => [l, row])),
+    attention: new Map([[2, tf.tensor4d(pictures.map((p) => p.attention))]]),
+    keys: new Map([[2, tf.tensor4d(pictures.map((p) => p.keys))]]),
+    cls: () => tf.tensor3d(pictures.map((p) => [p.cls])),
+    project: (x) => tf.tidy(() => mixTokens(x, tf.tile(tf.tensor3d([W]), [x.shape[0], 1, 1]))),
+  });
+}
+
+/** The layer whose output is selected is the last of three; so it is for PruMerge the tower's last one too. */
+const source = { layers: K, selectedLayer: K - 1 };
+
+/** Runs as the evaluation does: a method sees only what it asked for. */
+function run(name: string, { features }: Pick<Seen, 'features'>, U: number, given: MethodOptions = {}) {
+  const { asks, defaults, run } = method(name);
+  const options = { ...defaults, ...given };
+  const { clsAttention = [], attention = [], keys = [] } = asks(source, options);
+  const only = <T>(layers: number[], all: Map<number, T>) => new Map(layers.map((l) => [l, all.get(l)!]));
+  return run(
+    {
+      ...features,
+      clsAttention: only(clsAttention, features.clsAttention),
+      attention: only(attention, features.attention),
+      keys: only(keys, features.keys),
+    },
+    U,
+    options,
+  );
+}
+
+const cases = fc
+  .record({
+    random: randoms,
+    B: fc.integer({ min: 1, max: 2 }),
+    G: fc.integer({ min: 2, max: 5 }),
+    n: fc.nat(),
+  })
+  .map(({ random, B, G, n }) => ({ random, G, U: 1 + (n % (G * G)), B }));
+
+/** A method's choice, and its twin's. */
+type Choice = [name: string, options: MethodOptions, kept: (picture: twin.Picture, U: number) => number[]];
+const choosing: Choice[] = [
+  ['fastervlm', {}, ({ rows }, U) => topK(scoreByCls(rows.at(-1)!), U)],
+  ['hired', {}, ({ rows }, U) => topK(scoreByCls(rows.at(-1)!), U)],
+  ['fopru', {}, (picture, U) => topK(twin.fopruScores(picture), U)],
+  ['vispruner', {}, (picture, U) => twin.visPruner(picture, U, 0.5)],
+  ['vispruner', { share: 0.75 }, (picture, U) => twin.visPruner(picture, U, 0.75)],
+  ['vispruner', { share: 0 }, (picture, U) => twin.visPruner(picture, U, 0)],
+  ['divprune', {}, ({ Z }, U) => twin.spreadOut(Z, [], U)],
+  ['hybrid', {}, (picture, U) => twin.hybrid(picture, U, 0.5)],
+  ['hybrid', { share: 0.2 }, (picture, U) => twin.hybrid(picture, U, 0.2)],
+];
+
+type Merging = [
+  name: string,
+  options: MethodOptions,
+  tokens: (picture: twin.Picture, U: number) => number[][],
+];
+const merging: Merging[] = [
+  ['visionzip', {}, (picture, U) => twin.visionZip(picture, U, 10 / 64, true)],
+  ['visionzip', { contextual: 0.5 }, (picture, U) => twin.visionZip(picture, U, 0.5, true)],
+  ['visionzip', { contextual: 1, cls: 'drop' }, (picture, U) => twin.visionZip(picture, U, 1, false)],
+  ['prumerge', {}, (picture, U) => twin.pruMerge(picture, U - 1, 32, false)],
+  ['prumerge', { neighbours: 3 }, (picture, U) => twin.pruMerge(picture, U - 1, 3, false)],
+  ['prumerge+', { neighbours: 3 }, (picture, U) => twin.pruMerge(picture, U - 1, 3, true)],
+  ['dpc-knn', {}, (picture, U) => twin.dpcKnn(picture, U, 5)],
+  ['dpc-knn', { neighbours: 2 }, (picture, U) => twin.dpcKnn(picture, U, 2)],
+  ['pooling', {}, (picture, U) => twin.pooling(picture, U, 'grid')],
+  ['pooling', { pattern: 'raster' }, (picture, U) => twin.pooling(picture, U, 'raster')],
+];
+
+describeEachBackend('the field', () => {
+  tidyEachTest();
+
+  test.each(choosing)(
+    '%s %j keeps what its twin keeps: exactly U, ascending, unchanged',
+    async (name, options, kept) => {
+      await fc.assert(
+        fc.asyncProperty(cases, async ({ random, B, G, U }) => {
+          const seen = see(random, B, G);
+          const result = await run(name, seen, U, options);
+          expect(result.kept!.dtype).toBe('int32');
+          expect(result.kept!.arraySync()).toEqual(seen.pictures.map((picture) => kept(picture, U)));
+          for (const row of result.kept!.arraySync()) expect(new Set(row).size).toBe(U);
+          expectEqual(result.tokens, seen.features.at(result.kept!), 'tokens');
+        }),
+        runs,
+      );
+    },
+  );
+
+  test.each(merging)('%s %j makes the U tokens that its twin makes', async (name, options, tokens) => {
+    await fc.assert(
+      fc.asyncProperty(cases, async ({ random, B, G, U }) => {
+        const seen = see(random, B, G);
+        const result = await run(name, seen, U, options);
+        expect(result.kept).toBeUndefined();
+        expectNear(
+          result.tokens,
+          seen.pictures.map((picture) => tokens(picture, U)),
+          'tokens',
+        );
+      }),
+      runs,
+    );
+  });
+
+  test('FoPru by rows keeps whole rows of the grid, as many as fit, and refuses less than one', async () => {
+    await fc.assert(
+      fc.asyncProperty(cases, async ({ random, B, G, U }) => {
+        const seen = see(random, B, G);
+        const result = run('fopru', seen, U, { strategy: 'row' });
+        if (U < G) {
+          const why = `fopru: a budget of ${U} patches holds no whole row of ${G}; use strategy=rank`;
+          await expect(result).rejects.toThrow(new UserError(why));
+        } else {
+          const kept = (await result).kept!.arraySync();
+          expect(kept).toEqual(seen.pictures.map((picture) => twin.fopruRows(picture, U)));
+          expect(kept[0]).toHaveLength(Math.floor(U / G) * G);
+        }
+      }),
+      runs,
+    );
+  });
+
+  const whole = [
+    ...choosing,
+    ['dpc-knn', {}],
+    ['pooling', {}],
+    ['pooling', { pattern: 'raster' }],
+    ['fopru', { strategy: 'row' }],
+  ];
+  test.each(whole.map(([name, options]) => [name, options] as [string, MethodOptions]))(
+    '%s %j with U = P changes nothing',
+    async (name, options) => {
+      await fc.assert(
+        fc.asyncProperty(cases, async ({ random, B, G }) => {
+          const seen = see(random, B, G);
+          expectEqual((await run(name, seen, G * G, options)).tokens, seen.features.all(), 'tokens');
+        }),
+        { ...runs, numRuns: 10 },
+      );
+    },
+  );
+
+  test.each([...choosing, ...merging].map(([name, options]) => [name, options] as [string, MethodOptions]))(
+    '%s %j of a batch is that of its pictures one by one',
+    async (name, options) => {
+      await fc.assert(
+        fc.asyncProperty(cases, async ({ random, G, U }) => {
+          const W = draw(random, [D, E]);
+          const { pictures } = see(random, 3, G);
+          const batch = (await run(name, { features: featuresFrom(pictures, W) }, U, options)).tokens;
+          for (const [b, picture] of pictures.entries()) {
+            const { tokens } = await run(name, { features: featuresFrom([picture], W) }, U, options);
+            expectNear(tokens, tf.slice(batch, [b], [1]).arraySync(), `picture ${b}`, 1e-6);
+          }
+        }),
+        { ...runs, numRuns: 8 },
+      );
+    },
+  );
+
+  // Not those that go by places too, nor those that begin with two patches each of which is the other's nearest: they
+  // are equally far, or equally dense, and the lower index decides.
+  const equivariant = [...choosing, ...merging]
+    .filter(([name]) => !['visionzip', 'prumerge+', 'pooling', 'divprune'].includes(name))
+    .filter(([, { share, neighbours }]) => share !== 0 && share !== 0.2 && neighbours !== 2)
+    .map(([name, options]) => [name, options] as [string, MethodOptions]);
+  test.each(equivariant)(
+    '%s %j: the order of the patches changes nothing but the order',
+    async (name, options) => {
+      await fc.assert(
+        fc.asyncProperty(cases, async ({ random, G, U }) => {
+          const W = draw(random, [D, E]);
+          const [picture] = see(random, 1, G).pictures;
+          const places = picture.F.map((_, p) => ({ p, key: random() })).sort((a, b) => a.key - b.key);
+          const pick = <T>(row: T[]): T[] => places.map(({ p }) => row[p]);
+          const afterCls = <T>(row: T[]): T[] => [row[0], ...pick(row.slice(1))];
+          const moved: twin.Picture = {
+            ...picture,
+            F: pick(picture.F),
+            Z: pick(picture.Z),
+            rows: picture.rows.map((layer) => layer.map(pick)),
+            attention: picture.attention.map((head) => afterCls(head).map(afterCls)),
+            keys: picture.keys.map(afterCls),
+          };
+          const [still, turned] = await Promise.all(
+            [picture, moved].map((one) => run(name, { features: featuresFrom([one], W) }, U, options)),
+          );
+          if (still.kept) {
+            const there = turned.kept!.arraySync()[0].map((p) => places[p].p);
+            expect(there.sort((a, b) => a - b)).toEqual(still.kept.arraySync()[0]);
+          }
+          const sorted = (x: tf.Tensor3D) => x.arraySync()[0].sort((a, b) => a[0] - b[0]);
+          expectNear(tf.tensor2d(sorted(turned.tokens)), sorted(still.tokens), 'tokens');
+        }),
+        runs,
+      );
+    },
+  );
+
+  test.each([
+    ['dpc-knn', {}],
+    ['pooling', { pattern: 'grid' }],
+    ['pooling', { pattern: 'raster' }],
+  ] as [string, MethodOptions][])(
+    '%s %j puts every patch into one token, whose mean it is',
+    async (name, options) => {
+      await fc.assert(
+        fc.asyncProperty(cases, async ({ random, G, U }) => {
+          const P = G * G;
+          // Each patch carries a mark of its own, too small to move a cluster: the tokens' marks are W.
+          const values = draw(random, [P, D], 64).map((row, p) => [
+            ...row,
+            ...Array.from({ length: P }, (_, q) => +(p === q)),
+          ]);
+          const { tokens } = await run(name, { features: featuresOf(tf.tensor3d([values])) }, U, options);
+          const W = tf.slice(tokens, [0, 0, D]).arraySync()[0];
+          const sizes = W.map((row) => row.filter((x) => x > 0).length);
+          expectNear(
+            tf.tensor2d(W),
+            W.map((row, u) => row.map((x) => (x > 0 ? 1 / sizes[u] : 0))),
+            'W',
+            1e-6,
+          );
+          expect(values.map((_, p) => W.filter((row) => row[p] > 0).length)).toEqual(values.map(() => 1));
+        }),
+        runs,
+      );
+    },
+  );
+
+  test('the hybrid is VTC-CLS at one end, DivPrune at the other, and VisPruner ends at FasterVLM', async () => {
+    await fc.assert(
+      fc.asyncProperty(cases, async ({ random, B, G, U }) => {
+        const seen = see(random, B, G);
+        const kept = async (name: string, options = {}) =>
+          (await run(name, seen, U, options)).kept!.arraySync();
+        expect(await kept('hybrid', { share: 1 })).toEqual(await kept('vtc-cls', vtcCls.defaults));
+        expect(await kept('hybrid', { share: 0 })).toEqual(await kept('divprune'));
+        expect(await kept('vispruner', { share: 1 })).toEqual(await kept('fastervlm'));
+      }),
+      runs,
+    );
+  });
+
+  test('equal patches: each is taken once, the lower index first', async () => {
+    const features = featuresOf(tf.ones([1, 9, 3]));
+    for (const U of [1, 4, 9]) {
+      const { kept } = await run('divprune', { features }, U);
+      expect(kept!.arraySync()).toEqual([[...Array(U).keys()]]);
+      const { tokens } = await run('dpc-knn', { features }, U);
+      expectNear(tokens, [Array.from({ length: U }, () => [1, 1, 1])], 'tokens');
+    }
+    expect(
+      (await run('divprune', { features: featuresOf(tf.ones([1, 1, 3])) }, 1)).kept!.arraySync(),
+    ).toEqual([[0]]);
+  });
+
+  test('NaN is refused by name, and nothing is left in memory but results', async () => {
+    const seen = see(() => 0.3, 2, 3);
+    const broken = featuresOf(tf.fill([1, 9, D], NaN), seen.features);
+    for (const [name, options] of [...choosing, ...merging]) {
+      const { scores, kept } = await run(name, seen, 4, options);
+      const count = 1 + (scores ? 1 : 0) + (kept ? 1 : 0);
+      await expectNewTensors(count, name, () => run(name, seen, 4, options));
+    }
+    for (const name of ['divprune', 'vispruner', 'hybrid', 'dpc-knn']) {
+      const features = {
+        ...broken,
+        all: () => tf.fill([2, 9, D], NaN) as tf.Tensor3D,
+        project: (x: tf.Tensor3D) => x.clone(),
+      };
+      await expect(run(name, { features }, 4)).rejects.toThrow(/^(similarity|distance)\[0, 0, [01]\] is NaN/);
+      await expectNewTensors(0, name, () => run(name, { features }, 4), true);
+    }
+  });
+
+  test('adaptive PruMerge counts outliers, and refuses a batch whose pictures differ', async () => {
+    const { pictures } = see(() => 0.5, 2, 4);
+    for (const [b, outliers] of [1, 3].entries())
+      pictures[b].rows = pictures[b].rows.map((layer) =>
+        layer.map((head) => head.map((_, p) => (p < outliers ? 9 : 1 + p / 100))),
+      );
+    const W = draw(() => 0.2, [D, E]);
+    const count = async (name: string, batch: twin.Picture[]) =>
+      (await run(name, { features: featuresFrom(batch, W) }, 7, { count: 'adaptive' })).tokens.shape[1];
+    expect(await count('prumerge', [pictures[0]])).toBe(1 + 1);
+    expect(await count('prumerge', [pictures[1]])).toBe(3 + 1);
+    expect(await count('prumerge+', [pictures[0]])).toBe(1 + 2 + 1); // 0; 5, 10
+    expect(await count('prumerge+', [pictures[1]])).toBe(3 + 12 + 1); // 0 to 2; every one but the last
+    await expect(count('prumerge', pictures)).rejects.toThrow(
+      new UserError(
+        'prumerge: count=adaptive makes 2 and 4 tokens of the pictures of one batch; ask about one picture at a time',
+      ),
+    );
+  });
+});
+
+describe('options', () => {
+  test.each([
+    ['vispruner', { share: 1.5 }, 'vispruner: share=1.5 is not a share, from 0 to 1'],
+    ['hybrid', { share: -0.1 }, 'hybrid: share=-0.1 is not a share, from 0 to 1'],
+    ['hybrid', { layers: 4 }, '--layers 4: the ensemble ends at layer 2, so it can have 1 to 3 layers'],
+    ['visionzip', { contextual: 2 }, 'visionzip: contextual=2 is not a share, from 0 to 1'],
+    ['prumerge+', { neighbours: 0 }, 'prumerge+: neighbours=0 is not a whole number from 1'],
+    ['dpc-knn', { neighbours: 2.5 }, 'dpc-knn: neighbours=2.5 is not a whole number from 1'],
+  ] as [string, MethodOptions, string][])('%s %j is refused', (name, options, message) => {
+    const { asks, defaults } = method(name);
+    expect(() => asks(source, { ...defaults, ...options })).toThrow(new UserError(message));
+  });
+
+  test.each(['fastervlm', 'hired', 'fopru', 'vispruner', 'visionzip', 'hybrid'])(
+    '%s is refused where no layer comes before the features',
+    (name) => {
+      const { asks, defaults } = method(name);
+      const message = `${name} needs attention, but the features are the embedding output, before any layer`;
+      expect(() => asks({ layers: 4, selectedLayer: -1 }, defaults)).toThrow(new UserError(message));
+    },
+  );
+
+  test('PruMerge looks at the last layer, whatever is selected', () => {
+    const { asks, defaults } = method('prumerge');
+    expect(asks({ layers: 24, selectedLayer: 22 }, defaults)).toEqual({ clsAttention: [23], keys: [23] });
+  });
+});

@@ -1,0 +1,151 @@
+/** Naive float64 twins of the vision-side methods, straight from the formulas; one picture each. */
+import { scoreByCls, topK } from './compress.ts';
+import { dot, mean, sum, type Matrix, type Vector } from './ops.ts';
+
+/** What the methods look at, of one picture. */
+export interface Picture {
+  F: Matrix; // [P, D]
+  Z: Matrix; // [P, E], projected
+  cls: Vector; // [D], F of [CLS]
+  rows: Matrix[]; // [CLS] rows of the last layers, [K][H, P]
+  attention: Matrix[]; // [H][N, N]
+  keys: Matrix[]; // [H][N, C]
+}
+
+const cosine = (a: Vector, b: Vector): number => dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+const every = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+const rest = (P: number, taken: number[]): number[] => every(P).filter((p) => !taken.includes(p));
+const total = (rows: Matrix): Vector => rows[0].map((_, d) => sum(rows.map((row) => row[d])));
+const scale = (row: Vector, by: number): Vector => row.map((x) => x * by);
+const average = (rows: Matrix): Vector => scale(total(rows), 1 / rows.length);
+const ascending = (places: number[]): number[] => [...places].sort((a, b) => a - b);
+/** Places of a list, largest value first, the earlier one of equals. */
+const order = (values: Vector): number[] =>
+  every(values.length).sort((i, j) => values[j] - values[i] || i - j);
+const variance = (values: Vector): number => mean(values.map((x) => (x - mean(values)) ** 2));
+
+export const fopruScores = ({ attention }: Picture): Vector => {
+  const P = attention[0].length - 1;
+  const A = (i: number, j: number) => mean(attention.map((head) => head[i + 1][j + 1]));
+  const received = every(P).map((j) => mean(every(P).map((i) => A(i, j))));
+  const paid = every(P).map((i) => mean(every(P).map((j) => A(i, j))));
+  return variance(received) >= variance(paid) ? received : paid;
+};
+
+export function fopruRows(picture: Picture, U: number): number[] {
+  const scores = fopruScores(picture);
+  const G = Math.sqrt(scores.length);
+  const sums = every(G).map((row) => sum(scores.slice(row * G, (row + 1) * G)));
+  return topK(sums, Math.floor(U / G)).flatMap((row) => every(G).map((column) => row * G + column));
+}
+
+export function visPruner({ F, rows }: Picture, U: number, share: number): number[] {
+  const I = Math.floor(U * share);
+  const ranked = order(scoreByCls(rows.at(-1)!));
+  let left = ranked.slice(I);
+  while (U > I && left.length > U - I) {
+    const even = left.filter((_, i) => i % 2 === 0);
+    const odd = left.filter((_, i) => i % 2 === 1);
+    const alike = even.map((p) => Math.max(...odd.map((q) => cosine(F[p], F[q]))));
+    const drop = Math.min(8, left.length - (U - I));
+    left = [
+      ...order(alike)
+        .slice(drop)
+        .map((i) => even[i]),
+      ...odd,
+    ];
+  }
+  return ascending([...ranked.slice(0, I), ...(U > I ? left : [])]);
+}
+
+/** Max-min diversity, beginning with what is chosen. */
+export function spreadOut(Z: Matrix, chosen: number[], U: number): number[] {
+  const far = (p: number, from: number[]) => Math.min(...from.map((q) => 1 - cosine(Z[p], Z[q])));
+  const kept = [...chosen];
+  while (kept.length < U) {
+    const left = rest(Z.length, kept);
+    const distances = left.map((p) => far(p, kept.length > 0 ? kept : rest(Z.length, [p])));
+    kept.push(left[order(distances)[0]]);
+  }
+  return ascending(kept);
+}
+
+export const hybrid = ({ Z, rows }: Picture, U: number, share: number): number[] => {
+  const scores = total(rows.map(scoreByCls));
+  return spreadOut(Z, order(scores).slice(0, Math.round(U * share)), U);
+};
+
+export function visionZip(picture: Picture, U: number, contextual: number, withCls: boolean): Matrix {
+  const { F, rows, keys, cls } = picture;
+  const first = withCls ? 1 : 0;
+  const C = Math.min(U - first, Math.round(U * contextual));
+  const scores = total(rows.at(-1)!);
+  const dominant = U - first - C > 0 ? topK(scores, U - first - C) : [];
+  const others = rest(F.length, dominant);
+  const targets = every(C).map((i) => others[i * Math.floor(others.length / C)]);
+  const m = (p: number) => average(keys.map((head) => head[p + 1]));
+  const home = (p: number) => targets[order(targets.map((t) => cosine(m(p), m(t))))[0]];
+  const gathered = targets.map((t) => {
+    const mine = others.filter((p) => !targets.includes(p) && home(p) === t).map((p) => F[p]);
+    return mine.length > 0 ? total([F[t], average(mine)]) : F[t];
+  });
+  return [...(withCls ? [cls] : []), ...dominant.map((p) => F[p]), ...gathered];
+}
+
+/** @param n how many centres; of PruMerge+ some by attention and some spread */
+export function pruMerge({ F, rows, keys }: Picture, n: number, neighbours: number, plus: boolean): Matrix {
+  const P = F.length;
+  const a = scoreByCls(rows.at(-1)!);
+  const top = order(a).slice(0, plus ? Math.round(n / 4) : n);
+  const spare = rest(P, top);
+  const m = n - top.length;
+  const centres = ascending([
+    ...top,
+    ...every(m).map((i) => spare[Math.floor(((i + 0.5) * spare.length) / m + 1e-9)]),
+  ]);
+  const k = (p: number) => keys.flatMap((head) => head[p + 1]);
+  const tokens = centres.map((c) => {
+    const others = rest(P, [c]);
+    const near = order(others.map((q) => cosine(k(c), k(q)))).slice(0, neighbours);
+    return total([F[c], ...near.map((i) => scale(F[others[i]], a[others[i]]))]);
+  });
+  const zero = F[0].map(() => 0);
+  return [...tokens, total([zero, ...rest(P, centres).map((p) => scale(F[p], a[p]))])];
+}
+
+export function dpcKnn({ F }: Picture, U: number, k: number): Matrix {
+  const P = F.length;
+  const d = (p: number, q: number) => Math.sqrt(mean(F[p].map((x, i) => (x - F[q][i]) ** 2)));
+  const density = every(P).map((p) => {
+    const near = ascending(every(P).map((q) => d(p, q))).slice(0, k);
+    return Math.exp(-mean(near.map((x) => x * x)));
+  });
+  const largest = Math.max(...every(P).flatMap((p) => every(P).map((q) => d(p, q))));
+  const gamma = every(P).map((p) => {
+    const denser = order(density).slice(0, order(density).indexOf(p));
+    return density[p] * (denser.length > 0 ? Math.min(...denser.map((q) => d(p, q))) : largest);
+  });
+  const centres = topK(gamma, U);
+  const home = (p: number) => (centres.includes(p) ? p : centres[order(centres.map((c) => -d(p, c)))[0]]);
+  return centres.map((c) =>
+    average(
+      every(P)
+        .filter((p) => home(p) === c)
+        .map((p) => F[p]),
+    ),
+  );
+}
+
+export function pooling({ F }: Picture, U: number, pattern: 'raster' | 'grid'): Matrix {
+  const runOf = (x: number, length: number, n: number) =>
+    every(n).findIndex((i) => x >= Math.floor((i * length) / n) && x < Math.floor(((i + 1) * length) / n));
+  const G = Math.sqrt(F.length);
+  const bands = Math.round(Math.sqrt(U));
+  const before = (band: number) => Math.floor((band * U) / bands);
+  const cellOf = (p: number) => {
+    if (pattern === 'raster') return runOf(p, F.length, U);
+    const band = runOf(Math.floor(p / G), G, bands);
+    return before(band) + runOf(p % G, G, before(band + 1) - before(band));
+  };
+  return every(U).map((cell) => average(F.filter((_, p) => cellOf(p) === cell)));
+}
