@@ -84,6 +84,7 @@ export type {
   Method,
   MethodOptions,
   TowerAsk,
+  TowerSource,
   VisionFeatures,
   VisionMethod,
 } from './compress/method.ts';

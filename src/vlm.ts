@@ -5,7 +5,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { visualTokenCount, type LlavaConfig } from './checkpoint/architecture.ts';
 import type { Llava } from './checkpoint/load.ts';
-import type { DecoderSource, Method, MethodOptions, TowerAsk, VisionFeatures } from './compress/method.ts';
+import type {
+  DecoderSource,
+  Method,
+  MethodOptions,
+  TowerAsk,
+  TowerSource,
+  VisionFeatures,
+} from './compress/method.ts';
 import { none } from './compress/none.ts';
 import { scoreByCls } from './compress/score.ts';
 import { cacheLengths } from './decoder/cache.ts';
@@ -18,6 +25,7 @@ import type { Trace, TraceName } from './tensor/trace.ts';
 import { checkIds, type ImagePrompt } from './text/prompt.ts';
 import { readHidden, runClipVision, visionTensors } from './vision/clip.ts';
 import { patchCount } from './vision/config.ts';
+import { runMergingVision, type MergeHook } from './vision/merging.ts';
 
 export interface VlmInput {
   pixels: tf.Tensor4D; // [B, S, S, 3], preprocessed
@@ -61,7 +69,8 @@ export interface VlmAnswer extends Choice {
 export async function runVlm(model: Llava, input: VlmInput, options: VlmOptions): Promise<VlmAnswer> {
   checkVlm(model.config, input.prompts, options);
   shape({ pixels: input.pixels }, 'B S S 3', { B: input.prompts.length });
-  const seen = seePictures(model, input.pixels, asksOf(model.config, options), options);
+  const asks = asksOf(model.config, options);
+  const seen = seePictures(model, input.pixels, asks, options, mergeOf(model.config, options));
   try {
     const picture = await compressPictures(seen, options);
     try {
@@ -87,12 +96,14 @@ export interface SeenPictures {
  * Runs the vision tower once.
  * @param pixels [B, S, S, 3], preprocessed
  * @param asks what methods will want of the tower's inner tensors, by layer; see {@link VisionMethod.asks}
+ * @param merge what a method does inside the tower, where it does; see {@link VisionMethod.merge}
  */
 export function seePictures(
   { config, vision, projector }: Llava,
   pixels: tf.Tensor4D,
   asks: TowerAsk,
   options: WalkOptions = {},
+  merge?: MergeHook,
 ): SeenPictures {
   const { own, made, tell, dispose } = startWalk(options);
   const { B } = shape({ pixels }, 'B S S 3');
@@ -103,13 +114,10 @@ export function seePictures(
     // The ViT, layer by layer: A_l = softmax(Q·Kᵀ/√C). Of the K ensembled layers the [CLS] row is exposed,
     // A_l[:, :, 0, 1:]. The last layer stays half done.          (vision/clip.ts, block.ts, tensor/attention.ts)
     const tellLayer = (x: tf.Tensor, i: number) => tell(`hidden[${i}]`, 'B N D', x.shape);
-    const seen = runClipVision(
-      vision,
-      pixels,
-      { hidden: layers, ...asks, open: true },
-      options.trace,
-      tellLayer,
-    );
+    const ask = { hidden: layers, ...asks, open: true };
+    const seen = merge // a method inside the tower leaves fewer tokens from layer to layer         (vision/merging.ts)
+      ? runMergingVision(vision, pixels, Math.max(...layers), merge, tellLayer)
+      : runClipVision(vision, pixels, ask, options.trace, tellLayer);
     own(...visionTensors(seen));
     if (seen.open) made(`keys ${seen.openLayer!}`, 'B H N C', seen.open.keys);
     seen.clsAttention.forEach((row, l) => made(`[CLS] attention ${l}`, 'B H P', row));
@@ -133,7 +141,7 @@ export function seePictures(
           ),
         ),
       );
-    const P = patchCount(config.vision);
+    const P = merge ? seen.hidden.get(layers[0])!.shape[1] - 1 : patchCount(config.vision);
     const cls = keepsCls(config) ? readSame([0]) : undefined;
     own(cls);
     const features: VisionFeatures = {
@@ -277,6 +285,7 @@ export function checkVlm(
   }: Pick<VlmOptions, 'method' | 'methodOptions' | 'budget' | 'maxNewTokens'>,
 ): void {
   asksOf(config, { method, methodOptions });
+  mergeOf(config, { method, methodOptions, budget });
   if (method.where === 'decoder') method.hook(describeSource(config), budget, methodOptions);
   if (prompts.length === 0) throw new UserError('a batch needs at least one prompt');
   const lengths = prompts.map(({ before, after }) => before.length + after.length);
@@ -301,9 +310,28 @@ export function asksOf(
   return method.where === 'vision' ? method.asks(describeSource(config), methodOptions) : {};
 }
 
+/**
+ * What a method does inside the vision tower, where it does.
+ * @throws UserError for a budget or options that the tower cannot serve
+ */
+export function mergeOf(
+  config: LlavaConfig,
+  { method, methodOptions, budget }: Pick<VlmOptions, 'method' | 'methodOptions' | 'budget'>,
+): MergeHook | undefined {
+  if (method.where !== 'vision' || !method.merge) return undefined;
+  const layers = config.vision_feature_layer;
+  if (layers.length > 1) {
+    throw new UserError(
+      `${method.name} leaves fewer tokens from layer to layer, but this checkpoint joins hidden ${layers.join(', ')}`,
+    );
+  }
+  return method.merge(describeSource(config), budget, methodOptions);
+}
+
 /** What a method may know of the model before it runs. */
-export function describeSource(config: LlavaConfig): DecoderSource {
+export function describeSource(config: LlavaConfig): DecoderSource & TowerSource {
   return {
+    patches: patchCount(config.vision),
     layers: config.vision.num_hidden_layers,
     // Loading turned −2 into an index from 0; hidden[i] is the output of layer i − 1.
     selectedLayer: Math.max(...config.vision_feature_layer) - 1,

@@ -10,13 +10,17 @@ import { UserError } from '../errors.ts';
  * @throws UserError when one is NaN: a comparison with NaN is always false, and any choice would come out
  */
 export async function readPictures(what: string, tensor: tf.Tensor): Promise<Float32Array[]> {
-  const values = (await tensor.data()) as Float32Array;
-  const each = values.length / tensor.shape[0];
-  return Array.from({ length: tensor.shape[0] }, (_, b) => {
+  return splitPictures(what, (await tensor.data()) as Float32Array, tensor.shape);
+}
+
+/** The same of values that are there. */
+export function splitPictures(what: string, values: Float32Array, shape: readonly number[]): Float32Array[] {
+  const each = values.length / shape[0];
+  return Array.from({ length: shape[0] }, (_, b) => {
     const picture = values.subarray(b * each, (b + 1) * each);
     const nan = picture.findIndex(Number.isNaN);
     if (nan >= 0) {
-      const place = [b, ...unravel(nan, tensor.shape.slice(1))].join(', ');
+      const place = [b, ...unravel(nan, shape.slice(1))].join(', ');
       throw new UserError(`${what}[${place}] is NaN: the weights or the picture hold NaN`);
     }
     return picture;

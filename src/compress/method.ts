@@ -1,6 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { LayerHook } from '../decoder/state.ts';
 import type { VisionAsk } from '../vision/clip.ts';
+import type { MergeHook } from '../vision/merging.ts';
 
 /** What a vision-side method may look at. */
 export interface VisionFeatures {
@@ -41,6 +42,11 @@ export interface FeatureSource {
   selectedLayer: number;
 }
 
+/** The same for a method that works inside the tower. */
+export interface TowerSource extends FeatureSource {
+  patches: number; // P
+}
+
 /** The same for a method that works between the decoder's layers. */
 export interface DecoderSource extends FeatureSource {
   decoderLayers: number;
@@ -78,6 +84,12 @@ export interface VisionMethod<Options extends MethodOptions = MethodOptions> ext
    * @throws UserError for options that the tower cannot serve
    */
   asks(source: FeatureSource, options: Options): TowerAsk;
+  /**
+   * For a method that works inside the tower: what it does there. The tower then shows nothing of its insides, and
+   * `features` are the tokens that are left.
+   * @throws UserError for a budget or options that the tower cannot serve
+   */
+  merge?(source: TowerSource, budget: number, options: Options): MergeHook;
   /** @param budget U, how many tokens to keep, 1 ≤ U ≤ P */
   run(features: VisionFeatures, budget: number, options: Options): Promise<Compressed>;
 }

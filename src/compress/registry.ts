@@ -10,6 +10,7 @@ import { none } from './none.ts';
 import { pooling } from './pooling.ts';
 import { pruMerge, pruMergePlus } from './prumerge.ts';
 import { random } from './random.ts';
+import { tome } from './tome.ts';
 import { uniform } from './uniform.ts';
 import { visionZip } from './visionzip.ts';
 import { visPruner } from './vispruner.ts';
@@ -32,6 +33,7 @@ export const methods: readonly Method[] = [
   pruMergePlus,
   dpcKnn,
   pooling,
+  tome,
 ];
 
 /** @throws UserError for a name that is not in the registry */

@@ -4,6 +4,7 @@ import type { Llava } from '../checkpoint/load.ts';
 import type { TowerAsk } from '../compress/method.ts';
 import { preprocess, type PreprocessConfig } from '../image/preprocess.ts';
 import { patchCount } from '../vision/config.ts';
+import type { MergeHook } from '../vision/merging.ts';
 import { seePictures, type SeenPictures } from '../vlm.ts';
 import type { TaskPicture } from './task.ts';
 
@@ -11,8 +12,11 @@ import type { TaskPicture } from './task.ts';
 export interface Album {
   /** For each chunk its pictures' indices. */
   chunks: number[][];
-  /** Lends what the tower made of a chunk; it stays the album's. */
-  lend<T>(chunk: number, use: (seen: SeenPictures) => Promise<T>): Promise<T>;
+  /**
+   * Lends what the tower made of a chunk; it stays the album's.
+   * @param merge what a method does inside the tower: then the chunk is seen for this loan alone
+   */
+  lend<T>(chunk: number, use: (seen: SeenPictures) => Promise<T>, merge?: MergeHook): Promise<T>;
   dispose(): void;
 }
 
@@ -38,7 +42,7 @@ export function openAlbum(model: Llava, pictures: readonly TaskPicture[], option
   const kept = new Map<number, SeenPictures>();
   let keptBytes = 0;
 
-  const see = async (chunk: number): Promise<SeenPictures> => {
+  const see = async (chunk: number, merge?: MergeHook): Promise<SeenPictures> => {
     const S = vision.image_size;
     const values = new Float32Array(chunks[chunk].length * S * S * 3);
     for (const [b, picture] of chunks[chunk].entries()) {
@@ -46,7 +50,7 @@ export function openAlbum(model: Llava, pictures: readonly TaskPicture[], option
     }
     const pixels = tf.tensor4d(values, [chunks[chunk].length, S, S, 3]);
     try {
-      return seePictures(model, pixels, options.asks);
+      return seePictures(model, pixels, merge ? {} : options.asks, {}, merge);
     } finally {
       pixels.dispose();
     }
@@ -54,13 +58,13 @@ export function openAlbum(model: Llava, pictures: readonly TaskPicture[], option
 
   return {
     chunks,
-    async lend(chunk, use) {
-      const known = kept.get(chunk);
+    async lend(chunk, use, merge) {
+      const known = merge ? undefined : kept.get(chunk);
       if (known) return use(known);
       const before = tf.memory().numBytes;
-      const seen = await see(chunk);
+      const seen = await see(chunk, merge);
       const bytes = tf.memory().numBytes - before;
-      const keep = keptBytes + bytes <= options.keepBytes;
+      const keep = !merge && keptBytes + bytes <= options.keepBytes;
       if (keep) {
         kept.set(chunk, seen);
         keptBytes += bytes;

@@ -9,6 +9,7 @@ import {
   answerPrompts,
   asksOf,
   compressPictures,
+  mergeOf,
   type CompressedPictures,
   type SeenPictures,
   type VlmOptions,
@@ -51,10 +52,11 @@ export async function answerCell(
   let [flops, bytes] = [0, 0];
   const asked = questionsByPicture(task);
   const asks = asksOf(model.config, variant);
+  const merge = mergeOf(model.config, options);
 
   for (const [chunk, pictures] of album.chunks.entries()) {
     const questions = pictures.flatMap((picture) => asked[picture]);
-    await album.lend(chunk, async (seen) => {
+    const ask = async (seen: SeenPictures) => {
       const compressed = await compressPictures(showOnly(seen, asks), options);
       try {
         for (const batch of batchByLength(questions, prompts)) {
@@ -77,7 +79,8 @@ export async function answerCell(
       } finally {
         compressed.tokens.dispose();
       }
-    });
+    };
+    await album.lend(chunk, ask, merge);
   }
   const seconds = (performance.now() - started) / 1000;
   return { answers, layerTokens, prefillFlops: flops, cacheBytes: bytes, seconds };

@@ -11,6 +11,8 @@ export type Attention = {
 export interface AttentionOptions {
   /** Added to the scores before the softmax, [Tq, Tk]: 0 where a query may look, {@link MASKED} where not. */
   mask?: tf.Tensor2D;
+  /** Added to the scores of each key, whatever the query, [B, Tk]. */
+  keyBias?: tf.Tensor2D;
   /** Return the [B, H, Tq, Tk] probabilities too. */
   keepProbabilities?: boolean;
 }
@@ -61,13 +63,14 @@ export function attendBatched(
   q: tf.Tensor4D,
   k: tf.Tensor4D,
   v: tf.Tensor4D,
-  { mask, keepProbabilities }: AttentionOptions,
+  { mask, keyBias, keepProbabilities }: AttentionOptions,
 ): Attention {
   const [B, H, Tq, C] = q.shape;
   const [, G, Tk] = k.shape;
   // The H/G query heads of one key/value head lie next to each other: fold them into its query axis.
   const folded = tf.reshape(tf.mul(q, 1 / Math.sqrt(C)), [B, G, (H / G) * Tq, C]);
-  const scores = tf.reshape(tf.matMul(folded, k, false, true), [B, H, Tq, Tk]);
+  let scores = tf.reshape(tf.matMul(folded, k, false, true), [B, H, Tq, Tk]);
+  if (keyBias) scores = tf.add(scores, tf.reshape(keyBias, [B, 1, 1, Tk]));
   const p = tf.softmax(mask ? tf.add(scores, mask) : scores); // [B, H, Tq, Tk]
   const foldedContext = tf.matMul(tf.reshape(p, [B, G, (H / G) * Tq, Tk]), v);
   const context: tf.Tensor4D = tf.reshape(foldedContext, [B, H, Tq, C]);
@@ -79,7 +82,7 @@ export function attendByHead(
   q: tf.Tensor4D,
   k: tf.Tensor4D,
   v: tf.Tensor4D,
-  { mask, keepProbabilities }: AttentionOptions,
+  { mask, keyBias, keepProbabilities }: AttentionOptions,
 ): Attention {
   const [B, H, Tq, C] = q.shape;
   const [, G, Tk] = k.shape;
@@ -93,7 +96,8 @@ export function attendByHead(
       const vHead = head(v, b, g);
       for (let h = (g * H) / G; h < ((g + 1) * H) / G; h++) {
         const [context, p] = tf.tidy((): tf.Tensor2D[] => {
-          const scores: tf.Tensor2D = tf.mul(tf.matMul(head(q, b, h), kT), 1 / Math.sqrt(C)); // [Tq, Tk]
+          let scores: tf.Tensor2D = tf.mul(tf.matMul(head(q, b, h), kT), 1 / Math.sqrt(C)); // [Tq, Tk]
+          if (keyBias) scores = tf.add(scores, tf.slice(keyBias, [b, 0], [1, Tk]));
           const rows = tf.softmax(mask ? tf.add<tf.Tensor2D>(scores, mask) : scores);
           return keepProbabilities ? [tf.matMul(rows, vHead), rows] : [tf.matMul(rows, vHead)];
         });

@@ -82,22 +82,45 @@ export function openBlock(
 
 /** The second half: what the block's tokens take from all, and what they become. */
 export function closeBlock(
-  { self_attn, layer_norm2, mlp }: ClipBlockWeights,
+  weights: ClipBlockWeights,
+  open: OpenBlock,
+  config: ClipBlockConfig,
+  ask: ClipBlockAsk = {},
+): ClipBlockOutput {
+  return tf.tidy(() => {
+    const { hidden, ...attention } = attendOpen(weights, open, config, ask);
+    return { hidden: feedForward(weights, hidden, config), ...attention };
+  });
+}
+
+/** x + Attention(LayerNorm₁(x)). @param ask a `keyBias` [B, N] is added to the scores of each key */
+export function attendOpen(
+  { self_attn }: ClipBlockWeights,
   { hidden, normed, keys, values }: OpenBlock,
-  { num_attention_heads: H, layer_norm_eps, hidden_act }: ClipBlockConfig,
-  { mask, attention }: ClipBlockAsk = {},
+  { num_attention_heads: H }: ClipBlockConfig,
+  { mask, attention, keyBias }: ClipBlockAsk & { keyBias?: tf.Tensor2D } = {},
 ): ClipBlockOutput {
   return tf.tidy(() => {
     const queries = splitHeads(linear(normed, self_attn.q_proj), H); // [B, H, U, C]
-    const options = { mask, keepProbabilities: attention };
+    const options = { mask, keyBias, keepProbabilities: attention };
     const { context, probabilities } = attend(queries, keys, values, options);
-    const x = tf.add(hidden, linear(mergeHeads(context), self_attn.out_proj));
-    const y = layerNorm(x, layer_norm2, layer_norm_eps);
     const output: ClipBlockOutput = {
-      hidden: tf.add(x, linear(activations[hidden_act](linear(y, mlp.fc1)), mlp.fc2)),
+      hidden: tf.add(hidden, linear(mergeHeads(context), self_attn.out_proj)),
     };
     if (probabilities) output.attention = probabilities;
     return output;
+  });
+}
+
+/** x + fc2(act(fc1(LayerNorm₂(x)))). @param x [B, N, D] */
+export function feedForward(
+  { layer_norm2, mlp }: ClipBlockWeights,
+  x: tf.Tensor3D,
+  { layer_norm_eps, hidden_act }: ClipBlockConfig,
+): tf.Tensor3D {
+  return tf.tidy(() => {
+    const y = layerNorm(x, layer_norm2, layer_norm_eps);
+    return tf.add(x, linear(activations[hidden_act](linear(y, mlp.fc1)), mlp.fc2));
   });
 }
 

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
 import { loadModel } from '../../src/checkpoint/load.ts';
 import { parseVariants } from '../../src/eval/variant.ts';
-import { asksOf, compressPictures, seePictures } from '../../src/vlm.ts';
+import { asksOf, compressPictures, mergeOf, seePictures } from '../../src/vlm.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import { expectClose, golden, readExpected, type Expected } from '../support/golden.ts';
 import { tidyEachTest } from '../support/random.ts';
@@ -23,6 +23,7 @@ const cases: [variant: string, oracle: string, budget: number][] = [3, 6, 11].fl
     ['prumerge:neighbours=4', `prumerge.u${U}`],
     ['prumerge+:neighbours=4', `prumerge+.u${U}`],
     ['dpc-knn:neighbours=3', `dpc-knn.u${U}`],
+    ['tome', `tome.u${U}`],
   ].map(([variant, oracle]): [string, string, number] => [variant, oracle, U]),
 );
 cases.push(['pooling', 'pooling.u4.grid', 4], ['pooling:pattern=raster', 'pooling.u8.raster', 8]);
@@ -39,7 +40,9 @@ async function compress(variant: string, budget: number, picture?: number) {
   try {
     const pixels = tf.transpose((await inputs.float('pixel_values')) as tf.Tensor4D, [0, 2, 3, 1]);
     const some = picture === undefined ? pixels : tf.slice(pixels, [picture], [1]);
-    const seen = seePictures(llava!, some, asksOf(llava!.config, options));
+    const asks = asksOf(llava!.config, options);
+    const merge = mergeOf(llava!.config, { ...options, budget });
+    const seen = seePictures(llava!, some, asks, {}, merge);
     return await compressPictures(seen, { ...options, budget });
   } finally {
     await inputs.close();

@@ -210,6 +210,41 @@ def pooling(seen):
     }
 
 
+def tome(model, pixels, layers, u):
+    """Hidden state after so many layers, patches alone; every layer merges."""
+    tower = model.model.vision_tower
+    tower = getattr(tower, "vision_model", tower)
+    heads = model.config.vision_config.num_attention_heads
+    items = []
+    for x in tower.pre_layrnorm(tower.embeddings(pixels)):
+        size = torch.ones(len(x), 1, dtype=x.dtype)
+        for index, layer in enumerate(tower.encoder.layers[:layers]):
+            h, attend = layer.layer_norm1(x), layer.self_attn
+            q, k, v = (
+                p(h).view(len(x), heads, -1).transpose(0, 1) for p in (attend.q_proj, attend.k_proj, attend.v_proj)
+            )
+            weights = (q @ k.transpose(1, 2) / k.shape[-1] ** 0.5 + size.log()[:, 0]).softmax(-1)
+            x = x + attend.out_proj((weights @ v).transpose(0, 1).flatten(1))
+            n, left = len(x) - 1, layers - index
+            r = max(-((u - n) // left), n - u * 2 ** (left - 1))
+            metric = unit(k.mean(0))
+            scores = metric[::2] @ metric[1::2].T
+            scores[0] = -9  # the class token stays
+            best, match = scores.max(-1)
+            source = best.argsort(descending=True)[:r]
+            weighted, total = x * size, size.clone()
+            x = weighted.clone()
+            for a in source:
+                x[2 * match[a] + 1] += weighted[2 * a]
+                total[2 * match[a] + 1] += size[2 * a]
+            stay = torch.ones(len(x), dtype=bool)
+            stay[2 * source] = False
+            x, size = (x / total)[stay], total[stay]
+            x = x + layer.mlp(layer.layer_norm2(x))
+        items.append(x[1:])
+    return torch.stack(items)
+
+
 def main():
     model = LlavaForConditionalGeneration.from_pretrained(
         FOLDER, dtype=torch.float64, attn_implementation="eager"
@@ -231,6 +266,7 @@ def main():
             out[f"prumerge.u{u}.tokens"] = torch.stack([prumerge(seen, b, top_n, 4) for b in batch])
             out[f"prumerge+.u{u}.tokens"] = torch.stack([prumerge(seen, b, spread(u - 1), 4) for b in batch])
             out[f"dpc-knn.u{u}.tokens"] = dpc_knn(seen, u, 3)
+            out[f"tome.u{u}.tokens"] = tome(model, pixels, seen["selected"] + 1, u)
         for b in batch:
             few = lambda a: a.topk(count_outliers(a)).indices  # noqa: E731
             out[f"prumerge.adaptive.{b}.tokens"] = prumerge(seen, b, few, 4)[None]

@@ -1,6 +1,22 @@
 /** Naive float64 twins of the vision-side methods, straight from the formulas; one picture each. */
+import type { ClipVisionConfig } from '../../src/vision/config.ts';
+import type { ClipVisionWeights } from '../../src/vision/weights.ts';
+import type { Arrays } from '../support/random.ts';
+import { mergeHeads, splitHeads } from './attention.ts';
 import { scoreByCls, topK } from './compress.ts';
-import { dot, mean, sum, type Matrix, type Vector } from './ops.ts';
+import {
+  activate,
+  addRows,
+  dot,
+  layerNorm,
+  linear,
+  mean,
+  softmax,
+  sum,
+  type Matrix,
+  type Vector,
+} from './ops.ts';
+import { embedImage } from './vision.ts';
 
 /** What the methods look at, of one picture. */
 export interface Picture {
@@ -148,4 +164,57 @@ export function pooling({ F }: Picture, U: number, pattern: 'raster' | 'grid'): 
     return before(band) + runOf(p % G, G, before(band + 1) - before(band));
   };
   return every(U).map((cell) => average(F.filter((_, p) => cellOf(p) === cell)));
+}
+
+/**
+ * ToMe's tower over one picture: what `depth` layers leave of it, [1 + U, D].
+ * @param merges r of each layer
+ */
+export function tomeTower(
+  weights: Arrays<ClipVisionWeights>,
+  pixels: number[][][],
+  config: ClipVisionConfig,
+  merges: number[],
+): { hidden: Matrix; sizes: Vector } {
+  const { num_attention_heads: H, layer_norm_eps: eps, hidden_act } = config;
+  let x = embedImage(weights, pixels, config);
+  let sizes = x.map(() => 1);
+  for (const [l, r] of merges.entries()) {
+    const { layer_norm1, layer_norm2, self_attn, mlp } = weights.layers[l];
+    const normed = layerNorm(x, layer_norm1, eps);
+    const [q, k, v] = [self_attn.q_proj, self_attn.k_proj, self_attn.v_proj].map((w) =>
+      splitHeads(linear(normed, w), H),
+    );
+    const context = q.map((head, h) =>
+      head.map((query) => {
+        const scores = k[h].map((key, j) => dot(query, key) / Math.sqrt(key.length) + Math.log(sizes[j]));
+        return total(softmax(scores).map((p, j) => scale(v[h][j], p)));
+      }),
+    );
+    const mixed = addRows(x, linear(mergeHeads(context), self_attn.out_proj));
+    const m = x.map((_, t) => average(k.map((head) => head[t])));
+    // The r best pairs of an even token but [CLS] and its best odd one.
+    const odd = every(x.length).filter((t) => t % 2 === 1);
+    const pairs = every(x.length)
+      .filter((t) => t % 2 === 0 && t > 0)
+      .map((a) => {
+        const alike = odd.map((b) => cosine(m[a], m[b]));
+        return { a, b: odd[order(alike)[0]], alike: Math.max(...alike) };
+      });
+    const merged = order(pairs.map(({ alike }) => alike))
+      .slice(0, r)
+      .map((i) => pairs[i]);
+    const groups = rest(
+      x.length,
+      merged.map(({ a }) => a),
+    ).map((t) => [t, ...merged.filter(({ b }) => b === t).map(({ a }) => a)]);
+    const newSizes = groups.map((group) => sum(group.map((t) => sizes[t])));
+    const y = groups.map((group, g) =>
+      scale(total(group.map((t) => scale(mixed[t], sizes[t]))), 1 / newSizes[g]),
+    );
+    sizes = newSizes;
+    const inner = activate(linear(layerNorm(y, layer_norm2, eps), mlp.fc1), hidden_act);
+    x = addRows(y, linear(inner, mlp.fc2));
+  }
+  return { hidden: x, sizes };
 }

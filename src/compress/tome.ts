@@ -1,0 +1,95 @@
+/**
+ * ToMe: in every layer of the vision tower, the tokens that are most alike become one.
+ * "Token Merging: Your ViT But Faster", 2210.09461.
+ *
+ * In layer l, between attention and MLP, of N tokens that stand for s patches each:
+ *
+ *     m      = mean over heads of the layer's keys                     [B, N, C]
+ *     a, b   = tokens 0, 2, 4, …; tokens 1, 3, 5, …                    [CLS] is token 0 and never merges
+ *     each a is matched to the b with the largest cos(m_a, m_b); the r best matches merge
+ *     x      = Σ s·x / Σ s over the tokens that become one;  s = Σ s
+ *     A      = softmax(Q·Kᵀ/√C + log s) from the next layer on         proportional attention
+ *
+ * The paper merges r tokens in each layer. Here the budget fixes their sum, P − U over the layers up to the selected
+ * one, shared out as evenly as can be: at least half of a layer's tokens stay, so L layers keep at least P / 2ᴸ, and a
+ * smaller budget is refused. The code leaves the unmerged a before all b; here tokens go back to raster order, which
+ * the decoder reads, and by which the next layer splits them. The method runs inside the tower (vision/merging.ts), so
+ * it makes the tower cheaper too. Exactly U new tokens; the sum of s·x over a layer's tokens stays. U = P changes
+ * nothing.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { UserError } from '../errors.ts';
+import { shape } from '../tensor/axes.ts';
+import { cosines, mixTokens } from '../tensor/similarity.ts';
+import type { SizedTokens } from '../vision/merging.ts';
+import { argmax, descending, splitPictures } from './host.ts';
+import type { VisionMethod } from './method.ts';
+import { selectedLayer } from './selected-layer.ts';
+
+export const tome: VisionMethod = {
+  name: 'tome',
+  paper: 'Token Merging: Your ViT But Faster, arXiv 2210.09461',
+  summary: 'merges the tokens that are most alike, some in every layer of the vision tower',
+  where: 'vision',
+  defaults: {},
+  help: {},
+  asks(source) {
+    selectedLayer(source, 'tome');
+    return {};
+  },
+  merge(source, budget) {
+    const layers = selectedLayer(source, 'tome') + 1;
+    const least = Math.ceil(source.patches / 2 ** layers);
+    if (budget < least) {
+      throw new UserError(
+        `tome: ${layers} layers merge ${source.patches} patches to ${least} at least, not to ${budget}`,
+      );
+    }
+    return (layer, tokens, keys) => {
+      const r = countMerges(tokens.hidden.shape[1] - 1, budget, layers - layer);
+      return r === 0 ? tokens : mergeAlike(tokens, keys, r);
+    };
+  },
+  run: ({ all }) => Promise.resolve({ tokens: all() }),
+};
+
+/**
+ * How many merge now: an even share of what is left to merge, but as many as needed for later halvings to reach U.
+ * @param n tokens, without [CLS]
+ * @param layers left, this one included
+ */
+export function countMerges(n: number, U: number, layers: number): number {
+  return Math.max(Math.ceil((n - U) / layers), n - U * 2 ** (layers - 1));
+}
+
+/** The r best matches of each picture become one token each. Inside a tidy. */
+export function mergeAlike({ hidden, sizes }: SizedTokens, keys: tf.Tensor4D, r: number): SizedTokens {
+  const { B, N } = shape({ keys }, 'B H N C');
+  const similarity = cosines(tf.mean<tf.Tensor3D>(keys, 1)); // [B, N, N]
+  const pictures = splitPictures('similarity', similarity.dataSync<'float32'>(), similarity.shape);
+  const members = new Float32Array(B * (N - r) * N); // 1 where a token goes into a new one
+  for (const [b, values] of pictures.entries()) {
+    const into = matchTokens(values, r);
+    const stay = Array.from(into.keys()).filter((token) => into[token] === token);
+    for (const [token, home] of into.entries()) members[(b * (N - r) + stay.indexOf(home)) * N + token] = 1;
+  }
+  const M = tf.tensor3d(members, [B, N - r, N]);
+  const total = mixTokens(M, sizes); // [B, N − r, 1]
+  return { hidden: tf.div(mixTokens(M, tf.mul(hidden, sizes)), total), sizes: total };
+}
+
+/**
+ * Bipartite soft matching.
+ * @param similarity [N, N]
+ * @returns for each token the one it becomes part of: itself, but for r
+ */
+function matchTokens(similarity: Float32Array, r: number): number[] {
+  const N = Math.sqrt(similarity.length);
+  const into = Array.from({ length: N }, (_, token) => token);
+  const a = into.filter((token) => token % 2 === 0 && token > 0);
+  const b = into.filter((token) => token % 2 === 1);
+  const match = a.map((i) => argmax(b, (j) => similarity[i * N + j]));
+  const best = descending(Float32Array.from(a, (i, k) => similarity[i * N + match[k]]));
+  for (const k of best.slice(0, r)) into[a[k]] = match[k];
+  return into;
+}
