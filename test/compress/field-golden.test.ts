@@ -34,19 +34,20 @@ const adaptive = ['prumerge', 'prumerge+'].flatMap((name) =>
 
 /** What a method makes of the golden pictures, or of one of them. */
 async function compress(variant: string, budget: number, picture?: number) {
-  const { llava, dispose } = await loadModel(golden('llava-v5keys'));
+  const model = await loadModel(golden('llava-v5keys'));
+  const llava = model.llava!;
   const inputs = await readExpected(golden('llava-v5keys', 'expected.safetensors'));
   const [options] = parseVariants(variant);
   try {
     const pixels = tf.transpose((await inputs.float('pixel_values')) as tf.Tensor4D, [0, 2, 3, 1]);
     const some = picture === undefined ? pixels : tf.slice(pixels, [picture], [1]);
-    const asks = asksOf(llava!.config, options);
-    const merge = mergeOf(llava!.config, { ...options, budget });
-    const seen = seePictures(llava!, some, asks, {}, merge);
+    const asks = asksOf(llava.config, options);
+    const merge = mergeOf(llava.config, { ...options, budget });
+    const seen = seePictures(llava, some, asks, {}, merge);
     return await compressPictures(seen, { ...options, budget });
   } finally {
     await inputs.close();
-    dispose();
+    model.dispose();
   }
 }
 

@@ -70,11 +70,11 @@ const source = { layers: K, selectedLayer: K - 1 };
 
 /** Runs as the evaluation does: a method sees only what it asked for. */
 function run(name: string, { features }: Pick<Seen, 'features'>, U: number, given: MethodOptions = {}) {
-  const { asks, defaults, run } = method(name);
-  const options = { ...defaults, ...given };
-  const { clsAttention = [], attention = [], keys = [] } = asks(source, options);
+  const chosen = method(name);
+  const options = { ...chosen.defaults, ...given };
+  const { clsAttention = [], attention = [], keys = [] } = chosen.asks(source, options);
   const only = <T>(layers: number[], all: Map<number, T>) => new Map(layers.map((l) => [l, all.get(l)!]));
-  return run(
+  return chosen.run(
     {
       ...features,
       clsAttention: only(clsAttention, features.clsAttention),
@@ -365,21 +365,26 @@ describe('options', () => {
     ['prumerge+', { neighbours: 0 }, 'prumerge+: neighbours=0 is not a whole number from 1'],
     ['dpc-knn', { neighbours: 2.5 }, 'dpc-knn: neighbours=2.5 is not a whole number from 1'],
   ] as [string, MethodOptions, string][])('%s %j is refused', (name, options, message) => {
-    const { asks, defaults } = method(name);
-    expect(() => asks(source, { ...defaults, ...options })).toThrow(new UserError(message));
+    const chosen = method(name);
+    expect(() => chosen.asks(source, { ...chosen.defaults, ...options })).toThrow(new UserError(message));
   });
 
   test.each(['fastervlm', 'hired', 'fopru', 'vispruner', 'visionzip', 'hybrid'])(
     '%s is refused where no layer comes before the features',
     (name) => {
-      const { asks, defaults } = method(name);
+      const chosen = method(name);
       const message = `${name} needs attention, but the features are the embedding output, before any layer`;
-      expect(() => asks({ layers: 4, selectedLayer: -1 }, defaults)).toThrow(new UserError(message));
+      expect(() => chosen.asks({ layers: 4, selectedLayer: -1 }, chosen.defaults)).toThrow(
+        new UserError(message),
+      );
     },
   );
 
   test('PruMerge looks at the last layer, whatever is selected', () => {
-    const { asks, defaults } = method('prumerge');
-    expect(asks({ layers: 24, selectedLayer: 22 }, defaults)).toEqual({ clsAttention: [23], keys: [23] });
+    const chosen = method('prumerge');
+    expect(chosen.asks({ layers: 24, selectedLayer: 22 }, chosen.defaults)).toEqual({
+      clsAttention: [23],
+      keys: [23],
+    });
   });
 });

@@ -4,13 +4,13 @@ import { expect, test } from 'vitest';
 import { cacheBytes, prefillMacs } from '../../src/cost.ts';
 import { openAlbum, type Album } from '../../src/eval/album.ts';
 import { answerCell, type Exam } from '../../src/eval/answer.ts';
-import type { Cell } from '../../src/eval/cell.ts';
+import { joinAsks, type Cell } from '../../src/eval/cell.ts';
 import { evaluate } from '../../src/eval/evaluate.ts';
 import { flopsWith } from '../../src/eval/summary.ts';
 import { takePictures, type PictureSource, type Task } from '../../src/eval/task.ts';
 import { parseVariants } from '../../src/eval/variant.ts';
 import { preprocess, type PreprocessConfig } from '../../src/image/preprocess.ts';
-import { runVlm } from '../../src/vlm.ts';
+import { asksOf, runVlm } from '../../src/vlm.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import { expectNewTensors, seededRandom, tidyEachTest } from '../support/random.ts';
 import { tinyLlava } from '../support/tiny.ts';
@@ -82,13 +82,17 @@ describeEachBackend('an evaluation', () => {
     ['vtc-cls:layers=1', 5, 'own'],
     ['vtc-cls:layers=2:positions=original', 3, 'own'],
     ['uniform:pattern=raster', 1, 'own'],
+    ['fopru', 4, 'own'],
+    ['prumerge:neighbours=3', 5, 'own'],
+    ['tome', 4, 'own'],
   ] as const)(
     '%s at %i, %s pictures: a batch answers as one question by itself',
     async (name, budget, pictures) => {
       const exam = makeExam();
       const cell = cellOf(name, budget, pictures);
       const alone = await answerOneByOne(exam, cell);
-      const album = openAll(exam, pictures, { chunkValues: 2 * P * 6 });
+      const asks = joinAsks([{ clsAttention: [2, 0, 1] }, asksOf(exam.model.config, cell.variant)]);
+      const album = openAll(exam, pictures, { chunkValues: 2 * P * 6, asks });
       expect(album.chunks).toEqual([[0, 1], [2, 3], [4]]);
       const found = await answerCell(exam, cell, album);
       expect(found.answers).toEqual(alone.map(({ tokens }) => tokens[0].join('-')));
