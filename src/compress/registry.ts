@@ -1,4 +1,5 @@
 import { UserError } from '../errors.ts';
+import { fastv } from './fastv.ts';
 import type { Method, MethodOptions } from './method.ts';
 import { none } from './none.ts';
 import { random } from './random.ts';
@@ -6,7 +7,7 @@ import { uniform } from './uniform.ts';
 import { vtcCls } from './vtc-cls.ts';
 
 /** Every method, in the order the pages list them. A further one is its file and one line here. */
-export const methods: readonly Method[] = [none, vtcCls, random, uniform];
+export const methods: readonly Method[] = [none, vtcCls, random, uniform, fastv];
 
 /** @throws UserError for a name that is not in the registry */
 export function findMethod(name: string): Method {

@@ -63,3 +63,28 @@ export function llamaBlock(
     return output;
   });
 }
+
+/**
+ * The last token's row of the block's attention, before the block runs: for a method that cuts by it.
+ * @param hidden [B, T, E], a whole prompt
+ * @returns [B, H, T]
+ */
+export function attendFromLastToken(
+  weights: LlamaBlockWeights,
+  hidden: tf.Tensor3D,
+  config: LlamaConfig,
+  rope: RopeRows,
+): tf.Tensor3D {
+  return tf.tidy(() => {
+    const { T } = shape({ hidden }, 'B T E', { E: config.hidden_size });
+    const { num_attention_heads: H, num_key_value_heads: G, rms_norm_eps: eps } = config;
+    const { q_proj, k_proj } = weights.self_attn;
+    const x = rmsNorm(hidden, weights.input_layernorm, eps);
+    const last = <X extends tf.Tensor>(tokens: X, axis: number): X => tf.gather<X>(tokens, [T - 1], axis);
+    const lastRope = { cos: last(rope.cos, 2), sin: last(rope.sin, 2) };
+    const q = applyRope(splitHeads(linear(last(x, 1), q_proj), H), lastRope); // [B, H, 1, C]
+    const keys = applyRope(splitHeads(linear(x, k_proj), G), rope); // [B, G, T, C]
+    const { probabilities } = attend(q, keys, keys, { keepProbabilities: true }); // the values play no part
+    return tf.squeeze(probabilities!, [2]);
+  });
+}

@@ -4,7 +4,7 @@ import { shape } from '../tensor/axes.ts';
 import { linear } from '../tensor/linear.ts';
 import { rmsNorm } from '../tensor/norm.ts';
 import type { Trace } from '../tensor/trace.ts';
-import { llamaBlock } from './block.ts';
+import { attendFromLastToken, llamaBlock } from './block.ts';
 import { updateCache, type KvCache } from './cache.ts';
 import type { LlamaConfig } from './config.ts';
 import { ropeAt, type Rope } from './rope.ts';
@@ -43,7 +43,13 @@ export async function runLlama(
     trace?.record('decoder.embeddings', state.hidden);
     for (let l = 0; l < config.num_hidden_layers; l++) {
       const past = cache.layers[l];
-      if (hook) state = replace(state, await hook.beforeLayer(l, state, past?.keys.shape[2] ?? 0));
+      if (hook) {
+        const { hidden, positions } = state;
+        const attendFromLast = () =>
+          tf.tidy(() => attendFromLastToken(weights.layers[l], hidden, config, ropeAt(rope, positions)));
+        const next = await hook.beforeLayer(l, state, past?.keys.shape[2] ?? 0, { attendFromLast });
+        state = replace(state, next);
+      }
       trace?.record('decoder.hidden.LL', state.hidden, l);
       const { T } = shape({ hidden: state.hidden }, 'B T E', { E: config.hidden_size });
       const Tk = T + (past?.keys.shape[2] ?? 0);

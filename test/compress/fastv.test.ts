@@ -1,0 +1,136 @@
+/** FastV: what it keeps, where it cuts, and that nothing else changes. */
+import * as tf from '@tensorflow/tfjs-core';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { fastv, scoreTokens, type FastvOptions } from '../../src/compress/fastv.ts';
+import { UserError } from '../../src/errors.ts';
+import * as twin from '../reference/decoder-methods.ts';
+import { describeEachBackend } from '../support/backends.ts';
+import {
+  decodeAndDrop,
+  decodeBothWays,
+  expectTwin,
+  hookCases,
+  runHooked,
+  sourceOf,
+  towerBound,
+  type HookCase,
+} from '../support/hooks.ts';
+import { expectEqual, expectNear, expectNewTensors, tidyEachTest } from '../support/random.ts';
+
+const runs = { numRuns: 12 };
+const options = (L: number) =>
+  fc.record({ layer: fc.integer({ min: 1, max: L - 1 }), rows: fc.constantFrom('last', 'all') });
+const cases = hookCases().chain((drawn) => fc.tuple(fc.constant(drawn), options(drawn.L))) as fc.Arbitrary<
+  [HookCase, FastvOptions]
+>;
+
+const hookOf = (drawn: HookCase, given: FastvOptions, U = drawn.U) => fastv.hook(sourceOf(drawn), U, given);
+
+describeEachBackend('FastV', () => {
+  tidyEachTest();
+
+  test('keeps what its twin keeps, and comes to the same logits', async () => {
+    await fc.assert(
+      fc.asyncProperty(cases, async ([drawn, given]) => {
+        await expectTwin(drawn, hookOf(drawn, given), (watch) =>
+          twin.fastv(given.layer, given.rows, drawn.U, watch),
+        );
+      }),
+      runs,
+    );
+  });
+
+  test('before layer k all tokens, from it on all text and U of the picture, at their old places', async () => {
+    await fc.assert(
+      fc.asyncProperty(cases, async ([drawn, given]) => {
+        const { T, P, U, L, input } = drawn;
+        const { positions, roles, lengths } = await runHooked(drawn.llama, input, hookOf(drawn, given));
+        expect(lengths).toEqual(Array.from({ length: L }, (_, l) => (l < given.layer ? T : T - P + U)));
+        for (const [l, items] of positions.entries()) {
+          for (const [b, row] of items.entries()) {
+            expect(roles[l][b]).toEqual(row.map((p) => input.roles[b][p]));
+            expect(row).toEqual([...new Set(row)].sort((i, j) => i - j));
+            expect(roles[l][b].filter((role) => role === 'text')).toHaveLength(T - P);
+          }
+        }
+      }),
+      runs,
+    );
+  });
+
+  test('with everything kept it is the full model, bit by bit', async () => {
+    await fc.assert(
+      fc.asyncProperty(cases, async ([drawn, given]) => {
+        const full = await runHooked(drawn.llama, drawn.input);
+        const all = await runHooked(drawn.llama, drawn.input, hookOf(drawn, given, drawn.P));
+        expectEqual(all.logits, full.logits, 'logits');
+      }),
+      runs,
+    );
+  });
+
+  test('decoding after the cut equals a recomputation without a cache', async () => {
+    await fc.assert(
+      fc.asyncProperty(cases, async ([drawn, given]) => {
+        const tail = 3;
+        const { cached, recomputed, lengths } = await decodeBothWays(
+          drawn.llama,
+          drawn.input,
+          hookOf(drawn, given),
+          tail,
+        );
+        expectNear(cached, recomputed, 'logits', towerBound);
+        const { T, P, U, L } = drawn;
+        expect(lengths).toEqual(
+          Array.from({ length: L }, (_, l) => tail + (l < given.layer ? T : T - P + U)),
+        );
+      }),
+      runs,
+    );
+  });
+
+  test('a token that alone is looked at stays; the order of the heads and the scale change nothing', () => {
+    const attention = tf.tensor4d([[[[1, 0, 0], [0, 1, 0], [0.25, 0.25, 0.5]], [[1, 0, 0], [1, 0, 0], [0, 0, 1]]]]); // prettier-ignore
+    expect(scoreTokens(attention, 'last').arraySync()).toEqual([[0.125, 0.125, 0.75]]);
+    expectNear(scoreTokens(attention, 'all'), [[3.25 / 6, 1.25 / 6, 1.5 / 6]], 'all rows');
+    expectEqual(scoreTokens(tf.reverse(attention, 1), 'last'), scoreTokens(attention, 'last'), 'heads');
+  });
+
+  test('a run leaves nothing behind, nor does one that throws', async () => {
+    const [drawn] = fc.sample(hookCases({ layers: [3, 3] }), { numRuns: 1, seed: 4 });
+    const run = (hook: ReturnType<typeof hookOf>) => async () => {
+      await decodeAndDrop(drawn, hook);
+    };
+    for (const rows of ['last', 'all'] as const) {
+      await expectNewTensors(0, `fastv, ${rows}`, run(hookOf(drawn, { layer: 1, rows }, 1)));
+    }
+    const broken = { ...drawn, input: { ...drawn.input, hidden: tf.mul(drawn.input.hidden, NaN) } };
+    await expectNewTensors(
+      0,
+      'fastv of NaN',
+      () => decodeAndDrop(broken as HookCase, hookOf(drawn, { layer: 1, rows: 'last' }, 1)),
+      drawn.P > 1,
+    );
+  });
+});
+
+const source = { layers: 4, selectedLayer: 2, decoderLayers: 4, visualTokens: 16 };
+
+test.each([
+  [0, 2, 'fastv: a budget of 0 is not between 1 and 16 visual tokens'],
+  [17, 2, 'fastv: a budget of 17 is not between 1 and 16 visual tokens'],
+  [2.5, 2, 'fastv: a budget of 2.5 is not between 1 and 16 visual tokens'],
+  [
+    4,
+    0,
+    'fastv: layer=0 is not a whole number from 1 to 3: it needs the layer before it, and the decoder has 4 layers',
+  ],
+  [
+    4,
+    4,
+    'fastv: layer=4 is not a whole number from 1 to 3: it needs the layer before it, and the decoder has 4 layers',
+  ],
+])('a budget of %d at layer %d is refused', (budget, layer, message) => {
+  expect(() => fastv.hook(source, budget, { layer, rows: 'last' })).toThrow(new UserError(message));
+});
