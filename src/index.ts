@@ -90,6 +90,7 @@ export { findMethod, methodOptions, methods } from './compress/registry.ts';
 export { scoreByCls } from './compress/score.ts';
 export { keepTopK } from './compress/top-k.ts';
 export { vtcCls } from './compress/vtc-cls.ts';
+export { findWithdrawal, type WithdrawalSearch } from './compress/vtw.ts';
 
 // Checkpoints, and the whole of it
 export {

@@ -77,6 +77,25 @@ export async function rankTokens(scores: tf.Tensor2D, budget: number): Promise<n
   }
 }
 
+/**
+ * The mean of each group of tokens, as one product: row g of an item's matrix holds 1/n at the n tokens of group g.
+ * @param tokens [B, T, E]
+ * @param groups [B][T'][n]
+ * @returns [B, T', E]
+ */
+export function averageGroups(tokens: tf.Tensor3D, groups: number[][][]): tf.Tensor3D {
+  return tf.tidy(() => {
+    const { T, E } = shape({ tokens }, 'B T E', { B: groups.length });
+    const items = groups.map((row, b) => {
+      const weights = new Float32Array(row.length * T); // [T', T]
+      for (const [g, group] of row.entries()) for (const t of group) weights[g * T + t] = 1 / group.length;
+      const item: tf.Tensor2D = tf.reshape(tf.slice(tokens, [b, 0, 0], [1, T, E]), [T, E]);
+      return tf.matMul(tf.tensor2d(weights, [row.length, T]), item); // 2-D: the product that is fast everywhere
+    });
+    return tf.stack(items) as tf.Tensor3D;
+  });
+}
+
 /** @throws UserError when a method's budget is not a number of visual tokens */
 export function checkBudget(method: string, budget: number, visualTokens: number): void {
   if (!Number.isInteger(budget) || budget < 1 || budget > visualTokens) {

@@ -1,13 +1,27 @@
 import { UserError } from '../errors.ts';
 import { fastv } from './fastv.ts';
+import { llavolta } from './llavolta.ts';
 import type { Method, MethodOptions } from './method.ts';
 import { none } from './none.ts';
+import { pyramiddrop } from './pyramiddrop.ts';
 import { random } from './random.ts';
+import { sparsevlm } from './sparsevlm.ts';
 import { uniform } from './uniform.ts';
 import { vtcCls } from './vtc-cls.ts';
+import { vtw } from './vtw.ts';
 
 /** Every method, in the order the pages list them. A further one is its file and one line here. */
-export const methods: readonly Method[] = [none, vtcCls, random, uniform, fastv];
+export const methods: readonly Method[] = [
+  none,
+  vtcCls,
+  random,
+  uniform,
+  fastv,
+  vtw,
+  pyramiddrop,
+  llavolta,
+  sparsevlm,
+];
 
 /** @throws UserError for a name that is not in the registry */
 export function findMethod(name: string): Method {

@@ -84,3 +84,120 @@ export const fastv =
     const queries = rows === 'last' ? [tokens.length - 1] : [...tokens.keys()];
     return keepBest(tokens, (t) => mean(queries.map((query) => given(before, query, t))), U, watch);
   };
+
+export const vtw =
+  (k: number): Cut =>
+  ({ layer, tokens }) =>
+    layer === k ? tokens.filter(({ role }) => role === 'text') : tokens;
+
+/** @param counts how many image tokens each layer may hold, where a cut stands before it */
+export const pyramiddrop =
+  (counts: Map<number, number>, watch: Watch): Cut =>
+  ({ layer, tokens, ahead }) => {
+    const U = counts.get(layer);
+    if (U === undefined) return tokens;
+    const attention = ahead();
+    return keepBest(tokens, (t) => given(attention, tokens.length - 1, t), U, watch);
+  };
+
+/** The mean of some tokens, at a position and in a role of its own. */
+const merge = (tokens: Token[], position: number): Token => ({
+  hidden: tokens[0].hidden.map((_, e) => mean(tokens.map(({ hidden }) => hidden[e]))),
+  position,
+  role: 'image',
+});
+
+export const llavolta =
+  (k: number, U: number): Cut =>
+  ({ layer, tokens }) => {
+    const image = tokens.filter(({ role }) => role === 'image');
+    if (layer !== k || image.length <= U) return tokens;
+    const pooled = Array.from({ length: U }, (_, u) => {
+      const group = image.filter((_, i) => i >= Math.floor((u * image.length) / U)).slice(0);
+      const end = Math.floor(((u + 1) * image.length) / U) - Math.floor((u * image.length) / U);
+      const members = group.slice(0, end);
+      return merge(members, Math.floor(mean(members.map(({ position }) => position))));
+    });
+    const first = tokens.findIndex(({ role }) => role === 'image');
+    const text = tokens.filter(({ role }) => role === 'text');
+    return [...text.slice(0, first), ...pooled, ...text.slice(first)];
+  };
+
+/** DPC-KNN, with a centre first in each group; ties to the earlier token. */
+export function densityPeaks(x: Matrix, c: number, watch: Watch): number[][] {
+  const D = x.map((a) => x.map((b) => Math.hypot(...a.map((v, e) => v - b[e])) / Math.sqrt(a.length)));
+  const rho = D.map((row) => {
+    const near = [...row].sort((a, b) => a - b).slice(0, c);
+    return Math.exp(-mean(near.map((d) => d * d)));
+  });
+  const gamma = x.map((_, i) => {
+    let delta = Math.max(...D.flat());
+    for (const j of x.keys()) {
+      if (rho[j] > rho[i] || (rho[j] === rho[i] && j < i)) delta = Math.min(delta, D[i][j]);
+    }
+    return delta * rho[i];
+  });
+  watch(gamma, c);
+  const byScore = [...x.keys()].sort((i, j) => gamma[j] - gamma[i] || i - j);
+  const centres = byScore.slice(0, c);
+  return centres.map((centre) => [
+    centre,
+    ...[...x.keys()].filter((i) => {
+      if (centres.includes(i)) return false;
+      const distances = centres.map((other) => D[i][other]);
+      return centres[distances.indexOf(Math.min(...distances))] === centre;
+    }),
+  ]);
+}
+
+/**
+ * @param plan before which layers a cut stands, and how many tokens it keeps, pools, and merges the pool into
+ */
+export function sparsevlm(
+  plan: Map<number, (P: number) => { kept: number; pool: number; merged: number }>,
+  watch: Watch,
+): Cut {
+  let raters: number[] = []; // positions
+  return ({ layer, tokens, before }) => {
+    const image = imageIndices(tokens);
+    if (layer === 0) {
+      const text = [...tokens.keys()].filter((t) => t > Math.max(...image));
+      const rows = image.map((v) => {
+        const products = text.map((q) =>
+          tokens[v].hidden.reduce((sum, x, e) => sum + x * tokens[q].hidden[e], 0),
+        );
+        const sum = products.reduce((total, x) => total + Math.exp(x), 0);
+        return products.map((x) => Math.exp(x) / sum);
+      });
+      const m = text.map((_, i) => mean(rows.map((row) => row[i])));
+      const middle = mean(m);
+      if (m.length > 1) for (const x of m) watch([Math.max(x, middle), Math.min(x, middle)], 1);
+      raters = text.filter((_, i) => m.length === 1 || m[i] >= middle).map((t) => tokens[t].position);
+      if (text.length === 0) raters = [tokens.at(-1)!.position];
+    }
+    const split = plan.get(layer)?.(image.length);
+    if (!split || image.length <= split.kept + split.merged) return tokens;
+    const queries = [...tokens.keys()].filter((t) => raters.includes(tokens[t].position));
+    const scores = image.map((t) => mean(queries.map((query) => given(before, query, t))));
+    watch(scores, split.kept);
+    watch(scores, split.kept + split.pool);
+    const kept = split.kept > 0 ? topK(scores, split.kept) : [];
+    const pool = topK(scores, split.kept + split.pool).filter((i) => !kept.includes(i));
+    const clusters =
+      split.merged > 0
+        ? densityPeaks(
+            pool.map((i) => tokens[image[i]].hidden),
+            split.merged,
+            watch,
+          )
+        : [];
+    const centres = new Map(
+      clusters.map((cluster) => [image[pool[cluster[0]]], cluster.map((i) => tokens[image[pool[i]]])]),
+    );
+    return tokens.flatMap((token, t) => {
+      if (token.role === 'text' || kept.includes(image.indexOf(t))) return [token];
+      const cluster = centres.get(t);
+      return cluster ? [merge(cluster, token.position)] : [];
+    });
+  };
+}
