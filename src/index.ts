@@ -91,6 +91,7 @@ export { scoreByCls } from './compress/score.ts';
 export { keepTopK } from './compress/top-k.ts';
 export { vtcCls } from './compress/vtc-cls.ts';
 export { findWithdrawal, type WithdrawalSearch } from './compress/vtw.ts';
+export { measureHeads, nameInactiveHeads } from './compress/yopo.ts';
 
 // Checkpoints, and the whole of it
 export {

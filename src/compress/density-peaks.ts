@@ -7,7 +7,8 @@
  *     centres = top-c of ρ·δ;  every other token joins its nearest centre
  *
  * The released code breaks ties by noise of 1e-6; here the earlier of two equally dense tokens counts as the denser, and
- * the earlier of two equally near centres gets the token. k = c, as there. On the host, in float64.
+ * the earlier of two equally near centres gets the token. k = c, as there: with c = 1 all tokens are equally dense, and the
+ * first is the centre. On the host, in float64.
  * @param x n tokens of E numbers
  * @param c how many clusters, 1 ≤ c ≤ n
  * @returns c groups of indices into x, each with its centre first

@@ -9,6 +9,7 @@ import { sparsevlm } from './sparsevlm.ts';
 import { uniform } from './uniform.ts';
 import { vtcCls } from './vtc-cls.ts';
 import { vtw } from './vtw.ts';
+import { yopo } from './yopo.ts';
 
 /** Every method, in the order the pages list them. A further one is its file and one line here. */
 export const methods: readonly Method[] = [
@@ -21,6 +22,7 @@ export const methods: readonly Method[] = [
   pyramiddrop,
   llavolta,
   sparsevlm,
+  yopo,
 ];
 
 /** @throws UserError for a name that is not in the registry */

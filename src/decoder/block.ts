@@ -18,7 +18,8 @@ export type LlamaBlockOutput = {
 
 export interface LlamaBlockContext {
   rope: RopeRows; // of the T tokens' positions
-  mask?: tf.Tensor2D; // [T, past + T]
+  mask?: tf.Tensor2D | tf.Tensor4D; // [T, past + T], or [B, H, T, past + T] for items and heads that differ
+  neurons?: tf.Tensor3D; // [B, T, M], 0 where a token does without an inner neuron
   past?: LayerCache;
   keepAttention?: boolean;
 }
@@ -35,7 +36,7 @@ export function llamaBlock(
   weights: LlamaBlockWeights,
   hidden: tf.Tensor3D,
   config: LlamaConfig,
-  { rope, mask, past, keepAttention }: LlamaBlockContext,
+  { rope, mask, neurons, past, keepAttention }: LlamaBlockContext,
 ): LlamaBlockOutput {
   return tf.tidy(() => {
     shape({ hidden }, 'B T E', { E: config.hidden_size });
@@ -53,9 +54,10 @@ export function llamaBlock(
 
     const y = rmsNorm(afterAttention, weights.post_attention_layernorm, eps);
     const { gate_proj, up_proj, down_proj } = weights.mlp;
-    const gated = tf.mul(activations[config.hidden_act](linear(y, gate_proj)), linear(y, up_proj));
+    const gated = tf.mul(activations[config.hidden_act](linear(y, gate_proj)), linear(y, up_proj)); // [B, T, M]
+    const used = neurons ? tf.mul(gated, neurons) : gated;
     const output: LlamaBlockOutput = {
-      hidden: tf.add(afterAttention, linear(gated, down_proj)),
+      hidden: tf.add(afterAttention, linear(used, down_proj)),
       keys,
       values,
     };

@@ -57,14 +57,17 @@ export async function runLlama(
         mask?.dispose();
         mask = causalMask(T, Tk); // the same for every layer, unless a hook changes T
       }
-      const block = tf.tidy(() =>
-        llamaBlock(weights.layers[l], state.hidden, config, {
+      const block = tf.tidy(() => {
+        const sizes = { heads: config.num_attention_heads, neurons: config.intermediate_size };
+        const limits = hook?.limit?.(l, state, Tk - T, sizes) ?? {};
+        return llamaBlock(weights.layers[l], state.hidden, config, {
           rope: ropeAt(rope, state.positions),
-          mask,
+          mask: mask && limits.mask ? tf.add<tf.Tensor4D>(mask, limits.mask) : (limits.mask ?? mask),
+          neurons: limits.neurons,
           past,
           keepAttention: traceAttention || hook?.needsAttention(l + 1),
-        }),
-      );
+        });
+      });
       updateCache(cache, l, { keys: block.keys, values: block.values });
       state = replace(state, { ...state, hidden: block.hidden, attention: block.attention });
       if (block.attention) trace?.record('decoder.attention.LL', block.attention, l);

@@ -21,6 +21,14 @@ export interface LayerAhead {
   attendFromLast(this: void): tf.Tensor3D;
 }
 
+/** What a layer withholds from some of its tokens. */
+export interface LayerLimits {
+  /** Added to the causal mask, broadcast to [B, H, T, past + T]: 0 where a query may look, `MASKED` where not. */
+  mask?: tf.Tensor4D;
+  /** Times the inner neurons of the feed-forward net, [B, T, M]: 0 where a token does without one. */
+  neurons?: tf.Tensor3D;
+}
+
 /**
  * The cut point between layers. A decoder-side method is one of these: it sees the state before each layer and
  * returns the state that enters it, with tokens dropped, merged or moved. The layers after it, and their caches,
@@ -39,4 +47,14 @@ export interface LayerHook {
     past: number,
     ahead: LayerAhead,
   ): DecoderState | Promise<DecoderState>;
+  /**
+   * For a method that leaves tokens in place but lets them do less. Called inside a tidy, which disposes its tensors.
+   * @param state what enters the layer
+   */
+  limit?(
+    layer: number,
+    state: DecoderState,
+    past: number,
+    sizes: { heads: number; neurons: number },
+  ): LayerLimits;
 }

@@ -8,6 +8,7 @@ import * as pyramid from '../../src/compress/pyramiddrop.ts';
 import { methods } from '../../src/compress/registry.ts';
 import * as sparse from '../../src/compress/sparsevlm.ts';
 import * as withdrawal from '../../src/compress/vtw.ts';
+import * as yopo from '../../src/compress/yopo.ts';
 import type { LayerHook } from '../../src/decoder/state.ts';
 import { UserError } from '../../src/errors.ts';
 import * as twin from '../reference/decoder-methods.ts';
@@ -28,9 +29,11 @@ const runs = { numRuns: 12 };
 
 /** One way to run a method: its hook, its twin, and the image tokens that each layer should hold. */
 interface Plan {
-  hook: (budget: number) => LayerHook;
+  /** @param full with options under which all is kept when the budget is all */
+  hook: (budget: number, full?: boolean) => LayerHook;
   cut: (watch: twin.Watch) => twin.Cut;
   image: (layer: number) => number;
+  limit?: twin.Limit;
 }
 
 /** @param n any number: it chooses the options */
@@ -53,7 +56,7 @@ const planners: Record<string, Planner> = {
     const layer = n % 2 ? 1 + (n % drawn.L) : 0;
     const k = layer || Math.max(1, Math.round((drawn.L * drawn.U) / drawn.P));
     return {
-      hook: (U) => withdrawal.vtw.hook(sourceOf(drawn), U, { layer: U === drawn.P ? 0 : layer }),
+      hook: (U, full = false) => withdrawal.vtw.hook(sourceOf(drawn), U, { layer: full ? 0 : layer }),
       cut: () => twin.vtw(k),
       image: (l) => (l < k ? drawn.P : 0),
     };
@@ -91,6 +94,20 @@ const planners: Record<string, Planner> = {
       image: held(counts, drawn.P),
     };
   },
+  yopo(drawn, n) {
+    const [window, ffn] = [[0, 1, 3][n % 3], [1, 2, 4][(n >> 2) % 3]];
+    const inactive = [`${drawn.L - 1}.0`, '0.3', '1.2', '1.1'].slice(n % 4);
+    const layer = n % 2 ? 1 + (n % drawn.L) : 0;
+    const k = layer || withdrawal.layerOfMean(drawn.L, drawn.U, drawn.P);
+    const off = { window: 0, ffn: 1, heads: '', layer: 0 };
+    const options = { window, ffn, heads: inactive.join('+'), layer };
+    return {
+      hook: (U, full = false) => yopo.yopo.hook(sourceOf(drawn), U, full ? off : options),
+      cut: () => twin.vtw(k),
+      limit: twin.yopo(window, ffn, inactive, drawn.llama.config.intermediate_size),
+      image: (l) => (l < k ? drawn.P : 0),
+    };
+  },
 };
 
 test('every method between the layers is held to its twin', () => {
@@ -108,7 +125,9 @@ describeEachBackend('between the layers', () => {
 
     test(`${name}: the tokens of every layer and the logits are the twin's, of every item of a batch`, async () => {
       await fc.assert(
-        fc.asyncProperty(cases, (drawn) => expectTwin(drawn, drawn.plan.hook(drawn.U), drawn.plan.cut)),
+        fc.asyncProperty(cases, (drawn) =>
+          expectTwin(drawn, drawn.plan.hook(drawn.U), drawn.plan.cut, drawn.plan.limit),
+        ),
         runs,
       );
     });
@@ -130,7 +149,7 @@ describeEachBackend('between the layers', () => {
       await fc.assert(
         fc.asyncProperty(cases, async ({ plan, ...drawn }) => {
           const full = await runHooked(drawn.llama, drawn.input);
-          const all = await runHooked(drawn.llama, drawn.input, plan.hook(drawn.P));
+          const all = await runHooked(drawn.llama, drawn.input, plan.hook(drawn.P, true));
           expectEqual(all.logits, full.logits, 'logits');
         }),
         { numRuns: 4 },
@@ -151,6 +170,14 @@ describeEachBackend('between the layers', () => {
 
 const source = { layers: 4, selectedLayer: 2, decoderLayers: 4, visualTokens: 16 };
 
+test('heads below the threshold are named, but for the first two layers', () => {
+  const activity = [[0, 0], [0, 0], [0.1, 0.3], [0.2, 0.05]]; // prettier-ignore
+  const named = yopo.nameInactiveHeads(activity, 0.2);
+  expect(named).toBe('2.0+3.1');
+  expect(yopo.parseHeads(named, 4)).toEqual([[], [], [0], [1]]);
+  expect(yopo.parseHeads('', 2)).toEqual([[], []]);
+});
+
 test.each(Object.keys(planners))('%s refuses a budget that is no number of visual tokens', (name) => {
   const method = methods.find((candidate) => candidate.name === name) as DecoderMethod;
   for (const budget of [0, 17, 2.5, NaN]) {
@@ -166,6 +193,19 @@ test.each<[string, MethodOptions, string]>([
   ['pyramiddrop', { stages: 5 }, 'pyramiddrop: stages=5 is not a whole number from 2 to 4'],
   ['llavolta', { layer: 4 }, 'llavolta: layer=4 is not a whole number from 0 to 3'],
   ['llavolta', { layer: 0.5 }, 'llavolta: layer=0.5 is not a whole number from 0 to 3'],
+  [
+    'yopo',
+    { window: 4, heads: '', ffn: 2, layer: 0 },
+    'yopo: window=4 is not an odd number of patches, or 0',
+  ],
+  ['yopo', { window: 5, heads: '', ffn: 0.5, layer: 0 }, 'yopo: ffn=0.5 is not a ratio of 1 or more'],
+  ['yopo', { window: 5, heads: '2', ffn: 2, layer: 0 }, 'yopo: heads=2: "2" should be layer.head'],
+  [
+    'yopo',
+    { window: 5, heads: '4.1', ffn: 2, layer: 0 },
+    'yopo: heads=4.1: the decoder has 4 layers, from 0',
+  ],
+  ['yopo', { window: 5, heads: '', ffn: 2, layer: 9 }, 'yopo: layer=9 is not a whole number from 0 to 4'],
   ['sparsevlm', { recycle: 1.5 }, 'sparsevlm: recycle=1.5 is not a share between 0 and 1'],
   ['sparsevlm', { recycle: NaN }, 'sparsevlm: recycle=NaN is not a share between 0 and 1'],
 ])('%s with %j is refused: %s', (name, options, message) => {

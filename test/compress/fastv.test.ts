@@ -50,7 +50,7 @@ describeEachBackend('FastV', () => {
       hookCases({ layers: [3, 3] }).filter(({ P }) => P > 1),
       { numRuns: 1, seed: 4 },
     );
-    const broken = { ...drawn.input, hidden: tf.mul(drawn.input.hidden, NaN) };
+    const broken = { ...drawn.input, hidden: tf.mul<tf.Tensor3D>(drawn.input.hidden, NaN) };
     for (const rows of ['last', 'all'] as const) {
       const run = () => decodeAndDrop({ ...drawn, input: broken }, hookOf(drawn, { layer: 1, rows }, 1));
       await expectNewTensors(0, 'fastv of NaN', run, true);

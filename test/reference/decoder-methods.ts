@@ -4,7 +4,7 @@ import type { Role } from '../../src/decoder/state.ts';
 import type { LlamaWeights } from '../../src/decoder/weights.ts';
 import type { Arrays } from '../support/random.ts';
 import { topK } from './compress.ts';
-import { llamaBlock } from './llama.ts';
+import { llamaBlock, type Limits } from './llama.ts';
 import { linear, mean, rmsNorm, type Matrix, type Vector } from './ops.ts';
 
 /** A token with all that it carries. */
@@ -25,6 +25,9 @@ export interface Moment {
 /** The tokens that the layer runs on. */
 export type Cut = (moment: Moment) => Token[];
 
+/** What a layer withholds from the tokens that it runs on. */
+export type Limit = (layer: number, tokens: Token[]) => Limits;
+
 export interface TwinRun {
   logits: Matrix;
   layers: Token[][];
@@ -35,6 +38,7 @@ export function runCut(
   tokens: Token[],
   config: LlamaConfig,
   cut: Cut,
+  limit: Limit = () => ({}),
 ): TwinRun {
   let before: Matrix[] = [];
   const layers: Token[][] = [];
@@ -44,6 +48,7 @@ export function runCut(
       from.map((token) => token.hidden),
       from.map((token) => token.position),
       config,
+      limit(l, from),
     );
   for (const layer of weights.layers.keys()) {
     const now = tokens;
@@ -201,3 +206,26 @@ export function sparsevlm(
     });
   };
 }
+
+/** @param inactive `layer.head` of the heads that see no image token but themselves */
+export const yopo =
+  (window: number, ratio: number, inactive: string[], M: number): Limit =>
+  (layer, tokens) => {
+    const image = imageIndices(tokens);
+    const side = Math.floor(Math.sqrt(image.length));
+    const place = (t: number) => image.indexOf(t) - (image.length - side * side); // below 0: in no grid
+    const near = (i: number, j: number) => {
+      const [p, q] = [place(i), place(j)];
+      if (p < 0 || q < 0 || window === 0) return true;
+      const [rows, columns] = [Math.floor(p / side) - Math.floor(q / side), (p % side) - (q % side)];
+      return Math.max(Math.abs(rows), Math.abs(columns)) <= (window - 1) / 2;
+    };
+    const isImage = (t: number) => tokens[t].role === 'image';
+    return {
+      sees(h, i, j) {
+        if (i !== j && isImage(j) && inactive.includes(`${layer}.${h}`)) return false;
+        return !(isImage(i) && isImage(j)) || near(i, j);
+      },
+      neurons: (t) => (isImage(t) ? Math.floor(M / ratio) : M),
+    };
+  };

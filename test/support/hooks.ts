@@ -8,7 +8,7 @@ import { generate } from '../../src/decoder/generate.ts';
 import { runLlama, type Llama } from '../../src/decoder/llama.ts';
 import { createRope, ropeAt } from '../../src/decoder/rope.ts';
 import type { DecoderState, LayerHook, Role } from '../../src/decoder/state.ts';
-import { runCut, type Cut, type Watch } from '../reference/decoder-methods.ts';
+import { runCut, type Cut, type Limit, type Watch } from '../reference/decoder-methods.ts';
 import { axis, draw, expectNear, randoms, seededRandom, toArrays, type Random } from './random.ts';
 import { tinyLlama, tinyLlamaConfig } from './tiny.ts';
 
@@ -197,6 +197,7 @@ export async function expectTwin(
   { llama, input }: HookCase,
   hook: LayerHook,
   cutOf: (watch: Watch) => Cut,
+  limit?: Limit,
 ): Promise<void> {
   let clear = true; // no cut that rounding could move
   const watch: Watch = (scores, U) => {
@@ -212,7 +213,7 @@ export async function expectTwin(
       position: positions[b][t],
       role: input.roles[b][t],
     }));
-    return runCut(weights, tokens, llama.config, cutOf(watch));
+    return runCut(weights, tokens, llama.config, cutOf(watch), limit);
   });
   fc.pre(clear);
   const run = await runHooked(llama, input, hook);
