@@ -1,7 +1,7 @@
 /** The methods between the decoder's layers against PyTorch's numbers, from transformers' own modules. */
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { loadModel, type Llava } from '../../src/checkpoint/load.ts';
+import { loadModel } from '../../src/checkpoint/load.ts';
 import type { DecoderMethod, MethodOptions } from '../../src/compress/method.ts';
 import { findMethod } from '../../src/compress/registry.ts';
 import type { Llama } from '../../src/decoder/llama.ts';
@@ -63,7 +63,7 @@ describeEachBackend('PyTorch’s', () => {
 
 /** The golden checkpoint's two layers three times over, and its prompts as they enter the decoder. */
 async function readCase(stored: Expected): Promise<{ decoder: Llama; input: DecoderState }> {
-  const { decoder, config } = (await loadModel(golden('llava-v5keys'))) as unknown as Llava;
+  const { decoder, config } = (await loadModel(golden('llava-v5keys'))).llava!;
   const ids = await stored.ints('input_ids');
   const layers = [0, 1, 2].flatMap(() => decoder.weights.layers);
   return {
