@@ -92,6 +92,8 @@ export { findMethod, methodOptions, methods } from './compress/registry.ts';
 export { scoreByCls } from './compress/score.ts';
 export { keepTopK } from './compress/top-k.ts';
 export { vtcCls } from './compress/vtc-cls.ts';
+export { findWithdrawal, type WithdrawalSearch } from './compress/vtw.ts';
+export { measureHeads, nameInactiveHeads } from './compress/yopo.ts';
 
 // Checkpoints, and the whole of it
 export {

@@ -18,6 +18,7 @@ import { scoreByCls } from './compress/score.ts';
 import { cacheLengths } from './decoder/cache.ts';
 import { checkContext, decode, prefill, type GenerateOptions } from './decoder/generate.ts';
 import { spliceImage, type OriginalPlaces } from './decoder/splice.ts';
+import type { LayerHook } from './decoder/state.ts';
 import { UserError } from './errors.ts';
 import { project } from './projector.ts';
 import { shape } from './tensor/axes.ts';
@@ -217,10 +218,8 @@ export async function answerPrompts(
   prompts: ImagePrompt[],
   options: VlmOptions,
 ): Promise<DecoderAnswer> {
-  const { method, methodOptions, budget } = options;
   const { own, made, tell, dispose } = startWalk(options);
-  const source = describeSource(config);
-  const hook = method.where === 'decoder' ? method.hook(source, budget, methodOptions) : undefined;
+  const hook = hookOf(config, options);
   try {
     // Z = gelu(F'·W₁ + b₁)·W₂ + b₂; where the checkpoint keeps [CLS] it goes along, first         (projector.ts)
     const visual = project(projector, picture.tokens);
@@ -229,7 +228,7 @@ export async function answerPrompts(
 
     // X = [text before | Z | text after], at positions 0 .. T − 1 or where the tokens stood  (decoder/splice.ts)
     const original = options.positions === 'original';
-    const places = original ? originalPlaces(config, method.name, picture.choice.kept) : undefined;
+    const places = original ? originalPlaces(config, options.method.name, picture.choice.kept) : undefined;
     const prompt = spliceImage(decoder, prompts, visual, places);
     own(prompt.hidden, prompt.positions);
     made('prompt X', 'B T E', prompt.hidden);
@@ -286,7 +285,7 @@ export function checkVlm(
 ): void {
   asksOf(config, { method, methodOptions });
   mergeOf(config, { method, methodOptions, budget });
-  if (method.where === 'decoder') method.hook(describeSource(config), budget, methodOptions);
+  hookOf(config, { method, methodOptions, budget });
   if (prompts.length === 0) throw new UserError('a batch needs at least one prompt');
   const lengths = prompts.map(({ before, after }) => before.length + after.length);
   if (new Set(lengths).size > 1) {
@@ -326,6 +325,20 @@ export function mergeOf(
     );
   }
   return method.merge(describeSource(config), budget, methodOptions);
+}
+
+/**
+ * The cut between the decoder's layers, for a method that works there. The decoder takes a [CLS] that the checkpoint
+ * keeps for one more visual token, so its share of the budget is one more too.
+ * @throws UserError for a budget or options that the decoder cannot serve
+ */
+function hookOf(
+  config: LlavaConfig,
+  { method, methodOptions, budget }: Pick<VlmOptions, 'method' | 'methodOptions' | 'budget'>,
+): LayerHook | undefined {
+  if (method.where !== 'decoder') return undefined;
+  const source = describeSource(config);
+  return method.hook(source, budget + source.visualTokens - patchCount(config.vision), methodOptions);
 }
 
 /** What a method may know of the model before it runs. */

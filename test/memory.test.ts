@@ -6,7 +6,7 @@ import type { VisionMethod } from '../src/compress/method.ts';
 import { findMethod, methods } from '../src/compress/registry.ts';
 import { generate } from '../src/decoder/generate.ts';
 import { embedText } from '../src/decoder/splice.ts';
-import type { DecoderState, LayerHook } from '../src/decoder/state.ts';
+import type { LayerHook } from '../src/decoder/state.ts';
 import { UserError } from '../src/errors.ts';
 import { createTrace, traceAxes, type Trace } from '../src/tensor/trace.ts';
 import { runVlm, type VlmInput, type VlmOptions, type WalkStep } from '../src/vlm.ts';
@@ -242,7 +242,7 @@ function abortWhileWriting(): Partial<VlmOptions> {
 function throwingHook(layer: number, minimalPast: number): LayerHook {
   return {
     needsAttention: () => true,
-    beforeLayer: (l: number, state: DecoderState, past: number) =>
-      l === layer && past >= minimalPast ? fail('no layer') : copyingHook.beforeLayer(l, state, past),
+    beforeLayer: (l, state, past, ahead) =>
+      l === layer && past >= minimalPast ? fail('no layer') : copyingHook.beforeLayer(l, state, past, ahead),
   };
 }

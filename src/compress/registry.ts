@@ -2,19 +2,25 @@ import { UserError } from '../errors.ts';
 import { divPrune } from './divprune.ts';
 import { dpcKnn } from './dpc-knn.ts';
 import { fasterVlm } from './fastervlm.ts';
+import { fastv } from './fastv.ts';
 import { fopru } from './fopru.ts';
 import { hired } from './hired.ts';
 import { hybrid } from './hybrid.ts';
+import { llavolta } from './llavolta.ts';
 import type { Method, MethodOptions } from './method.ts';
 import { none } from './none.ts';
 import { pooling } from './pooling.ts';
 import { pruMerge, pruMergePlus } from './prumerge.ts';
+import { pyramiddrop } from './pyramiddrop.ts';
 import { random } from './random.ts';
+import { sparsevlm } from './sparsevlm.ts';
 import { tome } from './tome.ts';
 import { uniform } from './uniform.ts';
 import { visionZip } from './visionzip.ts';
 import { visPruner } from './vispruner.ts';
 import { vtcCls } from './vtc-cls.ts';
+import { vtw } from './vtw.ts';
+import { yopo } from './yopo.ts';
 
 /** Every method, in the order the pages list them. A further one is its file and one line here. */
 export const methods: readonly Method[] = [
@@ -34,6 +40,12 @@ export const methods: readonly Method[] = [
   dpcKnn,
   pooling,
   tome,
+  fastv,
+  vtw,
+  pyramiddrop,
+  llavolta,
+  sparsevlm,
+  yopo,
 ];
 
 /** @throws UserError for a name that is not in the registry */

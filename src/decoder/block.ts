@@ -18,7 +18,8 @@ export type LlamaBlockOutput = {
 
 export interface LlamaBlockContext {
   rope: RopeRows; // of the T tokens' positions
-  mask?: tf.Tensor2D; // [T, past + T]
+  mask?: tf.Tensor2D | tf.Tensor4D; // [T, past + T], or [B, H, T, past + T] for items and heads that differ
+  neurons?: tf.Tensor3D; // [B, T, M], 0 where a token does without an inner neuron
   past?: LayerCache;
   keepAttention?: boolean;
 }
@@ -35,7 +36,7 @@ export function llamaBlock(
   weights: LlamaBlockWeights,
   hidden: tf.Tensor3D,
   config: LlamaConfig,
-  { rope, mask, past, keepAttention }: LlamaBlockContext,
+  { rope, mask, neurons, past, keepAttention }: LlamaBlockContext,
 ): LlamaBlockOutput {
   return tf.tidy(() => {
     shape({ hidden }, 'B T E', { E: config.hidden_size });
@@ -53,13 +54,39 @@ export function llamaBlock(
 
     const y = rmsNorm(afterAttention, weights.post_attention_layernorm, eps);
     const { gate_proj, up_proj, down_proj } = weights.mlp;
-    const gated = tf.mul(activations[config.hidden_act](linear(y, gate_proj)), linear(y, up_proj));
+    const gated = tf.mul(activations[config.hidden_act](linear(y, gate_proj)), linear(y, up_proj)); // [B, T, M]
+    const used = neurons ? tf.mul(gated, neurons) : gated;
     const output: LlamaBlockOutput = {
-      hidden: tf.add(afterAttention, linear(gated, down_proj)),
+      hidden: tf.add(afterAttention, linear(used, down_proj)),
       keys,
       values,
     };
     if (probabilities) output.attention = probabilities;
     return output;
+  });
+}
+
+/**
+ * The last token's row of the block's attention, before the block runs: for a method that cuts by it.
+ * @param hidden [B, T, E], a whole prompt
+ * @returns [B, H, T]
+ */
+export function attendFromLastToken(
+  weights: LlamaBlockWeights,
+  hidden: tf.Tensor3D,
+  config: LlamaConfig,
+  rope: RopeRows,
+): tf.Tensor3D {
+  return tf.tidy(() => {
+    const { T } = shape({ hidden }, 'B T E', { E: config.hidden_size });
+    const { num_attention_heads: H, num_key_value_heads: G, rms_norm_eps: eps } = config;
+    const { q_proj, k_proj } = weights.self_attn;
+    const x = rmsNorm(hidden, weights.input_layernorm, eps);
+    const last = <X extends tf.Tensor>(tokens: X, axis: number): X => tf.gather<X>(tokens, [T - 1], axis);
+    const lastRope = { cos: last(rope.cos, 2), sin: last(rope.sin, 2) };
+    const q = applyRope(splitHeads(linear(last(x, 1), q_proj), H), lastRope); // [B, H, 1, C]
+    const keys = applyRope(splitHeads(linear(x, k_proj), G), rope); // [B, G, T, C]
+    const { probabilities } = attend(q, keys, keys, { keepProbabilities: true }); // the values play no part
+    return tf.squeeze(probabilities!, [2]);
   });
 }

@@ -4,7 +4,7 @@ import { shape } from '../tensor/axes.ts';
 import { linear } from '../tensor/linear.ts';
 import { rmsNorm } from '../tensor/norm.ts';
 import type { Trace } from '../tensor/trace.ts';
-import { llamaBlock } from './block.ts';
+import { attendFromLastToken, llamaBlock } from './block.ts';
 import { updateCache, type KvCache } from './cache.ts';
 import type { LlamaConfig } from './config.ts';
 import { ropeAt, type Rope } from './rope.ts';
@@ -43,7 +43,13 @@ export async function runLlama(
     trace?.record('decoder.embeddings', state.hidden);
     for (let l = 0; l < config.num_hidden_layers; l++) {
       const past = cache.layers[l];
-      if (hook) state = replace(state, await hook.beforeLayer(l, state, past?.keys.shape[2] ?? 0));
+      if (hook) {
+        const { hidden, positions } = state;
+        const attendFromLast = () =>
+          tf.tidy(() => attendFromLastToken(weights.layers[l], hidden, config, ropeAt(rope, positions)));
+        const next = await hook.beforeLayer(l, state, past?.keys.shape[2] ?? 0, { attendFromLast });
+        state = replace(state, next);
+      }
       trace?.record('decoder.hidden.LL', state.hidden, l);
       const { T } = shape({ hidden: state.hidden }, 'B T E', { E: config.hidden_size });
       const Tk = T + (past?.keys.shape[2] ?? 0);
@@ -51,14 +57,17 @@ export async function runLlama(
         mask?.dispose();
         mask = causalMask(T, Tk); // the same for every layer, unless a hook changes T
       }
-      const block = tf.tidy(() =>
-        llamaBlock(weights.layers[l], state.hidden, config, {
+      const block = tf.tidy(() => {
+        const sizes = { heads: config.num_attention_heads, neurons: config.intermediate_size };
+        const limits = hook?.limit?.(l, state, Tk - T, sizes) ?? {};
+        return llamaBlock(weights.layers[l], state.hidden, config, {
           rope: ropeAt(rope, state.positions),
-          mask,
+          mask: mask && limits.mask ? tf.add<tf.Tensor4D>(mask, limits.mask) : (limits.mask ?? mask),
+          neurons: limits.neurons,
           past,
           keepAttention: traceAttention || hook?.needsAttention(l + 1),
-        }),
-      );
+        });
+      });
       updateCache(cache, l, { keys: block.keys, values: block.values });
       state = replace(state, { ...state, hidden: block.hidden, attention: block.attention });
       if (block.attention) trace?.record('decoder.attention.LL', block.attention, l);

@@ -15,6 +15,20 @@ export type DecoderState = {
 /** A prompt ready to be run: embedded, placed, and with the position that the first new token takes. */
 export type DecoderInput = DecoderState & { nextPosition: number };
 
+/** What a hook may ask of the layer that comes, over the state that it was given. */
+export interface LayerAhead {
+  /** What the last token gives to each token in that layer, [B, H, T], were nothing cut; the caller disposes it. */
+  attendFromLast(this: void): tf.Tensor3D;
+}
+
+/** What a layer withholds from some of its tokens. */
+export interface LayerLimits {
+  /** Added to the causal mask, broadcast to [B, H, T, past + T]: 0 where a query may look, `MASKED` where not. */
+  mask?: tf.Tensor4D;
+  /** Times the inner neurons of the feed-forward net, [B, T, M]: 0 where a token does without one. */
+  neurons?: tf.Tensor3D;
+}
+
 /**
  * The cut point between layers. A decoder-side method is one of these: it sees the state before each layer and
  * returns the state that enters it, with tokens dropped, merged or moved. The layers after it, and their caches,
@@ -27,5 +41,20 @@ export interface LayerHook {
    * @param state the caller disposes its tensors; return the same ones or new ones
    * @param past tokens that the layer's cache already holds: 0 at prefill, more when decoding
    */
-  beforeLayer(layer: number, state: DecoderState, past: number): DecoderState | Promise<DecoderState>;
+  beforeLayer(
+    layer: number,
+    state: DecoderState,
+    past: number,
+    ahead: LayerAhead,
+  ): DecoderState | Promise<DecoderState>;
+  /**
+   * For a method that leaves tokens in place but lets them do less. Called inside a tidy, which disposes its tensors.
+   * @param state what enters the layer
+   */
+  limit?(
+    layer: number,
+    state: DecoderState,
+    past: number,
+    sizes: { heads: number; neurons: number },
+  ): LayerLimits;
 }

@@ -9,8 +9,11 @@ export type Attention = {
 };
 
 export interface AttentionOptions {
-  /** Added to the scores before the softmax, [Tq, Tk]: 0 where a query may look, {@link MASKED} where not. */
-  mask?: tf.Tensor2D;
+  /**
+   * Added to the scores before the softmax, [Tq, Tk], or broadcast to [B, H, Tq, Tk]: 0 where a query may look,
+   * {@link MASKED} where not.
+   */
+  mask?: tf.Tensor2D | tf.Tensor4D;
   /** Added to the scores of each key, whatever the query, [B, Tk]. */
   keyBias?: tf.Tensor2D;
   /** Return the [B, H, Tq, Tk] probabilities too. */
@@ -90,6 +93,11 @@ export function attendByHead(
   const probabilities: tf.Tensor2D[] = [];
   const head = (x: tf.Tensor4D, b: number, h: number): tf.Tensor2D =>
     tf.reshape(tf.slice(x, [b, h, 0, 0], [1, 1, x.shape[2], C]), [x.shape[2], C]);
+  const all = mask?.rank === 4 ? tf.broadcastTo<tf.Rank.R4>(mask as tf.Tensor4D, [B, H, Tq, Tk]) : undefined;
+  const maskOf = (b: number, h: number): tf.Tensor2D | undefined =>
+    all
+      ? tf.reshape(tf.slice(all, [b, h, 0, 0], [1, 1, Tq, Tk]), [Tq, Tk])
+      : (mask as tf.Tensor2D | undefined);
   for (let b = 0; b < B; b++) {
     for (let g = 0; g < G; g++) {
       const kT = tf.transpose(head(k, b, g)); // [C, Tk], once for the H/G heads that share it
@@ -98,7 +106,8 @@ export function attendByHead(
         const [context, p] = tf.tidy((): tf.Tensor2D[] => {
           let scores: tf.Tensor2D = tf.mul(tf.matMul(head(q, b, h), kT), 1 / Math.sqrt(C)); // [Tq, Tk]
           if (keyBias) scores = tf.add(scores, tf.slice(keyBias, [b, 0], [1, Tk]));
-          const rows = tf.softmax(mask ? tf.add<tf.Tensor2D>(scores, mask) : scores);
+          const own = maskOf(b, h);
+          const rows = tf.softmax(own ? tf.add<tf.Tensor2D>(scores, own) : scores);
           return keepProbabilities ? [tf.matMul(rows, vHead), rows] : [tf.matMul(rows, vHead)];
         });
         contexts.push(context);

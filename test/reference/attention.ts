@@ -16,6 +16,7 @@ export function mergeHeads(x: Matrix[]): Matrix {
  * @param q [H][Tq, C]
  * @param k [G][Tk, C]; query head h reads key/value head ⌊h·G/H⌋
  * @param v [G][Tk, C]
+ * @param sees what else a query of a head may look at
  * @param causal the queries are the last Tq of the Tk tokens, and none sees a later one
  */
 export function attend(
@@ -23,6 +24,7 @@ export function attend(
   k: Matrix[],
   v: Matrix[],
   causal = false,
+  sees: (h: number, i: number, j: number) => boolean = () => true,
 ): { context: Matrix[]; probabilities: Matrix[] } {
   const context: Matrix[] = [];
   const probabilities: Matrix[] = [];
@@ -31,7 +33,9 @@ export function attend(
     const past = k[g].length - q[h].length;
     probabilities[h] = q[h].map((query, i) => {
       const seen = causal ? k[g].slice(0, past + i + 1) : k[g];
-      const row = softmax(seen.map((key) => dot(query, key) / Math.sqrt(query.length)));
+      const row = softmax(
+        seen.map((key, j) => (sees(h, i, j) ? dot(query, key) / Math.sqrt(query.length) : -Infinity)),
+      );
       return k[g].map((_, j) => row[j] ?? 0);
     });
     context[h] = probabilities[h].map((row) => v[g][0].map((_, c) => dot(row, column(v[g], c))));

@@ -5,12 +5,19 @@ import { attend, mergeHeads, splitHeads } from './attention.ts';
 import { activate, addRows, linear, rmsNorm, type Matrix, type Vector } from './ops.ts';
 import { frequencies, rotateHalf } from './rope.ts';
 
+/** What a block withholds: whom a query of a head may see, and how many inner neurons a token may use. */
+export interface Limits {
+  sees?: (h: number, i: number, j: number) => boolean;
+  neurons?: (t: number) => number;
+}
+
 /** One block over a whole sequence, no cache: hidden [T, E] and the attention [H][T, T]. */
 export function llamaBlock(
   weights: Arrays<LlamaBlockWeights>,
   hidden: Matrix,
   positions: Vector,
   config: LlamaConfig,
+  { sees, neurons }: Limits = {},
 ): { hidden: Matrix; attention: Matrix[]; keys: Matrix[]; values: Matrix[] } {
   const { num_attention_heads: H, num_key_value_heads: G, rms_norm_eps: eps } = config;
   const { q_proj, k_proj, v_proj, o_proj } = weights.self_attn;
@@ -22,13 +29,19 @@ export function llamaBlock(
   const x = rmsNorm(hidden, weights.input_layernorm, eps);
   const keys = rotate(splitHeads(linear(x, k_proj), G));
   const values = splitHeads(linear(x, v_proj), G);
-  const { context, probabilities } = attend(rotate(splitHeads(linear(x, q_proj), H)), keys, values, true);
+  const { context, probabilities } = attend(
+    rotate(splitHeads(linear(x, q_proj), H)),
+    keys,
+    values,
+    true,
+    sees,
+  );
   const middle = addRows(hidden, linear(mergeHeads(context), o_proj));
 
   const y = rmsNorm(middle, weights.post_attention_layernorm, eps);
   const gate = activate(linear(y, gate_proj), config.hidden_act);
   const up = linear(y, up_proj);
-  const gated = gate.map((row, t) => row.map((g, m) => g * up[t][m]));
+  const gated = gate.map((row, t) => row.map((g, m) => (m < (neurons?.(t) ?? Infinity) ? g * up[t][m] : 0)));
   return { hidden: addRows(middle, linear(gated, down_proj)), attention: probabilities, keys, values };
 }
 

@@ -1,0 +1,45 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { clusterByDensity } from '../../src/compress/density-peaks.ts';
+import { densityPeaks } from '../reference/decoder-methods.ts';
+import { axis, draw, randoms } from '../support/random.ts';
+
+const cases = fc
+  .record({ random: randoms, n: axis(12), E: axis(3), m: fc.nat() })
+  .map(({ random, n, E, m }) => ({ x: draw(random, [n, E]), c: 1 + (m % n) }));
+
+test('the clusters are the twin’s', () => {
+  fc.assert(
+    fc.property(cases, ({ x, c }) => {
+      let clear = true;
+      const expected = densityPeaks(x, c, (scores, U) => {
+        const sorted = [...scores].sort((a, b) => b - a);
+        if (U < sorted.length) clear &&= sorted[U - 1] - sorted[U] > 1e-9;
+      });
+      fc.pre(clear);
+      expect(clusterByDensity(x, c)).toEqual(expected);
+    }),
+  );
+});
+
+test('every token is in one of c clusters, whose centre is first and the nearest of all centres', () => {
+  fc.assert(
+    fc.property(cases, ({ x, c }) => {
+      const clusters = clusterByDensity(x, c);
+      expect(clusters).toHaveLength(c);
+      expect(clusters.flat().sort((i, j) => i - j)).toEqual([...x.keys()]);
+      const away = (i: number, j: number) => Math.hypot(...x[i].map((v, e) => v - x[j][e]));
+      for (const [centre, ...others] of clusters) {
+        for (const i of others) {
+          for (const [other] of clusters) expect(away(i, centre)).toBeLessThanOrEqual(away(i, other) + 1e-12);
+        }
+      }
+    }),
+  );
+});
+
+test('two heaps are two clusters', () => {
+  const heap = (at: number) => [0, 0.1, 0.3].map((x) => [at + x, at]);
+  const clusters = clusterByDensity([...heap(0), ...heap(9)], 2);
+  expect(clusters.map((row) => [...row].sort())).toEqual(expect.arrayContaining([[0, 1, 2], [3, 4, 5]])); // prettier-ignore
+});
