@@ -7,11 +7,14 @@ import { evaluate } from '../eval/evaluate.ts';
 import { canFocus, type Focus } from '../eval/focus.ts';
 import { describeCommit, describeMachine } from '../eval/provenance.ts';
 import { drawCurves, writeMarkdown, type Results } from '../eval/report.ts';
+import { readTask } from '../eval/question-file.ts';
+import { scorings, type ScoringName } from '../eval/scoring.ts';
 import { digestModel, digestQuestions, openStore, type CellStore, type RunKey } from '../eval/store.ts';
 import { flopsWith, summarise } from '../eval/summary.ts';
 import type { Task } from '../eval/task.ts';
 import { parseVariants } from '../eval/variant.ts';
 import { createWorldTask } from '../eval/world-task.ts';
+import { UserError } from '../errors.ts';
 import { checkWritable, writeText } from '../files.ts';
 import { readPreprocessConfig, type PreprocessConfig } from '../image/preprocess.ts';
 import { readAsker } from '../inputs.ts';
@@ -24,12 +27,17 @@ import { splits, type Split } from '../world/split.ts';
 import { addBackend, readInteger, type BackendOption } from './options.ts';
 import { createBar, loadWithBar } from './progress.ts';
 import { readLlavaConfig } from './run.ts';
+import { shippedLlava } from './shipped.ts';
 
 interface EvalFlags extends BackendOption {
   model: string;
-  task: 'world';
+  task: 'world' | ScoringName;
   split: Split;
-  count: number;
+  count?: number;
+  questions?: string;
+  images?: string;
+  suffix: string;
+  pad: boolean;
   methods: string;
   keep: string;
   newTokens: number;
@@ -51,10 +59,22 @@ export function addEvalCommand(program: Command): void {
   const command = program
     .command('eval')
     .description('measure how accuracy falls with the tokens kept, method by method')
-    .requiredOption('--model <dir>', 'a Hugging Face folder of type LLaVA')
-    .addOption(new Option('--task <name>', 'what is asked').choices(['world']).default('world'))
+    .option('--model <dir>', 'a Hugging Face folder of type LLaVA', shippedLlava)
+    .addOption(
+      new Option('--task <name>', 'the drawn world, or --questions in the format of POPE, VQA or vtc world')
+        .choices(['world', ...Object.keys(scorings)])
+        .default('world'),
+    )
     .addOption(new Option('--split <name>', 'which scenes of the world').choices(splits).default('test'))
-    .option('--count <n>', 'number of scenes', readInteger(1), 1000)
+    .option(
+      '--count <n>',
+      'scenes of the world (default: 1000), or questions of the file (all)',
+      readInteger(1),
+    )
+    .option('--questions <file>', 'JSON lines: id, image, question and right answer')
+    .option('--images <dir>', 'the folder of their pictures (default: that of the file)')
+    .option('--suffix <text>', 'added to every question: " Answer with one word."', '')
+    .option('--pad', "pad pictures to a square first, as LLaVA-1.5's own code does", false)
     .option(
       '--methods <list>',
       'with commas between; options follow a colon: vtc-cls:layers=1:positions=original; seeds are averaged',
@@ -104,7 +124,7 @@ async function makePlan(flags: EvalFlags): Promise<Plan> {
   const patches = patchCount(config.vision);
   const budgets = [...new Set(flags.keep.split(',').map((keep) => parseBudget(keep, patches)))];
   const cells = planCells(parseVariants(flags.methods), budgets, patches);
-  const task = createWorldTask(flags.split, flags.count);
+  const task = await openTask(flags);
   const questions = task.questions.map(({ question }) => question);
   const { ask, tokenizer } = await readAsker(flags.model, config);
   const prompts = questions.map(ask);
@@ -113,14 +133,34 @@ async function makePlan(flags: EvalFlags): Promise<Plan> {
   for (const { variant, budget } of cells) {
     checkVlm(config, [longest], { ...variant, budget, maxNewTokens: flags.newTokens });
   }
-  const preprocessing = await readPreprocessConfig(flags.model, config.vision.image_size, false);
+  const preprocessing = await readPreprocessConfig(flags.model, config.vision.image_size, flags.pad);
   const key = {
     task: task.name,
     questions: digestQuestions(task),
     model: await digestModel(flags.model),
     maxNewTokens: flags.newTokens,
+    pad: flags.pad,
   };
   return { config, task, prompts, tokenizer, preprocessing, budgets, cells, key };
+}
+
+function openTask({ task, split, count, questions, images, suffix }: EvalFlags): Promise<Task> | Task {
+  if (task !== 'world') {
+    if (questions === undefined) throw new UserError(`--task ${task} needs --questions FILE`);
+    return readTask({
+      file: questions,
+      images: images ?? path.dirname(questions),
+      scoring: task,
+      count,
+      suffix,
+    });
+  }
+  if (questions !== undefined || suffix !== '') {
+    throw new UserError(
+      `--task world asks its own questions: give --task ${Object.keys(scorings).join(' or ')} with --questions`,
+    );
+  }
+  return createWorldTask(split, count ?? 1000);
 }
 
 /** Takes what is done from the store, does the rest and leaves it there. */

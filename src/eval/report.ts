@@ -47,6 +47,7 @@ export function writeMarkdown(results: Results): string {
     `### Accuracy at equal tokens\n\nPer cent of all questions, with 95 % intervals (Wilson).\n\n${tokensTable(results)}`,
     `### Accuracy at equal FLOPs\n\nOn the line between a method's neighbouring points. The FLOPs are those of reading a ` +
       `prompt that carries so many visual tokens through every decoder layer.\n\n${flopsTable(results)}`,
+    ...(rows.some(({ pope }) => pope) ? [`### POPE\n\n${popeTable(rows)}`] : []),
     `### Accuracy by question type\n\n${typesTable(rows)}`,
     `### Cost of a question\n\nMeans over the questions: tokens in each decoder layer after the prompt, text and picture; ` +
       `FLOPs of reading it; its keys and values in float32.\n\n${costTable(rows)}`,
@@ -99,6 +100,16 @@ function typesTable(rows: readonly Row[]): string {
   ]);
   const counts = types.map((type) => `${rows[0].byType[type].n} ${type}`).join(', ');
   return `Of ${counts}; half of the 95 % interval after each.\n\n${markdownTable(head, lines, 1)}`;
+}
+
+/** As POPE's script prints them. */
+function popeTable(rows: readonly Row[]): string {
+  const head = ['method', 'tokens', 'accuracy', 'precision', 'recall', 'F1', '% yes'];
+  const lines = rows.map((row) => {
+    const { accuracy, precision, recall, f1, yesRatio } = row.pope!;
+    return [nameOf(row), String(row.budget), ...[accuracy, precision, recall, f1, yesRatio].map(percent)];
+  });
+  return markdownTable(head, lines, 1);
 }
 
 function costTable(rows: readonly Row[]): string {

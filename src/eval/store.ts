@@ -16,6 +16,7 @@ export type RunKey = {
   questions: string; // a digest
   model: string; // a digest of the folder's contents
   maxNewTokens: number;
+  pad: boolean;
 };
 
 export interface CellStore {
@@ -62,9 +63,11 @@ export async function writeJson(file: string, value: object): Promise<void> {
   await writeText(file, `${JSON.stringify(value)}\n`);
 }
 
-/** A digest of a task's questions and answers. */
-export function digestQuestions({ questions }: Task): string {
-  const told = questions.map(({ id, question, answer }) => [id, question, answer]);
+/** A digest of a task's questions, right answers and pictures' names. */
+export function digestQuestions({ questions, pictures }: Task): string {
+  const told = questions.map(({ id, picture, question, answer, answers = [] }) => {
+    return [id, pictures[picture].id, question, answer, ...answers];
+  });
   return createHash('sha256').update(JSON.stringify(told)).digest('hex').slice(0, 16);
 }
 

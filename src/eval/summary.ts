@@ -4,7 +4,9 @@ import { prefillMacs } from '../cost.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import { patchCount } from '../vision/config.ts';
 import type { Cell, CellRecord } from './cell.ts';
-import { isRight, mean, withInterval, type Accuracy } from './score.ts';
+import { popeFigures, type PopeFigures } from './pope-score.ts';
+import { mean, withInterval, type Accuracy } from './score.ts';
+import { scorings } from './scoring.ts';
 import type { PictureSource, Task } from './task.ts';
 
 /** One series at one budget; figures are means over its seeds. */
@@ -15,6 +17,8 @@ export interface Row {
   seeds: number;
   overall: Accuracy;
   byType: Record<string, Accuracy>;
+  /** For a task in POPE's format. */
+  pope?: PopeFigures;
   /** Tokens in each decoder layer. */
   layerTokens: number[];
   prefillFlops: number;
@@ -29,13 +33,13 @@ export function summarise(task: Task, done: readonly { cell: Cell; record: CellR
     const key = [variant.series, budget, pictures].join(' ');
     groups.set(key, [...(groups.get(key) ?? []), entry]);
   }
+  const mark = scorings[task.scoring];
   return [...groups.values()].map((group): Row => {
     const { variant, budget, pictures } = group[0].cell;
     const records = group.map(({ record }) => record);
     const scoreOf = (type?: string) => {
       const places = [...task.questions.keys()].filter((i) => !type || task.questions[i].type === type);
-      const right = ({ answers }: CellRecord) =>
-        places.filter((i) => isRight(answers[i], task.questions[i].answer)).length / places.length;
+      const right = ({ answers }: CellRecord) => mean(places.map((i) => mark(answers[i], task.questions[i])));
       return withInterval(mean(records.map(right)), places.length);
     };
     return {
@@ -45,11 +49,26 @@ export function summarise(task: Task, done: readonly { cell: Cell; record: CellR
       seeds: group.length,
       overall: scoreOf(),
       byType: Object.fromEntries(typesOf(task).map((type) => [type, scoreOf(type)])),
+      ...(task.scoring === 'pope' && { pope: meanPope(task, records) }),
       layerTokens: records[0].layerTokens.map((_, l) => mean(records.map((record) => record.layerTokens[l]))),
       prefillFlops: mean(records.map((record) => record.prefillFlops)),
       cacheBytes: mean(records.map((record) => record.cacheBytes)),
     };
   });
+}
+
+/** Of all questions, mean over the seeds. */
+function meanPope({ questions }: Task, records: readonly CellRecord[]): PopeFigures {
+  const labels = questions.map(({ answer }) => answer);
+  const figures = records.map(({ answers }) => popeFigures(answers, labels));
+  const over = (name: keyof PopeFigures) => mean(figures.map((figure) => figure[name]));
+  return {
+    accuracy: over('accuracy'),
+    precision: over('precision'),
+    recall: over('recall'),
+    f1: over('f1'),
+    yesRatio: over('yesRatio'),
+  };
 }
 
 /** In the order in which they come up. */

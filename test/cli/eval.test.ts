@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
+import type { CellRecord } from '../../src/eval/cell.ts';
+import { popeFigures } from '../../src/eval/pope-score.ts';
 import type { Results } from '../../src/eval/report.ts';
 import { writeRandomLlava } from '../../src/world/random-llava.ts';
 import { worldQuestions } from '../../src/world/questions.ts';
@@ -74,6 +76,30 @@ describe.concurrent('eval', { timeout: 180_000 }, () => {
     expect(await tablesOf(out)).toBe(await tablesOf(undisturbed));
   });
 
+  test("a file of the world's questions in POPE's format: the same answers, POPE's figures", async () => {
+    const world = path.join(folder, 'world');
+    await vtcOk('world', '--count', '1', '--out', world);
+    const asked = worldQuestions('test', 1).map(({ scene, question }) => {
+      return { question_id: question.id, image: `${scene.id}.png`, text: question.question, label: 'yes' };
+    });
+    const questions = path.join(world, 'pope.jsonl');
+    await writeFile(questions, asked.map((line) => JSON.stringify(line)).join('\n'));
+    const [out, cell] = [path.join(folder, 'pope'), ['cells', 'none@144.json']];
+    const flags = ['--task', 'pope', '--questions', questions, '--methods', 'none', '--backend', 'wasm'];
+    const stdout = await vtcOk('eval', '--model', model, ...flags, '--out', out);
+    await finished;
+    const answersOf = async (folder: string) =>
+      (JSON.parse(await read(folder, ...cell)) as CellRecord).answers;
+    const answers = await answersOf(out);
+    expect(answers).toEqual(await answersOf(undisturbed));
+    const results = JSON.parse(await read(out, 'results.json')) as Results;
+    expect(results.rows[0].pope).toEqual(popeFigures(answers, Array<string>(answers.length).fill('yes')));
+    expect(results.rows[0].overall.accuracy).toBe(results.rows[0].pope!.accuracy);
+    expect(stdout).toContain(
+      '| method             | tokens | accuracy | precision | recall |    F1 | % yes |',
+    );
+  });
+
   test('a folder that holds another evaluation is refused', async () => {
     await finished;
     const other = await vtc(...base, '--count', '2', '--out', undisturbed);
@@ -93,6 +119,15 @@ describe.concurrent('eval', { timeout: 180_000 }, () => {
       /^--layers 6: the ensemble ends at layer 4, so it can have 1 to 5 layers$/,
     ],
     [['--keep', '25%,none'], /^--keep none: is not a number of patches/],
+    [['--task', 'pope'], '--task pope needs --questions FILE'],
+    [
+      ['--suffix', '.'],
+      '--task world asks its own questions: give --task exact or pope or vqa with --questions',
+    ],
+    [
+      ['--task', 'vqa', '--questions', 'none.jsonl'],
+      /^cannot read the questions none.jsonl: there is no such/,
+    ],
     [['--new-tokens', '500'], /^the prompt takes \d+ positions and 500 new tokens are asked for/],
   ])('%j is refused before anything is written', async (flags, message) => {
     const out = path.join(folder, `refused${flags.join('')}`);

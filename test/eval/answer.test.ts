@@ -35,7 +35,7 @@ function makeExam(seed = 16): Exam {
     const picture = [4, 0, 2, 1][i % 4];
     return { id: `q${i}`, picture, question: `question ${i}`, answer: 'x', type: i % 2 ? 'odd' : 'even' };
   });
-  const task: Task = { name: 'noise', pictures, questions };
+  const task: Task = { name: 'noise', scoring: 'exact', pictures, questions };
   const prompts = questions.map((_, i) => ({
     before: i % 5 === 0 ? [1] : [1, 5],
     after: Array.from({ length: 1 + (i % 3) }, () => 3 + Math.floor(12 * random())),

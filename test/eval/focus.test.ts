@@ -31,7 +31,7 @@ describeEachBackend('focus', () => {
       read: () => Promise.reject(new Error('not read')),
       objects: [[0, 0, 0.4, 0.5]] as const,
     };
-    const task: Task = { name: 't', pictures: [picture, picture], questions: [] };
+    const task: Task = { name: 't', scoring: 'exact', pictures: [picture, picture], questions: [] };
     const look = (...patches: number[]) =>
       Array.from({ length: 16 }, (_, p) => (patches.includes(p) ? 0.4 : 0.01));
     const attention = (first: number[][], second: number[][]) => tf.tensor3d([first, second]);

@@ -9,6 +9,7 @@ import { parseVariants } from '../../src/eval/variant.ts';
 /** Ten questions of two types about one picture; the right answer is always yes. */
 const task: Task = {
   name: 'ten questions',
+  scoring: 'exact',
   pictures: [{ id: 'p', read: () => ({ width: 1, height: 1, data: new Uint8Array(3) }) }],
   questions: Array.from({ length: 10 }, (_, i) => ({
     id: String(i),
