@@ -7,6 +7,7 @@ import { answerCell, type Exam } from '../../src/eval/answer.ts';
 import type { Cell } from '../../src/eval/cell.ts';
 import { evaluate } from '../../src/eval/evaluate.ts';
 import { flopsWith } from '../../src/eval/summary.ts';
+import { tellFocus } from '../../src/eval/focus.ts';
 import { takePictures, type PictureSource, type Task } from '../../src/eval/task.ts';
 import { parseVariants } from '../../src/eval/variant.ts';
 import { preprocess, type PreprocessConfig } from '../../src/image/preprocess.ts';
@@ -150,7 +151,8 @@ describeEachBackend('an evaluation', () => {
         {
           cells: [...cells, cellOf('none', P, 'grey')],
           onQuestions: (count) => (counted += count),
-          onFocus: ({ patches, chance }) => {
+          onFocus: (counts) => {
+            const { patches, chance } = tellFocus(counts);
             told.push(`focus ${patches} ${chance}`);
             return Promise.resolve();
           },
