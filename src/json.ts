@@ -66,6 +66,15 @@ export function fieldReader(json: JsonObject, file: string) {
       get(key, fallback, 'true or false', (x): x is boolean => typeof x === 'boolean'),
     choice: <T extends string>(key: string, choices: readonly T[], fallback?: T) =>
       get(key, fallback, `one of ${choices.join(', ')}`, (x): x is T => choices.includes(x as T)),
+    text: (key: string, fallback?: string) =>
+      get(key, fallback, 'a text', (x): x is string => typeof x === 'string'),
+    /** A text or a number, as a text. */
+    name: (key: string) =>
+      String(
+        get(key, undefined, 'a text or a number', (x): x is string | number =>
+          /string|number/.test(typeof x),
+        ),
+      ),
     object: (key: string): JsonObject | undefined => {
       const value = json[key] ?? undefined;
       if (value !== undefined && !isObject(value)) throw new UserError(`${file}: ${key} should be an object`);

@@ -1,38 +1,30 @@
 import path from 'node:path';
-import { Option, type Command } from 'commander';
-import type { LlavaConfig } from '../checkpoint/architecture.ts';
-import { parseBudget } from '../compress/budget.ts';
-import { planCells, type Cell, type CellRecord } from '../eval/cell.ts';
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import type { Cell, CellRecord } from '../eval/cell.ts';
+import { drawCurves } from '../eval/curves.ts';
 import { evaluate } from '../eval/evaluate.ts';
-import { canFocus, type Focus } from '../eval/focus.ts';
+import { canFocus, tellFocus, type FocusCounts } from '../eval/focus.ts';
+import { findShards, mergeShards } from '../eval/merge.ts';
+import { makePlan, type Plan, type Request } from '../eval/plan.ts';
 import { describeCommit, describeMachine } from '../eval/provenance.ts';
-import { drawCurves, writeMarkdown, type Results } from '../eval/report.ts';
-import { digestModel, digestQuestions, openStore, type CellStore, type RunKey } from '../eval/store.ts';
+import { writeMarkdown, type Results } from '../eval/report.ts';
+import { scorings } from '../eval/scoring.ts';
+import { nameShard, parseShard, shardQuestions, whole, type Shard } from '../eval/shard.ts';
+import { openStore, writeJson, type CellStore } from '../eval/store.ts';
 import { flopsWith, summarise } from '../eval/summary.ts';
-import type { Task } from '../eval/task.ts';
-import { parseVariants } from '../eval/variant.ts';
-import { createWorldTask } from '../eval/world-task.ts';
+import { UserError } from '../errors.ts';
 import { checkWritable, writeText } from '../files.ts';
-import { readPreprocessConfig, type PreprocessConfig } from '../image/preprocess.ts';
-import { readAsker } from '../inputs.ts';
 import { startBackend } from '../tensor/backend.ts';
-import type { ImagePrompt } from '../text/prompt.ts';
-import type { Tokenizer } from '../text/tokenizer.ts';
 import { patchCount } from '../vision/config.ts';
-import { checkVlm } from '../vlm.ts';
-import { splits, type Split } from '../world/split.ts';
+import { splits } from '../world/split.ts';
 import { addBackend, readInteger, type BackendOption } from './options.ts';
 import { createBar, loadWithBar } from './progress.ts';
 import { readLlavaConfig } from './run.ts';
+import { shippedLlava } from './shipped.ts';
 
-interface EvalFlags extends BackendOption {
-  model: string;
-  task: 'world';
-  split: Split;
-  count: number;
-  methods: string;
-  keep: string;
-  newTokens: number;
+interface EvalFlags extends BackendOption, Request {
+  shard: Shard;
+  merge?: string[];
   out: string;
 }
 
@@ -41,9 +33,7 @@ const defaultMethods = [
   'vtc-cls:layers=1',
   'vtc-cls',
   'vtc-cls:positions=original',
-  'random:seed=0',
-  'random:seed=1',
-  'random:seed=2',
+  'random',
   'uniform',
 ];
 
@@ -51,34 +41,127 @@ export function addEvalCommand(program: Command): void {
   const command = program
     .command('eval')
     .description('measure how accuracy falls with the tokens kept, method by method')
-    .requiredOption('--model <dir>', 'a Hugging Face folder of type LLaVA')
-    .addOption(new Option('--task <name>', 'what is asked').choices(['world']).default('world'))
+    .option('--model <dir>', 'a Hugging Face folder of type LLaVA', shippedLlava)
+    .addOption(
+      new Option('--task <name>', 'the drawn world, or --questions in the format of POPE, VQA or vtc world')
+        .choices(['world', ...Object.keys(scorings)])
+        .default('world'),
+    )
     .addOption(new Option('--split <name>', 'which scenes of the world').choices(splits).default('test'))
-    .option('--count <n>', 'number of scenes', readInteger(1), 1000)
+    .option(
+      '--count <n>',
+      'scenes of the world (default: 1000), or questions of the file (all)',
+      readInteger(1),
+    )
+    .option('--questions <file>', 'JSON lines: id, image, question and right answer')
+    .option('--images <dir>', 'the folder of their pictures (default: that of the file)')
+    .option('--suffix <text>', 'added to every question: " Answer with one word."', '')
+    .option('--pad', "pad pictures to a square first, as LLaVA-1.5's own code does", false)
     .option(
       '--methods <list>',
-      'with commas between; options follow a colon: vtc-cls:layers=1:positions=original; seeds are averaged',
+      'with commas between, or all; options follow a colon: vtc-cls:layers=1:positions=original',
       defaultMethods.join(),
     )
+    .option('--seeds <n>', 'methods with a seed run under 0 to n − 1, unless one is given', readInteger(1), 3)
     .option('--keep <list>', 'visual tokens to keep: counts, ratios or percentages', '50%,25%,12.5%,6.25%')
     .option('--new-tokens <R>', 'at most this many tokens of answer', readInteger(1), 3)
+    .option('--shard <i/n>', 'only the i-th of n equal parts of the pictures', readShard, whole)
+    .option(
+      '--merge <dir...>',
+      "join the folders of all n shards; all else is taken from the shards' own flags",
+    )
     .requiredOption(
       '--out <dir>',
       'folder for results; an evaluation that was cut off goes on where it stopped',
     );
-  addBackend(command).action(run);
+  addBackend(command).action((flags: EvalFlags) => (flags.merge ? merge(flags, command) : run(flags)));
 }
 
-async function run(flags: EvalFlags): Promise<void> {
-  // All that can be refused is read first: the weights of a large model take minutes.
-  const backend = await startBackend(flags.backend);
-  const plan = await makePlan(flags);
-  const store = await openStore(flags.out, plan.key);
-  const files = ['results.json', 'results.md', 'curves.svg'].map((name) => path.join(flags.out, name));
-  for (const file of files) await checkWritable(file);
+function readShard(text: string): Shard {
+  const shard = parseShard(text);
+  if (!shard) throw new InvalidArgumentError('It should be i/n with 1 ≤ i ≤ n, such as 2/4.');
+  return shard;
+}
 
-  const { records, focus } = await doWork(flags, plan, store, backend.name);
-  const results = describeResults(flags, plan, records, focus);
+/** What results do not depend on. */
+const besides = ['backend', 'shard', 'merge', 'out'];
+
+const requestOf = (flags: EvalFlags): Request =>
+  Object.fromEntries(Object.entries(flags).filter(([name]) => !besides.includes(name))) as Request;
+
+async function run(flags: EvalFlags): Promise<void> {
+  const backend = await startBackend(flags.backend);
+  const plan = await makePlan(requestOf(flags), await readLlavaConfig(flags.model), flags.shard);
+  const store = await openStore(flags.out, plan.key);
+  await writeJson(path.join(flags.out, 'flags.json'), requestOf(flags));
+  const files = await resultFiles(flags.out);
+  for (const reason of plan.leftOut) console.log(`left out: ${reason}`);
+  await doWork(flags, plan, store, backend.name);
+  if (flags.shard.count === 1) return report(flags, plan, store, files);
+  console.log(
+    `shard ${nameShard(flags.shard)} is done: when all are, vtc eval --merge and their folders makes the tables`,
+  );
+}
+
+async function merge(flags: EvalFlags, command: Command): Promise<void> {
+  const own = Object.keys({ ...requestOf(flags), shard: '' });
+  const extra = own.find((name) => command.getOptionValueSource(name) === 'cli');
+  if (extra)
+    throw new UserError(
+      `--merge takes --${extra.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)} from the shards' folders: leave it out`,
+    );
+  const shards = await findShards(flags.merge!);
+  const request = shards[0].flags as Request;
+  const plan = await makePlan(request, await readLlavaConfig(request.model), whole);
+  const store = await openStore(flags.out, plan.key);
+  const files = await resultFiles(flags.out);
+  await mergeShards(shards, plan, store);
+  await report({ ...flags, ...request }, plan, store, files);
+}
+
+async function resultFiles(out: string): Promise<string[]> {
+  const files = ['results.json', 'results.md', 'curves.svg'].map((name) => path.join(out, name));
+  for (const file of files) await checkWritable(file);
+  return files;
+}
+
+/** Does those cells of the plan that the store lacks, and leaves them there. */
+async function doWork(flags: EvalFlags, plan: Plan, store: CellStore, backend: string): Promise<void> {
+  const { cells, task, shard } = plan;
+  const done = await Promise.all(cells.map((cell) => store.load(cell)));
+  const missing = cells.filter((_, i) => !done[i]);
+  const lacksFocus = canFocus(plan.config, task) && !(await store.loadFocus());
+  if (missing.length === 0 && !lacksFocus) return;
+  const model = await loadWithBar(flags.model);
+  const bar = createBar('asking, {eta_formatted} left,'); // cli-progress fills the time in
+  const perCell = shardQuestions(shard, task).length;
+  let answered = (cells.length - missing.length) * perCell;
+  const made = { commit: describeCommit(), backend };
+  try {
+    const exam = {
+      ...plan,
+      model: model.llava!,
+      stopTokens: model.stopTokens,
+      maxNewTokens: flags.newTokens,
+    };
+    await evaluate(exam, {
+      cells: missing,
+      onQuestions: (count) => bar.update((answered += count), cells.length * perCell),
+      onCell: (cell, answers) => store.save(cell, { ...answers, ...made }),
+      onFocus: lacksFocus ? store.saveFocus : undefined,
+    });
+  } finally {
+    bar.stop();
+    model.dispose();
+  }
+}
+
+/** Writes and prints what the store holds. */
+async function report(flags: EvalFlags, plan: Plan, store: CellStore, files: string[]): Promise<void> {
+  const records = await Promise.all(
+    plan.cells.map(async (cell) => ({ cell, record: (await store.load(cell))! })),
+  );
+  const results = describeResults(flags, plan, records, await store.loadFocus());
   const text = writeMarkdown(results);
   const contents = [`${JSON.stringify(results, null, 1)}\n`, text, await drawCurves(results)];
   for (const [i, file] of files.entries()) {
@@ -87,94 +170,17 @@ async function run(flags: EvalFlags): Promise<void> {
   console.log(`${text}\n${files.join('\n')}`);
 }
 
-interface Plan {
-  config: LlavaConfig;
-  task: Task;
-  prompts: ImagePrompt[];
-  tokenizer: Tokenizer;
-  preprocessing: PreprocessConfig;
-  budgets: number[];
-  cells: Cell[];
-  key: RunKey;
-}
-
-/** @throws UserError for flags that there is no evaluation for */
-async function makePlan(flags: EvalFlags): Promise<Plan> {
-  const config = await readLlavaConfig(flags.model);
-  const patches = patchCount(config.vision);
-  const budgets = [...new Set(flags.keep.split(',').map((keep) => parseBudget(keep, patches)))];
-  const cells = planCells(parseVariants(flags.methods), budgets, patches);
-  const task = createWorldTask(flags.split, flags.count);
-  const questions = task.questions.map(({ question }) => question);
-  const { ask, tokenizer } = await readAsker(flags.model, config);
-  const prompts = questions.map(ask);
-  const length = ({ before, after }: ImagePrompt) => before.length + after.length;
-  const longest = prompts.reduce((a, b) => (length(b) > length(a) ? b : a));
-  for (const { variant, budget } of cells) {
-    checkVlm(config, [longest], { ...variant, budget, maxNewTokens: flags.newTokens });
-  }
-  const preprocessing = await readPreprocessConfig(flags.model, config.vision.image_size, false);
-  const key = {
-    task: task.name,
-    questions: digestQuestions(task),
-    model: await digestModel(flags.model),
-    maxNewTokens: flags.newTokens,
-  };
-  return { config, task, prompts, tokenizer, preprocessing, budgets, cells, key };
-}
-
-/** Takes what is done from the store, does the rest and leaves it there. */
-async function doWork(flags: EvalFlags, plan: Plan, store: CellStore, backend: string) {
-  const { cells, task } = plan;
-  const done = new Map<Cell, CellRecord>();
-  for (const cell of cells) {
-    const record = await store.load(cell);
-    if (record) done.set(cell, record);
-  }
-  let focus = await store.loadFocus();
-  const missing = cells.filter((cell) => !done.has(cell));
-  const lacksFocus = !focus && canFocus(plan.config, task);
-  if (missing.length > 0 || lacksFocus) {
-    const model = await loadWithBar(flags.model);
-    const bar = createBar('asking, {eta_formatted} left,'); // cli-progress fills the time in
-    let answered = done.size * task.questions.length;
-    const made = { commit: describeCommit(), backend };
-    try {
-      const exam = {
-        ...plan,
-        model: model.llava!,
-        stopTokens: model.stopTokens,
-        maxNewTokens: flags.newTokens,
-      };
-      await evaluate(exam, {
-        cells: missing,
-        onQuestions: (count) => bar.update((answered += count), cells.length * task.questions.length),
-        onCell: async (cell, answers) => {
-          const record = { ...answers, ...made };
-          await store.save(cell, record);
-          done.set(cell, record);
-        },
-        onFocus: lacksFocus ? (measured) => store.saveFocus((focus = measured)) : undefined,
-      });
-    } finally {
-      bar.stop();
-      model.dispose();
-    }
-  }
-  return { records: cells.map((cell) => ({ cell, record: done.get(cell)! })), focus };
-}
-
 function describeResults(
-  flags: EvalFlags,
+  { model }: Request,
   { config, task, prompts, budgets }: Plan,
   records: { cell: Cell; record: CellRecord }[],
-  focus: Focus | undefined,
+  focus: FocusCounts | undefined,
 ): Results {
   return {
     task: task.name,
     questions: task.questions.length,
     pictures: task.pictures.length,
-    model: flags.model,
+    model,
     patches: patchCount(config.vision),
     command: ['vtc', ...process.argv.slice(2)].join(' '),
     commits: [...new Set(records.map(({ record }) => record.commit))],
@@ -183,6 +189,6 @@ function describeResults(
     date: new Date().toISOString().slice(0, 10),
     flopsAtBudget: budgets.map((budget) => ({ budget, flops: flopsWith(config, prompts, budget) })),
     rows: summarise(task, records),
-    focus,
+    focus: focus && tellFocus(focus),
   };
 }

@@ -26,6 +26,8 @@ export interface AlbumOptions {
   asks: TowerAsk;
   /** What is seen is kept up to so many bytes; chunks beyond them are seen anew each time. */
   keepBytes: number;
+  /** The pictures that are wanted, a run of indices; all where absent. */
+  only?: readonly number[];
   /** The tower sees as many pictures at once as have so many values, B · P · D. */
   chunkValues?: number;
 }
@@ -36,8 +38,9 @@ export function openAlbum(model: Llava, pictures: readonly TaskPicture[], option
     1,
     Math.floor((options.chunkValues ?? 2 ** 21) / (patchCount(vision) * vision.hidden_size)),
   );
-  const chunks = Array.from({ length: Math.ceil(pictures.length / perChunk) }, (_, i) =>
-    [...pictures.keys()].slice(i * perChunk, (i + 1) * perChunk),
+  const wanted = options.only ?? [...pictures.keys()];
+  const chunks = Array.from({ length: Math.ceil(wanted.length / perChunk) }, (_, i) =>
+    wanted.slice(i * perChunk, (i + 1) * perChunk),
   );
   const kept = new Map<number, SeenPictures>();
   let keptBytes = 0;

@@ -2,7 +2,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from '../checkpoint/load.ts';
 import type { TowerAsk } from '../compress/method.ts';
-import { cacheBytes, prefillMacs } from '../cost.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import {
@@ -16,6 +15,7 @@ import {
 } from '../vlm.ts';
 import type { Album } from './album.ts';
 import { type Cell, type CellRecord } from './cell.ts';
+import { costOf, joinPrompts, type PromptCount, type Times } from './costs.ts';
 import type { Task } from './task.ts';
 
 /** What is asked, and of whom. */
@@ -35,7 +35,7 @@ const batchSize = 64;
 
 /**
  * The tower's work is done once for all methods (see album.ts), a method's once for all questions about a picture.
- * Questions are batched across pictures, those together whose prompts have as many tokens.
+ * Asked are the questions about the album's pictures, batched across pictures, those together whose prompts have as many tokens.
  * @param onQuestions called with the number of questions answered since the last call
  */
 export async function answerCell(
@@ -46,10 +46,16 @@ export async function answerCell(
 ): Promise<Omit<CellRecord, 'variant' | 'budget' | 'pictures' | 'commit' | 'backend'>> {
   const started = performance.now();
   const { method, methodOptions, positions } = variant;
-  const options: VlmOptions = { method, methodOptions, positions, budget, maxNewTokens, stopTokens };
-  const answers = Array<string>(task.questions.length);
-  const layerTokens = Array<number>(model.config.text.num_hidden_layers).fill(0);
-  let [flops, bytes] = [0, 0];
+  const milliseconds: Times = { compress: 0, prefill: 0, decode: 0 };
+  const options: VlmOptions = {
+    ...{ method, methodOptions, positions, budget, maxNewTokens, stopTokens },
+    onStep: (step) => {
+      if (step.name.startsWith('prefill')) milliseconds.prefill += step.milliseconds;
+      if (step.name.startsWith('decode')) milliseconds.decode += step.milliseconds;
+    },
+  };
+  const answers = new Map<number, string>(); // by question
+  const read: PromptCount[] = [];
   const asked = questionsByPicture(task);
   const asks = asksOf(model.config, variant);
   const merge = mergeOf(model.config, options);
@@ -57,7 +63,9 @@ export async function answerCell(
   for (const [chunk, pictures] of album.chunks.entries()) {
     const questions = pictures.flatMap((picture) => asked[picture]);
     const ask = async (seen: SeenPictures) => {
-      const compressed = await compressPictures(showOnly(seen, asks), options);
+      const begun = performance.now();
+      const compressed = await compressPictures(showOnly(seen, asks), { ...options, onStep: undefined });
+      milliseconds.compress += performance.now() - begun;
       try {
         for (const batch of batchByLength(questions, prompts)) {
           const rows = batch.map((question) => task.questions[question].picture - pictures[0]);
@@ -66,11 +74,8 @@ export async function answerCell(
           try {
             const { tokens, prefillLengths } = await answerPrompts(model, picture, asking, options);
             for (const [i, question] of batch.entries())
-              answers[question] = tokenizer.decode(tokens[i]).trim();
-            const share = batch.length / task.questions.length;
-            for (const [layer, n] of prefillLengths.entries()) layerTokens[layer] += share * n;
-            flops += share * 2 * prefillMacs(model.config.text, prefillLengths);
-            bytes += share * cacheBytes(model.config.text, prefillLengths);
+              answers.set(question, tokenizer.decode(tokens[i]).trim());
+            read.push({ layers: prefillLengths, questions: batch.length });
           } finally {
             picture.tokens.dispose();
           }
@@ -83,7 +88,10 @@ export async function answerCell(
     await album.lend(chunk, ask, merge);
   }
   const seconds = (performance.now() - started) / 1000;
-  return { answers, layerTokens, prefillFlops: flops, cacheBytes: bytes, seconds };
+  const inOrder = [...answers.keys()].sort((a, b) => a - b).map((question) => answers.get(question)!);
+  const counted = joinPrompts(read);
+  const costs = costOf(model.config.text, counted);
+  return { answers: inOrder, prompts: counted, ...costs, milliseconds, seconds };
 }
 
 /** What the album holds for all methods, cut to what one of them asked for: a method may use all that it is given. */

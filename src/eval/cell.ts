@@ -1,5 +1,6 @@
 /** A cell of the table: one variant at one budget, asked every question. */
 import type { TowerAsk } from '../compress/method.ts';
+import type { Costs, PromptCount, Times } from './costs.ts';
 import { pictureSources, type PictureSource } from './task.ts';
 import type { Variant } from './variant.ts';
 
@@ -10,19 +11,17 @@ export interface Cell {
   pictures: PictureSource;
 }
 
-/** What a cell leaves behind, as it is stored. Figures of cost are means over the questions. */
-export interface CellRecord {
+/** What a cell leaves behind, as it is stored; of a shard, for its own questions. */
+export interface CellRecord extends Costs {
   variant: string;
   budget: number;
   pictures: PictureSource;
   /** The model's answers, in the order of the task's questions. */
   answers: string[];
-  /** Tokens in each decoder layer after the prompt: the actual ones, text and picture. */
-  layerTokens: number[];
-  /** Of reading the prompt, all decoder layers. */
-  prefillFlops: number;
-  /** Keys and values of the prompt, float32. */
-  cacheBytes: number;
+  /** What the costs are computed from. */
+  prompts: PromptCount[];
+  milliseconds: Times;
+  /** All of the cell's work, the tower's too where its pictures were not seen before. */
   seconds: number;
   /** What made it. */
   commit: string;

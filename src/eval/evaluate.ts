@@ -4,13 +4,16 @@ import { asksOf } from '../vlm.ts';
 import { openAlbum, type Album } from './album.ts';
 import { answerCell, type Exam } from './answer.ts';
 import { joinAsks, type Cell, type CellRecord } from './cell.ts';
-import { focusLayers, measureFocus, type Focus } from './focus.ts';
+import { focusLayers, measureFocus, type FocusCounts } from './focus.ts';
+import { shardPictures, whole, type Shard } from './shard.ts';
 import { pictureSources, takePictures } from './task.ts';
 
 export interface Evaluation extends Exam {
   preprocessing: PreprocessConfig;
   /** What the tower makes of pictures is kept for the next cell up to so many bytes. */
   keepBytes?: number;
+  /** Which part of the pictures is this one's; all where absent. */
+  shard?: Shard;
 }
 
 /** What is left to do, and where its results go. */
@@ -18,7 +21,7 @@ export interface Work {
   cells: readonly Cell[];
   onCell: (cell: Cell, record: Omit<CellRecord, 'commit' | 'backend'>) => Promise<void>;
   /** Given where it is wanted; see {@link canFocus}. */
-  onFocus?: (focus: Focus) => Promise<void>;
+  onFocus?: (focus: FocusCounts) => Promise<void>;
   /** Called with the number of questions answered since the last call. */
   onQuestions?: (count: number) => void;
 }
@@ -37,6 +40,7 @@ export async function evaluate(
     const album = openAlbum(exam.model, takePictures(exam.task, pictures), {
       preprocessing: exam.preprocessing,
       asks: joinAsks(asks),
+      only: shardPictures(exam.shard ?? whole, exam.task.pictures.length),
       keepBytes: shown.length > 1 || focus ? (exam.keepBytes ?? 2 ** 30) : 0,
     });
     try {

@@ -9,7 +9,6 @@ import { vtcCls, ensembledLayers } from '../compress/vtc-cls.ts';
 import { gridSide } from '../vision/config.ts';
 import { describeSource } from '../vlm.ts';
 import type { Album } from './album.ts';
-import { mean } from './score.ts';
 import type { ObjectBox, Task } from './task.ts';
 
 /** Of the patches that [CLS] attends to most, the share that lies on objects. */
@@ -20,6 +19,18 @@ export interface Focus {
   chance: number;
   /** By what ranks the patches: `layer 3`, `layers 1–3, sum`. */
   shares: Record<string, number>;
+}
+
+/** What was counted, so that parts of a task's pictures join exactly. */
+export interface FocusCounts {
+  patches: number;
+  /** Of how many pictures, of P patches each. */
+  pictures: number;
+  patchesEach: number;
+  /** Patches that lie on objects. */
+  onObjects: number;
+  /** The same among the most attended ones. */
+  hits: Record<string, number>;
 }
 
 /** The share of patches that count as the most attended. */
@@ -41,7 +52,7 @@ export async function measureFocus(
   { config }: Pick<Llava, 'config'>,
   task: Task,
   album: Album,
-): Promise<Focus> {
+): Promise<FocusCounts> {
   const grid = gridSide(config.vision);
   const onObject = task.pictures.map(({ objects = [] }) => touchedPatches(objects, grid));
   const top = Math.max(1, Math.round(topShare * grid ** 2));
@@ -51,7 +62,7 @@ export async function measureFocus(
     ...layers.map((layer) => ({ name: `layer ${layer}`, layers: [layer] })),
     { name: `layers ${together[0]} to ${together.at(-1)}, ${vtcCls.defaults.ensemble}`, layers: together },
   ];
-  const hits: Record<string, number[]> = Object.fromEntries(rankings.map(({ name }) => [name, []]));
+  const hits: Record<string, number> = Object.fromEntries(rankings.map(({ name }) => [name, 0]));
   for (const [chunk, pictures] of album.chunks.entries()) {
     await album.lend(chunk, async ({ features }) => {
       for (const { name, layers } of rankings) {
@@ -62,15 +73,35 @@ export async function measureFocus(
         const rows = (await kept.array()) as number[][];
         tf.dispose([scores, kept]);
         for (const [b, picture] of pictures.entries()) {
-          hits[name].push(mean(rows[b].map((patch) => Number(onObject[picture][patch]))));
+          hits[name] += rows[b].filter((patch) => onObject[picture][patch]).length;
         }
       }
     });
   }
+  const pictures = album.chunks.flat();
+  const onObjects = pictures.reduce((sum, picture) => sum + onObject[picture].filter(Boolean).length, 0);
+  return { patches: top, pictures: pictures.length, patchesEach: grid ** 2, onObjects, hits };
+}
+
+/** Counts as shares. */
+export function tellFocus({ patches, pictures, patchesEach, onObjects, hits }: FocusCounts): Focus {
+  const shares = Object.entries(hits).map(([name, count]) => [name, count / (pictures * patches)] as const);
   return {
-    patches: top,
-    chance: mean(onObject.map((patches) => mean(patches.map(Number)))),
-    shares: Object.fromEntries(Object.entries(hits).map(([name, values]) => [name, mean(values)])),
+    patches,
+    chance: onObjects / (pictures * patchesEach),
+    shares: Object.fromEntries(shares),
+  };
+}
+
+/** Counts of several parts of a task's pictures. */
+export function joinFocus(parts: readonly FocusCounts[]): FocusCounts {
+  const sum = (of: (part: FocusCounts) => number) => parts.reduce((total, part) => total + of(part), 0);
+  const names = Object.keys(parts[0].hits);
+  return {
+    ...parts[0],
+    pictures: sum(({ pictures }) => pictures),
+    onObjects: sum(({ onObjects }) => onObjects),
+    hits: Object.fromEntries(names.map((name) => [name, sum(({ hits }) => hits[name])])),
   };
 }
 

@@ -1,7 +1,5 @@
-/** An evaluation's results as Markdown and as curves. */
-import type { TopLevelSpec } from 'vega-lite';
+/** An evaluation's results as Markdown; as curves in curves.ts. */
 import { markdownTable } from '../report/markdown.ts';
-import { renderSvg } from '../report/plot.ts';
 import type { Focus } from './focus.ts';
 import type { Accuracy } from './score.ts';
 import { accuracyAt, curvesOf, type Row } from './summary.ts';
@@ -34,7 +32,7 @@ const withMargin = ({ accuracy, low, high }: Accuracy): string =>
 const mega = (flops: number): string => (flops / 1e6).toFixed(1);
 const kibi = (bytes: number): string => (bytes / 1024).toFixed(1);
 
-const nameOf = ({ series, pictures, seeds }: Row): string => {
+export const nameOf = ({ series, pictures, seeds }: Row): string => {
   if (pictures === 'grey') return `${series}, grey picture`;
   if (pictures === 'wrong') return `${series}, next picture`;
   return seeds > 1 ? `${series} (${seeds} seeds)` : series;
@@ -44,12 +42,15 @@ export function writeMarkdown(results: Results): string {
   const { rows, focus } = results;
   const parts = [
     headline(results),
-    `### Accuracy at equal tokens\n\nPer cent of all questions, with 95 % intervals (Wilson).\n\n${tokensTable(results)}`,
+    `### Accuracy at equal tokens\n\nPer cent of all questions, with 95 % intervals (Wilson); of methods with a seed over questions and seeds.\n\n${tokensTable(results)}`,
     `### Accuracy at equal FLOPs\n\nOn the line between a method's neighbouring points. The FLOPs are those of reading a ` +
       `prompt that carries so many visual tokens through every decoder layer.\n\n${flopsTable(results)}`,
+    ...(rows.some(({ pope }) => pope) ? [`### POPE\n\n${popeTable(rows)}`] : []),
     `### Accuracy by question type\n\n${typesTable(rows)}`,
     `### Cost of a question\n\nMeans over the questions: tokens in each decoder layer after the prompt, text and picture; ` +
       `FLOPs of reading it; its keys and values in float32.\n\n${costTable(rows)}`,
+    `### Milliseconds of a question\n\nMeasured, in batches: a picture's compression, after the tower, which runs once for ` +
+      `all methods; reading a prompt (prefill); writing the answer (decode).\n\n${timesTable(rows)}`,
   ];
   if (focus) parts.push(focusPart(focus));
   return parts.join('\n\n') + '\n';
@@ -101,6 +102,28 @@ function typesTable(rows: readonly Row[]): string {
   return `Of ${counts}; half of the 95 % interval after each.\n\n${markdownTable(head, lines, 1)}`;
 }
 
+function timesTable(rows: readonly Row[]): string {
+  const head = ['method', 'tokens kept', 'compress', 'prefill', 'decode', 'all three'];
+  const lines = rows
+    .filter(({ pictures }) => pictures === 'own')
+    .map((row) => {
+      const { compress, prefill, decode } = row.milliseconds;
+      const times = [compress, prefill, decode, compress + prefill + decode].map((time) => time.toFixed(2));
+      return [nameOf(row), String(row.budget), ...times];
+    });
+  return markdownTable(head, lines, 1);
+}
+
+/** As POPE's script prints them. */
+function popeTable(rows: readonly Row[]): string {
+  const head = ['method', 'tokens', 'accuracy', 'precision', 'recall', 'F1', '% yes'];
+  const lines = rows.map((row) => {
+    const { accuracy, precision, recall, f1, yesRatio } = row.pope!;
+    return [nameOf(row), String(row.budget), ...[accuracy, precision, recall, f1, yesRatio].map(percent)];
+  });
+  return markdownTable(head, lines, 1);
+}
+
 function costTable(rows: readonly Row[]): string {
   const own = rows.filter(({ pictures }) => pictures === 'own');
   const full = own.find(({ series }) => series === 'none');
@@ -121,10 +144,10 @@ function costTable(rows: readonly Row[]): string {
 }
 
 /** `41.3 × 6`, or where layers differ `116.3 × 2, 41.3 × 4` */
-function tellLayers(layerTokens: readonly number[]): string {
+export function tellLayers(layerTokens: readonly number[], digits = 1): string {
   const runs: { text: string; layers: number }[] = [];
   for (const tokens of layerTokens) {
-    const text = tokens.toFixed(1);
+    const text = tokens.toFixed(digits);
     if (runs.at(-1)?.text === text) runs.at(-1)!.layers++;
     else runs.push({ text, layers: 1 });
   }
@@ -142,78 +165,4 @@ function focusPart({ patches, chance, shares }: Focus): string {
     `of all patches it is ${percent(chance)} %.\n\n` +
     markdownTable(['ranked by', '% on objects', 'over chance'], lines, 1)
   );
-}
-
-/** Accuracy against tokens and against FLOPs, side by side, with intervals; baselines as dashed lines. */
-export function drawCurves({ rows, task, patches }: Results): Promise<string> {
-  const points = curvesOf(rows).flatMap(({ series, points }) =>
-    points.map(({ tokens, flops, accuracy }) => ({
-      series,
-      tokens,
-      megaflops: flops / 1e6,
-      accuracy: 100 * accuracy.accuracy,
-      low: 100 * accuracy.low,
-      high: 100 * accuracy.high,
-    })),
-  );
-  const levels = rows
-    .filter(({ pictures }) => pictures !== 'own')
-    .map((row, i) => ({ level: 100 * row.overall.accuracy, label: nameOf(row), end: 378 - 130 * i })); // side by side
-  const panel = (field: string, title: string) => {
-    const x = { field, type: 'quantitative' as const, title };
-    const color = {
-      field: 'series',
-      title: null,
-      sort: null,
-      legend: { labelLimit: 300 },
-      scale: { scheme: 'tableau10' as const },
-    };
-    return {
-      width: 380,
-      height: 340,
-      layer: [
-        {
-          data: { values: levels },
-          mark: { type: 'rule' as const, strokeDash: [4, 4], color: '#999' },
-          encoding: { y: { field: 'level', type: 'quantitative' as const } },
-        },
-        {
-          data: { values: levels },
-          mark: { type: 'text' as const, align: 'right' as const, dy: -5, color: '#777' },
-          encoding: {
-            y: { field: 'level', type: 'quantitative' as const },
-            x: { field: 'end', type: 'quantitative' as const, scale: null },
-            text: { field: 'label' },
-          },
-        },
-        {
-          mark: 'rule' as const,
-          encoding: { x, y: { field: 'low', type: 'quantitative' as const }, y2: { field: 'high' }, color },
-        },
-        {
-          mark: { type: 'line' as const, point: true },
-          encoding: {
-            x,
-            y: {
-              field: 'accuracy',
-              type: 'quantitative' as const,
-              title: '% right',
-              scale: { zero: false },
-            },
-            color,
-          },
-        },
-      ],
-    };
-  };
-  const chart: TopLevelSpec = {
-    background: 'white',
-    title: { text: task, anchor: 'start' },
-    data: { values: points },
-    hconcat: [
-      panel('tokens', `visual tokens kept of ${patches}`),
-      panel('megaflops', 'MFLOPs to read a prompt, all decoder layers'),
-    ],
-  };
-  return renderSvg(chart);
 }

@@ -7,7 +7,7 @@ import { UserError } from '../errors.ts';
 import { makeFolder, writeText } from '../files.ts';
 import { readJson, type JsonObject } from '../json.ts';
 import { cellName, type Cell, type CellRecord } from './cell.ts';
-import type { Focus } from './focus.ts';
+import type { FocusCounts } from './focus.ts';
 import type { Task } from './task.ts';
 
 /** What all cells of a folder have in common; under another of these, answers would be others. */
@@ -16,42 +16,45 @@ export type RunKey = {
   questions: string; // a digest
   model: string; // a digest of the folder's contents
   maxNewTokens: number;
+  pad: boolean;
+  shard: string;
 };
 
 export interface CellStore {
   /** @returns undefined for a cell that is still to be done */
   load(cell: Cell): Promise<CellRecord | undefined>;
   save(cell: Cell, record: CellRecord): Promise<void>;
-  loadFocus(): Promise<Focus | undefined>;
-  saveFocus(focus: Focus): Promise<void>;
+  loadFocus(): Promise<FocusCounts | undefined>;
+  saveFocus(focus: FocusCounts): Promise<void>;
 }
 
 /**
  * Opens a folder of cells, new or begun.
+ * @param flag what names the folder in messages
  * @throws UserError when it holds another run's, or cannot be written
  */
-export async function openStore(folder: string, key: RunKey): Promise<CellStore> {
+export async function openStore(folder: string, key: RunKey, flag = '--out'): Promise<CellStore> {
   const cells = path.join(folder, 'cells');
   await makeFolder(cells);
   const focusFile = path.join(folder, 'focus.json');
   const keyFile = path.join(folder, 'run.json');
   const found = await readJson(keyFile);
-  if (found) checkKey(found, key, folder);
+  if (found) checkKey(found, key, `${flag} ${folder}`);
   else await writeJson(keyFile, key);
   const fileOf = (cell: Cell) => path.join(cells, `${cellName(cell)}.json`);
   return {
     load: async (cell) => (await readJson(fileOf(cell))) as CellRecord | undefined,
     save: (cell, record) => writeJson(fileOf(cell), record),
-    loadFocus: async () => (await readJson(focusFile)) as Focus | undefined,
+    loadFocus: async () => (await readJson(focusFile)) as FocusCounts | undefined,
     saveFocus: (focus) => writeJson(focusFile, focus),
   };
 }
 
-function checkKey(found: JsonObject, key: RunKey, folder: string): void {
+function checkKey(found: JsonObject, key: RunKey, what: string): void {
   for (const [name, value] of Object.entries(key)) {
     if (found[name] !== value) {
       throw new UserError(
-        `--out ${folder} holds an evaluation whose ${name} is ${JSON.stringify(found[name])}, ` +
+        `${what} holds an evaluation whose ${name} is ${JSON.stringify(found[name])}, ` +
           `not ${JSON.stringify(value)}: give another folder`,
       );
     }
@@ -62,9 +65,11 @@ export async function writeJson(file: string, value: object): Promise<void> {
   await writeText(file, `${JSON.stringify(value)}\n`);
 }
 
-/** A digest of a task's questions and answers. */
-export function digestQuestions({ questions }: Task): string {
-  const told = questions.map(({ id, question, answer }) => [id, question, answer]);
+/** A digest of a task's questions, right answers and pictures' names. */
+export function digestQuestions({ questions, pictures }: Task): string {
+  const told = questions.map(({ id, picture, question, answer, answers = [] }) => {
+    return [id, pictures[picture].id, question, answer, ...answers];
+  });
   return createHash('sha256').update(JSON.stringify(told)).digest('hex').slice(0, 16);
 }
 

@@ -1,24 +1,30 @@
 /** From cells to the figures of a table: accuracy by question type, with intervals, against tokens and FLOPs. */
 import { visualTokenCount, type LlavaConfig } from '../checkpoint/architecture.ts';
+import type { Method } from '../compress/method.ts';
 import { prefillMacs } from '../cost.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import { patchCount } from '../vision/config.ts';
 import type { Cell, CellRecord } from './cell.ts';
-import { isRight, mean, withInterval, type Accuracy } from './score.ts';
+import { addTimes, type Costs, type Times } from './costs.ts';
+import { popeFigures, type PopeFigures } from './pope-score.ts';
+import { mean, withSeeds, type Accuracy } from './score.ts';
+import { scorings } from './scoring.ts';
 import type { PictureSource, Task } from './task.ts';
 
 /** One series at one budget; figures are means over its seeds. */
-export interface Row {
+export interface Row extends Costs {
   series: string;
+  /** Where its method works. */
+  where: Method['where'];
   budget: number;
   pictures: PictureSource;
   seeds: number;
   overall: Accuracy;
   byType: Record<string, Accuracy>;
-  /** Tokens in each decoder layer. */
-  layerTokens: number[];
-  prefillFlops: number;
-  cacheBytes: number;
+  /** For a task in POPE's format. */
+  pope?: PopeFigures;
+  /** Measured: compression of a picture, and each question's prompt read and answer written. */
+  milliseconds: Times;
 }
 
 /** Rows in the order in which their cells were planned. */
@@ -29,27 +35,50 @@ export function summarise(task: Task, done: readonly { cell: Cell; record: CellR
     const key = [variant.series, budget, pictures].join(' ');
     groups.set(key, [...(groups.get(key) ?? []), entry]);
   }
+  const mark = scorings[task.scoring];
   return [...groups.values()].map((group): Row => {
     const { variant, budget, pictures } = group[0].cell;
     const records = group.map(({ record }) => record);
     const scoreOf = (type?: string) => {
       const places = [...task.questions.keys()].filter((i) => !type || task.questions[i].type === type);
-      const right = ({ answers }: CellRecord) =>
-        places.filter((i) => isRight(answers[i], task.questions[i].answer)).length / places.length;
-      return withInterval(mean(records.map(right)), places.length);
+      return withSeeds(records.map(({ answers }) => places.map((i) => mark(answers[i], task.questions[i]))));
     };
     return {
       series: variant.series,
+      where: variant.method.where,
       budget,
       pictures,
       seeds: group.length,
       overall: scoreOf(),
       byType: Object.fromEntries(typesOf(task).map((type) => [type, scoreOf(type)])),
+      ...(task.scoring === 'pope' && { pope: meanPope(task, records) }),
       layerTokens: records[0].layerTokens.map((_, l) => mean(records.map((record) => record.layerTokens[l]))),
       prefillFlops: mean(records.map((record) => record.prefillFlops)),
       cacheBytes: mean(records.map((record) => record.cacheBytes)),
+      milliseconds: meanTimes(task, records),
     };
   });
+}
+
+/** Of one picture and of one question, mean over the seeds. */
+function meanTimes({ pictures, questions }: Task, records: readonly CellRecord[]): Times {
+  const { compress, prefill, decode } = addTimes(records.map(({ milliseconds }) => milliseconds));
+  const [perPicture, perQuestion] = [pictures, questions].map(({ length }) => length * records.length);
+  return { compress: compress / perPicture, prefill: prefill / perQuestion, decode: decode / perQuestion };
+}
+
+/** Of all questions, mean over the seeds. */
+function meanPope({ questions }: Task, records: readonly CellRecord[]): PopeFigures {
+  const labels = questions.map(({ answer }) => answer);
+  const figures = records.map(({ answers }) => popeFigures(answers, labels));
+  const over = (name: keyof PopeFigures) => mean(figures.map((figure) => figure[name]));
+  return {
+    accuracy: over('accuracy'),
+    precision: over('precision'),
+    recall: over('recall'),
+    f1: over('f1'),
+    yesRatio: over('yesRatio'),
+  };
 }
 
 /** In the order in which they come up. */
@@ -58,6 +87,7 @@ export const typesOf = ({ questions }: Task): string[] => [...new Set(questions.
 /** A series' accuracy against what it costs. */
 export interface Curve {
   series: string;
+  where: Method['where'];
   points: { tokens: number; flops: number; accuracy: Accuracy }[];
 }
 
@@ -74,7 +104,7 @@ export function curvesOf(rows: readonly Row[]): Curve[] {
       flops: prefillFlops,
       accuracy: overall,
     }));
-    return { series, points: points.sort((a, b) => a.flops - b.flops) };
+    return { series, where: own[0].where, points: points.sort((a, b) => a.flops - b.flops) };
   });
 }
 

@@ -1,5 +1,6 @@
-/** What a model is asked: pictures, and questions about them with their one right answer. */
+/** What a model is asked: pictures, and questions about them with their right answers. */
 import type { Picture } from '../image/picture.ts';
+import type { ScoringName, Truth } from './scoring.ts';
 
 /** Corners [x0, y0, x1, y1] as shares of the picture's width and height, 0 to 1. */
 export type ObjectBox = readonly [number, number, number, number];
@@ -12,20 +13,20 @@ export interface TaskPicture {
   objects?: readonly ObjectBox[];
 }
 
-export interface TaskQuestion {
+export interface TaskQuestion extends Truth {
   id: string;
   /** The picture it is about, an index. */
   picture: number;
   question: string;
-  answer: string;
   type: string;
 }
 
 export interface Task {
   /** With all that decides what is in it: `world, test split, 1000 scenes`. */
   name: string;
+  scoring: ScoringName;
+  /** In the order in which questions come to them. */
   pictures: TaskPicture[];
-  /** In the order of their pictures. */
   questions: TaskQuestion[];
 }
 

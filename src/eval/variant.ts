@@ -1,5 +1,5 @@
 /** Methods as the evaluation is given them: `vtc-cls:layers=1:positions=original`. */
-import { findMethod, methodOptions } from '../compress/registry.ts';
+import { findMethod, methodOptions, methods } from '../compress/registry.ts';
 import { UserError } from '../errors.ts';
 import type { VlmOptions } from '../vlm.ts';
 
@@ -15,14 +15,32 @@ const positionModes = ['contiguous', 'original'] as const;
 
 /**
  * Reads a list of variants, with commas between. Each is a method's name and `:name=value` for each option;
- * `positions` is an option of every one.
+ * `positions` is an option of every one. `all` stands for every method with its defaults.
+ * @param seeds a method with a seed becomes so many variants, under 0, 1, …, where its seed is not given
  * @throws UserError for a method, option or value that there is not, and for a variant given twice
  */
-export function parseVariants(list: string): Variant[] {
-  const variants = list.split(',').map((text) => parseVariant(text.trim()));
+export function parseVariants(list: string, seeds = 1): Variant[] {
+  const texts = list.split(',').map((text) => text.trim());
+  const asked = texts.flatMap((text) => (text === all ? methods.map(({ name }) => name) : [text]));
+  refuseTwice(asked.map(parseVariant));
+  const seeded = asked.flatMap((text) => {
+    const takesSeed = 'seed' in parseVariant(text).method.defaults && !/:seed=/.test(text);
+    return takesSeed ? Array.from({ length: seeds }, (_, seed) => `${text}:seed=${seed}`) : [text];
+  });
+  return [...new Map(seeded.map(parseVariant).map((variant) => [variant.name, variant])).values()];
+}
+
+const all = 'all';
+
+/** Whether a list asks for every method there is. */
+export const namesAll = (list: string): boolean => list.split(',').some((text) => text.trim() === all);
+
+/** Whether a variant is its method with its defaults, but for a seed. */
+export const isPlain = ({ series, method }: Variant): boolean => series === method.name;
+
+function refuseTwice(variants: readonly Variant[]): void {
   const again = variants.find(({ name }, i) => variants.findIndex((other) => other.name === name) !== i);
   if (again) throw new UserError(`--methods names ${again.name} twice`);
-  return variants;
 }
 
 function parseVariant(text: string): Variant {

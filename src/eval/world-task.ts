@@ -10,6 +10,7 @@ export function createWorldTask(split: Split, scenes: number): Task {
   const places = new Map([...shown.keys()].map((id, place) => [id, place]));
   return {
     name: `world, ${split} split, ${scenes} scenes`,
+    scoring: 'exact',
     pictures: [...shown.values()].map((scene) => ({
       id: scene.id,
       read: () => drawWorld(scene),

@@ -76,11 +76,15 @@ export async function decodeImageBytes(bytes: Uint8Array, name: string): Promise
  * @throws UserError if the file cannot be written
  */
 export async function encodePng(picture: Picture, file: string): Promise<void> {
-  const { width, height, data } = picture;
-  const png = await sharp(data, { raw: { width, height, channels: 3 } })
+  const png = await encodePngBytes(picture);
+  await writeAtomically(file, (handle) => handle.writeFile(png));
+}
+
+/** A PNG file's bytes. */
+export function encodePngBytes({ width, height, data }: Picture): Promise<Buffer> {
+  return sharp(data, { raw: { width, height, channels: 3 } })
     .png()
     .toBuffer();
-  await writeAtomically(file, (handle) => handle.writeFile(png));
 }
 
 function checkFormat(bytes: Uint8Array, name: string): void {

@@ -10,6 +10,10 @@ export interface Panel {
   values?: readonly number[];
   /** The patches that stay; the others are dimmed. */
   kept?: readonly number[];
+  /** Words across the picture, for what patches cannot show. */
+  sign?: string;
+  /** Lines under the picture. */
+  notes?: readonly string[];
 }
 
 /** Black, purple, red, orange, yellow: a colour scale whose brightness rises evenly. */
@@ -57,23 +61,45 @@ export async function drawSheet(
   panels: Panel[],
   perRow = 4,
 ): Promise<Picture> {
-  const factor = Math.max(1, Math.ceil(224 / picture.width));
-  const base = enlarge(picture, factor);
-  const large = { ...patches, patch: patches.patch * factor };
-  const [side, gap, titleHeight] = [base.width, 12, 28];
+  const [gap, titleHeight, noteHeight] = [12, 28, 22];
+  const squares = await Promise.all(panels.map((panel) => drawSquare(picture, patches, panel)));
+  const side = squares[0].width;
+  const lines = Math.max(...panels.map(({ notes = [] }) => notes.length));
+  const height = titleHeight + side + lines * noteHeight;
   const columns = Math.min(perRow, panels.length);
   const rows = Math.ceil(panels.length / columns);
-  const sheet = blank(columns * (side + gap) + gap, rows * (side + titleHeight + gap) + gap);
-  for (const [i, panel] of panels.entries()) {
+  const sheet = blank(columns * (side + gap) + gap, rows * (height + gap) + gap);
+  for (const [i, { title, notes = [] }] of panels.entries()) {
     const x = gap + (i % columns) * (side + gap);
-    const y = gap + Math.floor(i / columns) * (side + titleHeight + gap);
-    paste(await drawLabel(panel.title, side, titleHeight), sheet, x, y);
-    paste(drawPanel(base, large, panel), sheet, x, y + titleHeight);
+    const y = gap + Math.floor(i / columns) * (height + gap);
+    paste(await drawLabel(title, side, titleHeight), sheet, x, y);
+    paste(squares[i], sheet, x, y + titleHeight);
+    for (const [line, note] of notes.entries()) {
+      paste(await drawLabel(note, side, noteHeight), sheet, x, y + titleHeight + side + line * noteHeight);
+    }
   }
   return sheet;
 }
 
-function drawPanel(base: Picture, { grid, patch }: PatchGrid, { values, kept }: Panel): Picture {
+/** One panel without its words around, large enough to be looked at. */
+export async function drawSquare(
+  picture: Picture,
+  { grid, patch }: PatchGrid,
+  panel: Omit<Panel, 'title' | 'notes'>,
+): Promise<Picture> {
+  const factor = Math.max(1, Math.ceil(224 / picture.width));
+  const square = drawPanel(enlarge(picture, factor), { grid, patch: patch * factor }, panel);
+  if (panel.sign === undefined) return square;
+  const band = 30;
+  const label = await drawLabel(panel.sign, square.width, band);
+  return paste(label, square, 0, Math.floor((square.height - band) / 2));
+}
+
+function drawPanel(
+  base: Picture,
+  { grid, patch }: PatchGrid,
+  { values, kept }: Omit<Panel, 'title'>,
+): Picture {
   /** The index of the patch that a pixel belongs to, −1 beyond the grid. */
   const patchAt = (x: number, y: number) => {
     const [column, row] = [Math.floor(x / patch), Math.floor(y / patch)];

@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
+import type { CellRecord } from '../../src/eval/cell.ts';
+import { popeFigures } from '../../src/eval/pope-score.ts';
 import type { Results } from '../../src/eval/report.ts';
 import { writeRandomLlava } from '../../src/world/random-llava.ts';
 import { worldQuestions } from '../../src/world/questions.ts';
@@ -12,15 +14,23 @@ const folder = await makeFileFolder();
 const model = path.join(folder, 'model');
 await writeRandomLlava(model, 8);
 const asked = ['eval', '--model', model, '--backend', 'wasm', '--count', '1', '--keep', '25%'];
-const base = [...asked, '--methods', 'none,vtc-cls:layers=1,random,random:seed=1'];
+const base = [...asked, '--methods', 'none,vtc-cls:layers=1,random', '--seeds', '2'];
 const cellCount = 3 + 1 + 1 + 1;
 
 const undisturbed = path.join(folder, 'undisturbed');
 const finished = vtcOk(...base, '--out', undisturbed);
 const read = (...names: string[]) => readFile(path.join(...names), 'utf8');
-/** The Markdown without the lines that name the run. */
+/** The Markdown without the lines that name the run, and without what was measured. */
 const tablesOf = async (out: string) =>
-  (await read(out, 'results.md')).replace(/^- (command|commit).*$/gm, '');
+  (await read(out, 'results.md'))
+    .replace(/^- (command|commit).*$/gm, '')
+    .replace(/### Milliseconds[^#]*/, '');
+/** The JSON likewise. */
+const figuresOf = async (out: string) => {
+  const { rows, ...rest } = JSON.parse(await read(out, 'results.json')) as Results;
+  const timeless = rows.map(({ milliseconds, ...row }) => ({ ...row, times: Object.keys(milliseconds) }));
+  return { ...rest, rows: timeless, command: '', date: '' };
+};
 
 /** Starts an evaluation and kills it as soon as it has left so many cells. */
 async function runAndKill(out: string, cells: number): Promise<void> {
@@ -34,7 +44,7 @@ async function runAndKill(out: string, cells: number): Promise<void> {
   await ended;
 }
 
-describe.concurrent('eval', { timeout: 180_000 }, () => {
+describe.concurrent('eval', { timeout: 400_000 }, () => {
   test('asks every question in every cell, and writes tables, JSON and curves', async () => {
     const stdout = await finished;
     const results = JSON.parse(await read(undisturbed, 'results.json')) as Results;
@@ -74,6 +84,56 @@ describe.concurrent('eval', { timeout: 180_000 }, () => {
     expect(await tablesOf(out)).toBe(await tablesOf(undisturbed));
   });
 
+  test("a file of the world's questions in POPE's format: the same answers, POPE's figures", async () => {
+    const world = path.join(folder, 'world');
+    await vtcOk('world', '--count', '1', '--out', world);
+    const asked = worldQuestions('test', 1).map(({ scene, question }) => {
+      return { question_id: question.id, image: `${scene.id}.png`, text: question.question, label: 'yes' };
+    });
+    const questions = path.join(world, 'pope.jsonl');
+    await writeFile(questions, asked.map((line) => JSON.stringify(line)).join('\n'));
+    const [out, cell] = [path.join(folder, 'pope'), ['cells', 'none@144.json']];
+    const flags = ['--task', 'pope', '--questions', questions, '--methods', 'none', '--backend', 'wasm'];
+    const stdout = await vtcOk('eval', '--model', model, ...flags, '--out', out);
+    await finished;
+    const answersOf = async (folder: string) =>
+      (JSON.parse(await read(folder, ...cell)) as CellRecord).answers;
+    const answers = await answersOf(out);
+    expect(answers).toEqual(await answersOf(undisturbed));
+    const results = JSON.parse(await read(out, 'results.json')) as Results;
+    expect(results.rows[0].pope).toEqual(popeFigures(answers, Array<string>(answers.length).fill('yes')));
+    expect(results.rows[0].overall.accuracy).toBe(results.rows[0].pope!.accuracy);
+    expect(stdout).toContain(
+      '| method             | tokens | accuracy | precision | recall |    F1 | % yes |',
+    );
+  });
+
+  test('four shards, merged in any order, leave the same files as one undisturbed run', async () => {
+    const four = ['eval', '--model', model, '--backend', 'wasm', '--count', '4', '--keep', '25%'];
+    four.push('--methods', 'none,random', '--seeds', '2', '--new-tokens', '2');
+    const [one, merged] = ['one', 'merged'].map((name) => path.join(folder, name));
+    const shards = [3, 1, 4, 2].map((i) => path.join(folder, `shard-${i}`));
+    const shardOf = (out: string) => ['--shard', `${out.at(-1)}/4`, '--out', out];
+    const alone = vtcOk(...four, '--out', one);
+    await Promise.all(shards.slice(1).map((out) => vtcOk(...four, ...shardOf(out))));
+    expect(await listFiles(shards[1])).not.toContain('results.json');
+    const join = (folders: string[]) => ['eval', '--merge', ...folders, '--out', merged];
+    expectRefusal(
+      await vtc(...join(shards.slice(1))),
+      /^--merge: shard 1\/3 is missing; the folders hold 1\/4, 4\/4, 2\/4$/,
+    );
+    expect(await vtcOk(...four, ...shardOf(shards[0]))).toMatch(/^shard 3\/4 is done/);
+    await vtcOk(...join(shards));
+    await alone;
+    expect(await tablesOf(merged)).toBe(await tablesOf(one));
+    expect(await figuresOf(merged)).toEqual(await figuresOf(one));
+    expect(await read(merged, 'curves.svg')).toBe(await read(one, 'curves.svg'));
+    expectRefusal(
+      await vtc(...join(shards), '--seeds', '3'),
+      "--merge takes --seeds from the shards' folders: leave it out",
+    );
+  });
+
   test('a folder that holds another evaluation is refused', async () => {
     await finished;
     const other = await vtc(...base, '--count', '2', '--out', undisturbed);
@@ -93,6 +153,16 @@ describe.concurrent('eval', { timeout: 180_000 }, () => {
       /^--layers 6: the ensemble ends at layer 4, so it can have 1 to 5 layers$/,
     ],
     [['--keep', '25%,none'], /^--keep none: is not a number of patches/],
+    [['--shard', '1/2'], '--shard 1/2: there are only 1 pictures to share out'],
+    [['--task', 'pope'], '--task pope needs --questions FILE'],
+    [
+      ['--suffix', '.'],
+      '--task world asks its own questions: give --task exact or pope or vqa with --questions',
+    ],
+    [
+      ['--task', 'vqa', '--questions', 'none.jsonl'],
+      /^cannot read the questions none.jsonl: there is no such/,
+    ],
     [['--new-tokens', '500'], /^the prompt takes \d+ positions and 500 new tokens are asked for/],
   ])('%j is refused before anything is written', async (flags, message) => {
     const out = path.join(folder, `refused${flags.join('')}`);

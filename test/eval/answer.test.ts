@@ -7,6 +7,7 @@ import { answerCell, type Exam } from '../../src/eval/answer.ts';
 import { joinAsks, type Cell } from '../../src/eval/cell.ts';
 import { evaluate } from '../../src/eval/evaluate.ts';
 import { flopsWith } from '../../src/eval/summary.ts';
+import { tellFocus } from '../../src/eval/focus.ts';
 import { takePictures, type PictureSource, type Task } from '../../src/eval/task.ts';
 import { parseVariants } from '../../src/eval/variant.ts';
 import { preprocess, type PreprocessConfig } from '../../src/image/preprocess.ts';
@@ -35,7 +36,7 @@ function makeExam(seed = 16): Exam {
     const picture = [4, 0, 2, 1][i % 4];
     return { id: `q${i}`, picture, question: `question ${i}`, answer: 'x', type: i % 2 ? 'odd' : 'even' };
   });
-  const task: Task = { name: 'noise', pictures, questions };
+  const task: Task = { name: 'noise', scoring: 'exact', pictures, questions };
   const prompts = questions.map((_, i) => ({
     before: i % 5 === 0 ? [1] : [1, 5],
     after: Array.from({ length: 1 + (i % 3) }, () => 3 + Math.floor(12 * random())),
@@ -154,7 +155,8 @@ describeEachBackend('an evaluation', () => {
         {
           cells: [...cells, cellOf('none', P, 'grey')],
           onQuestions: (count) => (counted += count),
-          onFocus: ({ patches, chance }) => {
+          onFocus: (counts) => {
+            const { patches, chance } = tellFocus(counts);
             told.push(`focus ${patches} ${chance}`);
             return Promise.resolve();
           },

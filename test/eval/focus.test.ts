@@ -3,7 +3,14 @@ import { expect, test } from 'vitest';
 import type { LlavaConfig } from '../../src/checkpoint/architecture.ts';
 import { featuresOf } from '../../src/compress/features.ts';
 import type { Album } from '../../src/eval/album.ts';
-import { canFocus, focusLayers, measureFocus, touchedPatches } from '../../src/eval/focus.ts';
+import {
+  canFocus,
+  focusLayers,
+  joinFocus,
+  measureFocus,
+  tellFocus,
+  touchedPatches,
+} from '../../src/eval/focus.ts';
 import type { Task } from '../../src/eval/task.ts';
 import { createWorldTask } from '../../src/eval/world-task.ts';
 import { createScene, objectPatches, side } from '../../src/world/scene.ts';
@@ -31,7 +38,7 @@ describeEachBackend('focus', () => {
       read: () => Promise.reject(new Error('not read')),
       objects: [[0, 0, 0.4, 0.5]] as const,
     };
-    const task: Task = { name: 't', pictures: [picture, picture], questions: [] };
+    const task: Task = { name: 't', scoring: 'exact', pictures: [picture, picture], questions: [] };
     const look = (...patches: number[]) =>
       Array.from({ length: 16 }, (_, p) => (patches.includes(p) ? 0.4 : 0.01));
     const attention = (first: number[][], second: number[][]) => tf.tensor3d([first, second]);
@@ -47,7 +54,7 @@ describeEachBackend('focus', () => {
       dispose: () => undefined,
     };
     expect(focusLayers(config)).toEqual([0, 1, 2]);
-    const focus = await measureFocus({ config }, task, album);
+    const focus = tellFocus(await measureFocus({ config }, task, album));
     expect([focus.patches, focus.chance]).toEqual([2, 0.25]);
     expect(Object.entries(focus.shares)).toEqual([
       ['layer 0', 0],
@@ -55,6 +62,17 @@ describeEachBackend('focus', () => {
       ['layer 2', 1],
       ['layers 0 to 2, sum', 1],
     ]);
+
+    // Part by part it comes to the same counts.
+    const partOf = (b: number) => ({
+      chunks: [[b]],
+      lend: album.lend,
+      dispose: () => undefined,
+    });
+    const alone = await measureFocus({ config }, task, { ...partOf(0) });
+    expect(alone.pictures).toBe(1);
+    expect(tellFocus(joinFocus([alone, alone])).shares).toEqual(tellFocus(alone).shares);
+    expect(joinFocus([alone, alone])).toMatchObject({ pictures: 2, onObjects: 2 * alone.onObjects });
   });
 });
 

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import type { CellRecord } from '../../src/eval/cell.ts';
 import { planCells } from '../../src/eval/cell.ts';
-import { drawCurves, writeMarkdown, type Results } from '../../src/eval/report.ts';
+import { drawCurves } from '../../src/eval/curves.ts';
+import { writeMarkdown, type Results } from '../../src/eval/report.ts';
 import { accuracyAt, curvesOf, summarise } from '../../src/eval/summary.ts';
 import type { Task } from '../../src/eval/task.ts';
 import { parseVariants } from '../../src/eval/variant.ts';
@@ -9,6 +10,7 @@ import { parseVariants } from '../../src/eval/variant.ts';
 /** Ten questions of two types about one picture; the right answer is always yes. */
 const task: Task = {
   name: 'ten questions',
+  scoring: 'exact',
   pictures: [{ id: 'p', read: () => ({ width: 1, height: 1, data: new Uint8Array(3) }) }],
   questions: Array.from({ length: 10 }, (_, i) => ({
     id: String(i),
@@ -46,6 +48,8 @@ const done = cells.map((cell) => {
     layerTokens: layerTokens as number[],
     prefillFlops: 1e6 * tokens,
     cacheBytes: 1024 * tokens,
+    prompts: [],
+    milliseconds: { compress: 3, prefill: 20, decode: 10 },
     seconds: 1,
     commit: 'abc',
     backend: 'wasm',
@@ -120,7 +124,7 @@ test('the tables tell accuracies at equal tokens and equal FLOPs, the baselines,
   expect(cellsOf('Accuracy at equal tokens', 'method')).toEqual(['16 (100 %)', '8 (50 %)', '4 (25 %)']);
   expect(cellsOf('Accuracy at equal tokens', 'none')).toEqual(['90.0 [59.6, 98.2]', '', '']);
   expect(cellsOf('Accuracy at equal tokens', 'random (2 seeds)').slice(1)).toEqual([
-    '50.0 [23.7, 76.3]',
+    '50.0 [23.3, 76.7]',
     '20.0 [5.7, 51.0]',
   ]);
   // 36 M is random's at 8 tokens and VTC-CLS's at 4; 24 M is less than VTC-CLS ever takes.
@@ -140,6 +144,7 @@ test('the tables tell accuracies at equal tokens and equal FLOPs, the baselines,
     '44.0',
     '73.3',
   ]);
+  expect(cellsOf('Milliseconds of a question', 'vtc-cls')).toEqual(['8', '3.00', '2.00', '1.00', '6.00']);
   expect(cellsOf('Where [CLS] looks', 'layer 1')).toEqual(['70.0', '7.0 ×']);
 });
 
@@ -152,6 +157,29 @@ test('the curves are an SVG with both axes, every series and the baselines', asy
     'none, grey picture',
     'visual tokens kept of 16',
     'MFLOPs to read a prompt',
+    'methods before the decoder',
   ];
   for (const text of told) expect(svg).toContain(text);
+  expect(svg).not.toContain('between the decoder');
+});
+
+test('twenty methods on both sides: a row and a legend for each side', async () => {
+  const many = Array.from({ length: 24 }, (_, i) => `method-${String.fromCharCode(97 + i)}`);
+  const row = rows.find(({ series }) => series === 'vtc-cls')!;
+  const all = many.flatMap((series, i) =>
+    [4, 8].map((budget) => ({
+      ...row,
+      series,
+      budget,
+      where: i < 12 ? ('vision' as const) : ('decoder' as const),
+    })),
+  );
+  const svg = await drawCurves({
+    ...results,
+    rows: [...rows.filter(({ series }) => series === 'none'), ...all],
+  });
+  expect(svg.match(/role-legend"/g)).toHaveLength(2);
+  for (const name of many) expect(svg.split(`>${name}<`), name).toHaveLength(2); // in one legend
+  for (const side of ['before the decoder', "between the decoder's layers"])
+    expect(svg).toContain(`>methods ${side}<`);
 });

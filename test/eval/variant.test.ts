@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
+import { methods } from '../../src/compress/registry.ts';
 import { UserError } from '../../src/errors.ts';
 import { cellName, joinAsks, planCells } from '../../src/eval/cell.ts';
-import { parseVariants } from '../../src/eval/variant.ts';
+import { isPlain, namesAll, parseVariants } from '../../src/eval/variant.ts';
 
 test('a list of methods, each with options of its own', () => {
   const list = 'none, vtc-cls,vtc-cls:layers=1:positions=original,random:seed=4';
@@ -32,6 +33,31 @@ test.each([
 ])('--methods %s is refused', (list, message) => {
   expect(() => parseVariants(list)).toThrow(message);
   expect(() => parseVariants(list)).toThrow(UserError);
+});
+
+test('seeds are given to the methods that take one, and not where one is given', () => {
+  const names = (list: string, seeds: number) => parseVariants(list, seeds).map(({ name }) => name);
+  expect(names('none,random,uniform', 3)).toEqual([
+    'none',
+    'random',
+    'random:seed=1',
+    'random:seed=2',
+    'uniform',
+  ]);
+  expect(names('random:seed=7', 3)).toEqual(['random:seed=7']);
+  expect(names('random,random:seed=1', 2)).toEqual(['random', 'random:seed=1']);
+  expect(names('random:positions=original', 2)).toEqual([
+    'random:positions=original',
+    'random:seed=1:positions=original',
+  ]);
+  expect(() => names('random,random:seed=0', 3)).toThrow('--methods names random twice');
+});
+
+test('all stands for every method of the registry', () => {
+  expect(parseVariants('all').map(({ name }) => name)).toEqual(methods.map(({ name }) => name));
+  expect(namesAll('none, all')).toBe(true);
+  expect(namesAll('none')).toBe(false);
+  expect(parseVariants('vtc-cls:layers=1,random:seed=1').map(isPlain)).toEqual([false, true]);
 });
 
 test('every method at every budget; none once, and as the baselines', () => {

@@ -87,6 +87,29 @@ describe('the sheet', () => {
     }
   });
 
+  test('a sign lies across the middle, and notes under the picture make every square taller', async () => {
+    const panels = [
+      { title: 'a', kept: [], sign: '36 new tokens' },
+      { title: 'b', notes: ['yes', 'p 0.9'] },
+    ];
+    const sheet = await drawSheet(plain(224, [90, 90, 90]), { grid: 14, patch: 16 }, panels);
+    expect(sheet.height).toBe(title + 224 + 2 * 22 + 2 * gap);
+    const darkest = (x: number, y: number, width: number, height: number) => {
+      const rows = Array.from({ length: height }, (_, i) =>
+        Array.from({ length: width }, (_, j) => [x + j, y + i]),
+      );
+      return Math.min(...rows.flat().map(([x, y]) => pixel(sheet, x, y)[0]));
+    };
+    const middle = gap + title + 112;
+    expect(pixel(sheet, gap, middle)).toEqual([255, 255, 255]);
+    expect(darkest(gap, middle - 15, 224, 30)).toBeLessThan(128);
+    expect(pixel(sheet, gap, middle - 16)).toEqual([18, 18, 18]);
+    expect(pixel(sheet, gap, middle + 15)).toEqual([18, 18, 18]);
+    const under = gap + title + 224;
+    expect(darkest(gap, under, 224, 44)).toBe(255);
+    for (const line of [0, 22]) expect(darkest(gap + 224 + gap, under + line, 224, 22)).toBeLessThan(128);
+  });
+
   test('values that are all equal are drawn in the lowest colour', async () => {
     const panels = [{ title: 'flat', values: [5, 5, 5, 5] }];
     const sheet = await drawSheet(plain(4, [0, 0, 0]), { grid: 2, patch: 2 }, panels);

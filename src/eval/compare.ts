@@ -1,0 +1,167 @@
+/** Every method on one picture and one question, beside the model without any. */
+import * as tf from '@tensorflow/tfjs-core';
+import type { LlavaConfig } from '../checkpoint/architecture.ts';
+import type { Llava } from '../checkpoint/load.ts';
+import { none } from '../compress/none.ts';
+import { spliceImage } from '../decoder/splice.ts';
+import { UserError } from '../errors.ts';
+import { project } from '../projector.ts';
+import type { ImagePrompt } from '../text/prompt.ts';
+import { patchCount } from '../vision/config.ts';
+import {
+  answerPrompts,
+  asksOf,
+  checkVlm,
+  compressPictures,
+  describeSource,
+  seePictures,
+  type VlmOptions,
+} from '../vlm.ts';
+import { followPatches, type Followed } from './follow.ts';
+import { answerProbability, type AskedAnswer } from './probability.ts';
+import type { Variant } from './variant.ts';
+
+export interface ComparedQuestion {
+  pixels: tf.Tensor4D; // [1, S, S, 3], preprocessed
+  prompt: ImagePrompt;
+  /** U, patches to keep. */
+  budget: number;
+  maxNewTokens: number;
+  stopTokens: readonly number[];
+}
+
+/** What a method made of the question. */
+export interface Compared {
+  variant: Variant;
+  tokens: number[];
+  /** Of the unpruned model's answer, its end included. */
+  probability: number;
+  /** From pixels to answer, by the clock. */
+  milliseconds: number;
+  layerTokens: number[];
+  /** Patches that the last decoder layer still sees; absent where all tokens are new. */
+  kept?: number[];
+  /** Tokens that are no patch of their own: means, merged ones. */
+  made: number;
+}
+
+/** A method that this model or budget cannot have. */
+export interface Refused {
+  variant: Variant;
+  reason: string;
+}
+
+export const wasRefused = (row: Compared | Refused): row is Refused => 'reason' in row;
+export const wasAnswered = (row: Compared | Refused): row is Compared => !wasRefused(row);
+
+/** The unpruned model, as a variant. */
+const unpruned: Variant = {
+  method: none,
+  methodOptions: {},
+  positions: 'contiguous',
+  name: none.name,
+  series: none.name,
+};
+
+/**
+ * @param onMethod called with the number of methods done
+ * @throws UserError when even the unpruned model cannot answer
+ */
+export async function compareMethods(
+  model: Llava,
+  question: ComparedQuestion,
+  variants: readonly Variant[],
+  onMethod?: (done: number) => void,
+): Promise<(Compared | Refused)[]> {
+  const whole = { ...question, budget: patchCount(model.config.vision) };
+  const first = await runOnce(model, whole, unpruned); // once unseen, so that its time is of a warm run
+  const { tokens } = first;
+  const ended = tokens.length < question.maxNewTokens;
+  const asked: AskedAnswer = { tokens, stopTokens: ended ? question.stopTokens : [] };
+  const rows: (Compared | Refused)[] = [await runOnce(model, whole, unpruned, asked)];
+  for (const variant of variants) {
+    onMethod?.(rows.length);
+    if (variant.method === none) continue;
+    try {
+      rows.push(await runOnce(model, question, variant, asked));
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      rows.push({ variant, reason: error.message });
+    }
+  }
+  return rows;
+}
+
+async function runOnce(
+  model: Llava,
+  { pixels, prompt, budget, maxNewTokens, stopTokens }: ComparedQuestion,
+  variant: Variant,
+  asked?: AskedAnswer,
+): Promise<Compared> {
+  const { config } = model;
+  const { method, follow } = watch(config, variant);
+  const options: VlmOptions = { ...variant, method, budget, maxNewTokens, stopTokens };
+  checkVlm(config, [prompt], options);
+  const begun = performance.now();
+  const seen = seePictures(model, pixels, asksOf(config, options));
+  try {
+    const picture = await compressPictures(seen, options);
+    try {
+      const { tokens, prefillLengths } = await answerPrompts(model, picture, [prompt], options);
+      const milliseconds = performance.now() - begun;
+      const U = picture.tokens.shape[1] - firstPatch(config);
+      const kept = picture.choice.kept?.[0];
+      const left = follow ? follow() : { kept, made: kept ? 0 : U };
+      return {
+        variant,
+        tokens: tokens[0],
+        probability: asked ? await likelihood(model, picture.tokens, prompt, asked, options) : 1,
+        milliseconds,
+        layerTokens: prefillLengths,
+        ...left,
+      };
+    } finally {
+      picture.tokens.dispose();
+    }
+  } finally {
+    seen.dispose();
+  }
+}
+
+/** 1 where the checkpoint keeps [CLS] before the patches. */
+const firstPatch = (config: LlavaConfig): number =>
+  describeSource(config).visualTokens - patchCount(config.vision);
+
+/** A method between the decoder's layers is followed; one before them says itself what it kept. */
+function watch(
+  config: LlavaConfig,
+  { method }: Variant,
+): { method: VlmOptions['method']; follow?: () => Followed } {
+  if (method.where !== 'decoder') return { method };
+  let tell: (() => Followed) | undefined;
+  const hook: typeof method.hook = (...known) => {
+    const followed = followPatches(method.hook(...known), firstPatch(config));
+    tell = followed.tell;
+    return followed.hook;
+  };
+  return { method: { ...method, hook }, follow: () => tell!() };
+}
+
+/** Of the asked answer, after a picture as the method left it. */
+async function likelihood(
+  { config, projector, decoder }: Llava,
+  picture: tf.Tensor3D,
+  prompt: ImagePrompt,
+  asked: AskedAnswer,
+  { method, budget, methodOptions }: VlmOptions,
+): Promise<number> {
+  const hook =
+    method.where === 'decoder' ? method.hook(describeSource(config), budget, methodOptions) : undefined;
+  const visual = project(projector, picture);
+  const input = spliceImage(decoder, [prompt], visual);
+  try {
+    return await answerProbability(decoder, input, asked, hook);
+  } finally {
+    tf.dispose([visual, input.hidden, input.positions]);
+  }
+}

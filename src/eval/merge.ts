@@ -1,0 +1,111 @@
+/** Joins what the shards of an evaluation left to what one undisturbed run would have left. */
+import path from 'node:path';
+import type { LlamaConfig } from '../decoder/config.ts';
+import { UserError } from '../errors.ts';
+import { readJson, type JsonObject } from '../json.ts';
+import type { Cell, CellRecord } from './cell.ts';
+import { addTimes, costOf, joinPrompts } from './costs.ts';
+import { joinFocus } from './focus.ts';
+import { nameShard, shardQuestions, type Shard } from './shard.ts';
+import { openStore, type CellStore, type RunKey } from './store.ts';
+import type { Task } from './task.ts';
+
+/** A shard's folder, and the flags that it was last started with. */
+interface ShardFolder {
+  folder: string;
+  shard: Shard;
+  flags: JsonObject;
+}
+
+/**
+ * Finds the shards 1 to n in n folders, given in any order.
+ * @throws UserError when one is missing, or was asked for other methods, budgets or questions than the first
+ */
+export async function findShards(folders: readonly string[]): Promise<ShardFolder[]> {
+  const found = await Promise.all(
+    folders.map(async (folder) => {
+      const [key, flags] = await Promise.all(
+        ['run.json', 'flags.json'].map((name) => readJson(path.join(folder, name))),
+      );
+      if (!key || !flags) throw new UserError(`--merge ${folder}: no evaluation was begun there`);
+      return { folder, name: String(key['shard']), flags };
+    }),
+  );
+  return found.map((_, i) => {
+    const shard = { number: i + 1, count: found.length };
+    const place = found.find(({ name }) => name === nameShard(shard));
+    if (!place) {
+      const names = found.map(({ name }) => name).join(', ');
+      throw new UserError(`--merge: shard ${nameShard(shard)} is missing; the folders hold ${names}`);
+    }
+    for (const [flag, value] of Object.entries(found[0].flags)) {
+      const [a, b] = [value, place.flags[flag]].map((value) => JSON.stringify(value));
+      if (a !== b) {
+        throw new UserError(
+          `--merge: ${flag} was ${a} in ${found[0].folder} but ${b ?? 'not given'} in ${place.folder}`,
+        );
+      }
+    }
+    return { folder: place.folder, shard, flags: place.flags };
+  });
+}
+
+interface Whole {
+  task: Task;
+  cells: readonly Cell[];
+  config: { text: LlamaConfig };
+  key: RunKey;
+}
+
+/**
+ * Fills a store with all cells of the whole evaluation.
+ * @throws UserError when a shard is not finished, or belongs to another evaluation
+ */
+export async function mergeShards(
+  shards: readonly ShardFolder[],
+  { task, cells, config, key }: Whole,
+  into: CellStore,
+): Promise<void> {
+  const stores: CellStore[] = [];
+  for (const { folder, shard } of shards) {
+    stores.push(await openStore(folder, { ...key, shard: nameShard(shard) }, '--merge'));
+  }
+  const order = shards.flatMap(({ shard }) => shardQuestions(shard, task)); // of all answers, shard after shard
+  for (const cell of cells) {
+    const parts: CellRecord[] = [];
+    for (const [i, store] of stores.entries()) {
+      const part = await store.load(cell);
+      if (!part) {
+        throw new UserError(
+          `--merge ${shards[i].folder}: shard ${nameShard(shards[i].shard)} is not finished; start it once more`,
+        );
+      }
+      parts.push(part);
+    }
+    await into.save(cell, joinRecords(parts, order, config.text));
+  }
+  const focus = await Promise.all(stores.map((store) => store.loadFocus()));
+  if (focus.every((part) => part !== undefined)) await into.saveFocus(joinFocus(focus));
+}
+
+/** @param order for each answer, part after part, its question */
+function joinRecords(
+  parts: readonly CellRecord[],
+  order: readonly number[],
+  config: LlamaConfig,
+): CellRecord {
+  const answers = Array<string>(order.length);
+  for (const [i, answer] of parts.flatMap((part) => part.answers).entries()) answers[order[i]] = answer;
+  const prompts = joinPrompts(parts.flatMap((part) => part.prompts));
+  const all = (of: (part: CellRecord) => string) => [...new Set(parts.map(of))].join(', ');
+  return {
+    ...parts[0], // variant, budget, pictures
+    answers,
+    prompts,
+    ...costOf(config, prompts),
+    milliseconds: addTimes(parts.map(({ milliseconds }) => milliseconds)),
+    seconds: parts.reduce((sum, { seconds }) => sum + seconds, 0),
+    commit: all(({ commit }) => commit),
+    backend: all(({ backend }) => backend),
+  };
+}

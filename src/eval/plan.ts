@@ -1,0 +1,100 @@
+/** From what was asked for to what is to be done: refused here is all that can be before the weights are loaded. */
+import path from 'node:path';
+import type { LlavaConfig } from '../checkpoint/architecture.ts';
+import { parseBudget } from '../compress/budget.ts';
+import { UserError } from '../errors.ts';
+import { readPreprocessConfig, type PreprocessConfig } from '../image/preprocess.ts';
+import { readAsker } from '../inputs.ts';
+import type { ImagePrompt } from '../text/prompt.ts';
+import type { Tokenizer } from '../text/tokenizer.ts';
+import { patchCount } from '../vision/config.ts';
+import { checkVlm } from '../vlm.ts';
+import type { Split } from '../world/split.ts';
+import { planCells, type Cell } from './cell.ts';
+import { readTask } from './question-file.ts';
+import { scorings, type ScoringName } from './scoring.ts';
+import { checkShard, nameShard, type Shard } from './shard.ts';
+import { digestModel, digestQuestions, type RunKey } from './store.ts';
+import type { Task } from './task.ts';
+import { isPlain, namesAll, parseVariants } from './variant.ts';
+import { createWorldTask } from './world-task.ts';
+
+/** An evaluation as its user asks for it; all that decides what is in its results. */
+export type Request = {
+  model: string;
+  task: 'world' | ScoringName;
+  split: Split;
+  count?: number;
+  questions?: string;
+  images?: string;
+  suffix: string;
+  pad: boolean;
+  methods: string;
+  seeds: number;
+  keep: string;
+  newTokens: number;
+};
+
+export interface Plan {
+  config: LlavaConfig;
+  task: Task;
+  /** One for each question. */
+  prompts: ImagePrompt[];
+  tokenizer: Tokenizer;
+  preprocessing: PreprocessConfig;
+  budgets: number[];
+  cells: Cell[];
+  /** Cells of `all` methods that the model or the budget cannot serve, with the reason. */
+  leftOut: string[];
+  shard: Shard;
+  key: RunKey;
+}
+
+/** @throws UserError for a request that there is no evaluation for */
+export async function makePlan(request: Request, config: LlavaConfig, shard: Shard): Promise<Plan> {
+  const patches = patchCount(config.vision);
+  const budgets = [...new Set(request.keep.split(',').map((keep) => parseBudget(keep, patches)))];
+  const planned = planCells(parseVariants(request.methods, request.seeds), budgets, patches);
+  const task = await openTask(request);
+  checkShard(shard, task);
+  const { ask, tokenizer } = await readAsker(request.model, config);
+  const prompts = task.questions.map(({ question }) => ask(question));
+  const length = ({ before, after }: ImagePrompt) => before.length + after.length;
+  const longest = prompts.reduce((a, b) => (length(b) > length(a) ? b : a));
+  const leftOut: string[] = [];
+  const cells = planned.filter(({ variant, budget }) => {
+    try {
+      checkVlm(config, [longest], { ...variant, budget, maxNewTokens: request.newTokens });
+      return true;
+    } catch (error) {
+      const asked = !namesAll(request.methods) || !isPlain(variant);
+      if (asked || variant.method.name === 'none' || !(error instanceof UserError)) throw error;
+      leftOut.push(`${variant.name} at ${budget}: ${error.message}`);
+      return false;
+    }
+  });
+  const preprocessing = await readPreprocessConfig(request.model, config.vision.image_size, request.pad);
+  const key = {
+    task: task.name,
+    questions: digestQuestions(task),
+    model: await digestModel(request.model),
+    maxNewTokens: request.newTokens,
+    pad: request.pad,
+    shard: nameShard(shard),
+  };
+  return { config, task, prompts, tokenizer, preprocessing, budgets, cells, leftOut, shard, key };
+}
+
+function openTask({ task, split, count, questions, images, suffix }: Request): Promise<Task> | Task {
+  if (task !== 'world') {
+    if (questions === undefined) throw new UserError(`--task ${task} needs --questions FILE`);
+    const folder = images ?? path.dirname(questions);
+    return readTask({ file: questions, images: folder, scoring: task, count, suffix });
+  }
+  if (questions !== undefined || images !== undefined || suffix !== '') {
+    throw new UserError(
+      `--task world asks its own questions: give --task ${Object.keys(scorings).join(' or ')} with --questions`,
+    );
+  }
+  return createWorldTask(split, count ?? 1000);
+}

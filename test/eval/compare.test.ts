@@ -1,0 +1,173 @@
+/** Methods beside each other on tiny models made in memory. */
+import * as tf from '@tensorflow/tfjs-core';
+import { expect, test } from 'vitest';
+import type { DecoderMethod } from '../../src/compress/method.ts';
+import {
+  compareMethods,
+  wasAnswered,
+  wasRefused,
+  type Compared,
+  type Refused,
+} from '../../src/eval/compare.ts';
+import { followPatches } from '../../src/eval/follow.ts';
+import { answerProbability } from '../../src/eval/probability.ts';
+import { parseVariants, type Variant } from '../../src/eval/variant.ts';
+import { createCache, disposeCache } from '../../src/decoder/cache.ts';
+import { runLlama } from '../../src/decoder/llama.ts';
+import { createRope } from '../../src/decoder/rope.ts';
+import { embedText } from '../../src/decoder/splice.ts';
+import type { DecoderState, LayerHook } from '../../src/decoder/state.ts';
+import { describeEachBackend } from '../support/backends.ts';
+import { draw, expectNewTensors, seededRandom, tidyEachTest } from '../support/random.ts';
+import { tinyLlama, tinyLlava } from '../support/tiny.ts';
+
+const P = 16;
+const prompt = { before: [1, 5], after: [7, 3, 4] };
+const question = (seed: number, more = {}) => ({
+  pixels: tf.tensor4d(draw(seededRandom(seed), [1, 9, 9, 3])),
+  prompt,
+  budget: 5,
+  maxNewTokens: 4,
+  stopTokens: [2],
+  ...more,
+});
+
+/** Token places that go on to the next layer. */
+function take({ hidden, positions, roles }: DecoderState, places: number[]): DecoderState {
+  return {
+    hidden: tf.tidy(() => tf.gather(hidden, tf.tensor1d(places, 'int32'), 1)),
+    positions: tf.tidy(() => tf.gather(positions, tf.tensor1d(places, 'int32'), 1)),
+    roles: roles.map((row) => places.map((place) => row[place])),
+  };
+}
+
+const hookOf = (change: (layer: number, state: DecoderState) => DecoderState): LayerHook => ({
+  needsAttention: () => false,
+  beforeLayer: (layer, state, past) => (past > 0 ? state : change(layer, state)),
+});
+
+/** From layer 1 on, patches 3 and 8 only, at other positions than they had. */
+const keepTwo = hookOf((layer, state) => (layer === 1 ? take(state, [0, 1, 5, 10, 18, 19, 20]) : state));
+
+/** From layer 2 on, one token for all the patches that are there. */
+const mergeAll = hookOf((layer, state) => {
+  if (layer !== 2) return state;
+  const T = state.hidden.shape[1];
+  const kept = take(state, [0, 1, 2, T - 3, T - 2, T - 1]);
+  const [head, , tail] = tf.split(kept.hidden, [2, 1, 3], 1);
+  const patches = tf.slice(state.hidden, [0, 2, 0], [1, T - 5, -1]);
+  const hidden = tf.tidy(() => tf.concat([head, tf.mean(patches, 1, true), tail], 1)) as tf.Tensor3D;
+  return { ...kept, hidden };
+});
+
+const asMethod = (name: string, hook: LayerHook): Variant => {
+  const method: DecoderMethod = {
+    ...{ name, paper: 'none', summary: '', defaults: {}, help: {}, where: 'decoder' },
+    hook: () => hook,
+  };
+  return { method, methodOptions: {}, positions: 'contiguous', name, series: name };
+};
+
+const done = (rows: (Compared | Refused)[]) => rows.filter(wasAnswered);
+
+describeEachBackend('a comparison', () => {
+  tidyEachTest();
+
+  test("an answer's probability is the product that one uncached pass over prompt and answer gives", async () => {
+    const llama = tinyLlama(seededRandom(3));
+    const [before, answer, stop] = [
+      [1, 5, 9, 4],
+      [7, 3, 11],
+      [2, 6],
+    ];
+    const all = [...before, ...answer];
+    const input = embedText(llama, [all]);
+    const cache = createCache();
+    const logits = await runLlama(llama, input, {
+      rope: createRope(llama.config, 9),
+      cache,
+      allLogits: true,
+    });
+    const chances = (await tf.softmax(logits).array())[0]; // [T, V]
+    disposeCache(cache);
+    let cut = 1;
+    for (const [i, token] of answer.entries()) cut *= chances[before.length - 1 + i][token];
+    const whole = cut * (chances[all.length - 1][2] + chances[all.length - 1][6]);
+    const asked = (stopTokens: number[]) =>
+      answerProbability(llama, embedText(llama, [before]), { tokens: answer, stopTokens });
+    expect((await asked([])) / cut).toBeCloseTo(1, 4);
+    expect((await asked(stop)) / whole).toBeCloseTo(1, 4);
+  });
+
+  test('an end at once and every first token that is none: their probabilities sum to 1', async () => {
+    const llama = tinyLlama(seededRandom(4));
+    const read = embedText(llama, [[1, 8, 3]]);
+    const V = llama.config.vocab_size;
+    let sum = await answerProbability(llama, read, { tokens: [], stopTokens: [2] });
+    for (let token = 0; token < V; token++) {
+      if (token !== 2) sum += await answerProbability(llama, read, { tokens: [token], stopTokens: [] });
+    }
+    expect(sum).toBeCloseTo(1, 5);
+  });
+
+  test('patches are followed by what they are, wherever they stand; merged ones are new', async () => {
+    const model = tinyLlava(seededRandom(5));
+    const variants = [asMethod('two', keepTwo), asMethod('one', mergeAll)];
+    const rows = done(await compareMethods(model, question(6), variants));
+    expect(rows.map(({ kept, made }) => [kept, made])).toEqual([
+      [[...Array(P).keys()], 0],
+      [[3, 8], 0],
+      [[], 1],
+    ]);
+    expect(rows.map(({ layerTokens }) => layerTokens)).toEqual([
+      [21, 21, 21],
+      [21, 7, 7],
+      [21, 21, 6],
+    ]);
+  });
+
+  test('[CLS] before the patches is none of them', async () => {
+    const followed = followPatches(
+      hookOf((_, state) => take(state, [0, 1, 2, 4])),
+      1,
+    );
+    const state: DecoderState = {
+      hidden: tf.tensor3d(draw(seededRandom(7), [1, 5, 3])),
+      positions: tf.tensor2d([[0, 1, 2, 3, 4]], [1, 5], 'int32'),
+      roles: [['text', 'image', 'image', 'image', 'text']],
+    };
+    const never = () => {
+      throw new Error('nobody asks');
+    };
+    await followed.hook.beforeLayer(0, state, 0, { attendFromLast: never });
+    expect(followed.tell()).toEqual({ kept: [0], made: 0 });
+  });
+
+  test('a method that changes nothing is as sure of the answer as the model without it', async () => {
+    const model = tinyLlava(seededRandom(8));
+    const asked = question(9, { budget: P });
+    const rows = done(await compareMethods(model, asked, parseVariants('vtc-cls,none,uniform')));
+    expect(rows.map(({ variant }) => variant.name)).toEqual(['none', 'vtc-cls', 'uniform']);
+    for (const { tokens, probability, kept } of rows) {
+      expect(tokens).toEqual(rows[0].tokens);
+      expect(probability).toBe(rows[0].probability);
+      expect(kept).toHaveLength(P);
+    }
+    const [full, cut] = done(
+      await compareMethods(model, question(9, { budget: 1 }), parseVariants('uniform')),
+    );
+    expect(full.probability).toBe(rows[0].probability);
+    expect(cut.probability).not.toBe(full.probability);
+  });
+
+  test('a method that the model cannot have is a row with its reason, and no tensor is left', async () => {
+    const model = tinyLlava(seededRandom(10));
+    const asked = question(11);
+    await expectNewTensors(0, 'compareMethods', async () => {
+      const variants = [...parseVariants('vtc-cls:layers=4,uniform'), asMethod('two', keepTwo)];
+      const rows = await compareMethods(model, asked, variants);
+      expect(rows.map(wasRefused)).toEqual([false, true, false, false]);
+      expect(rows[1]).toMatchObject({ reason: expect.stringMatching(/^--layers 4: the ensemble/) as string });
+    });
+  });
+});

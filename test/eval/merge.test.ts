@@ -1,0 +1,101 @@
+/** Shards of an evaluation on a tiny model made in memory, joined. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { planCells, type CellRecord } from '../../src/eval/cell.ts';
+import { evaluate } from '../../src/eval/evaluate.ts';
+import { findShards, mergeShards } from '../../src/eval/merge.ts';
+import { nameShard, whole, type Shard } from '../../src/eval/shard.ts';
+import { openStore, writeJson } from '../../src/eval/store.ts';
+import type { Task } from '../../src/eval/task.ts';
+import { parseVariants } from '../../src/eval/variant.ts';
+import { startBackend } from '../../src/tensor/backend.ts';
+import { seededRandom } from '../support/random.ts';
+import { tinyLlava } from '../support/tiny.ts';
+
+const folder = await mkdtemp(path.join(tmpdir(), 'vtc-cls-merge-'));
+afterAll(() => rm(folder, { recursive: true, force: true }));
+await startBackend('wasm');
+
+const random = seededRandom(12);
+const pictures = Array.from({ length: 6 }, (_, i) => {
+  const data = Uint8Array.from({ length: 9 * 9 * 3 }, () => 256 * random());
+  return { id: `p${i}`, read: () => ({ width: 9, height: 9, data }), objects: [[0, 0, 0.5, 0.5]] as const };
+});
+const questions = Array.from({ length: 14 }, (_, i) => {
+  return { id: `q${i}`, picture: (5 * i) % 6, question: `${i}`, answer: 'x', type: 't' }; // pictures in no order
+});
+const task: Task = { name: 'noise', scoring: 'exact', pictures, questions };
+const prompts = questions.map((_, i) => ({ before: [1], after: [3 + (i % 7), ...(i % 2 ? [4] : [])] }));
+const model = tinyLlava(random);
+const preprocessing = { resize: null, crop: null, rescale: 1 / 64, normalize: null, pad: false };
+const tokenizer = { decode: (ids: readonly number[]) => ids.join('-') };
+const exam = { model, stopTokens: [2], tokenizer, task, prompts, maxNewTokens: 3, preprocessing };
+const cells = planCells(parseVariants('none,vtc-cls'), [4], 16);
+const key = {
+  task: 'noise',
+  questions: 'q',
+  model: 'm',
+  maxNewTokens: 3,
+  pad: false,
+  shard: nameShard(whole),
+};
+
+const storeOf = async (name: string, shard: Shard) => {
+  const store = await openStore(path.join(folder, name), { ...key, shard: nameShard(shard) });
+  await writeJson(path.join(folder, name, 'flags.json'), { methods: 'none,vtc-cls' });
+  return store;
+};
+
+async function work(name: string, shard: Shard, only = cells) {
+  const store = await storeOf(name, shard);
+  await evaluate(
+    { ...exam, shard },
+    {
+      cells: only,
+      onCell: (cell, record) => store.save(cell, { ...record, commit: 'c', backend: 'wasm' }),
+      onFocus: store.saveFocus,
+    },
+  );
+  return store;
+}
+
+const timeless = (record: CellRecord | undefined) => ({ ...record, milliseconds: 0, seconds: 0 });
+
+test('four shards joined are one undisturbed run: answers, costs, focus; unfinished ones are refused', async () => {
+  const one = await work('one', whole);
+  const shards = [1, 2, 3, 4].map((number) => ({ number, count: 4 }));
+  const names = shards.map(({ number }) => `shard-${number}`);
+  for (const [i, shard] of shards.entries()) await work(names[i], shard, i === 2 ? cells.slice(0, 2) : cells);
+  const folders = [2, 0, 3, 1].map((i) => path.join(folder, names[i]));
+  const merged = await storeOf('merged', whole);
+  const merge = async () =>
+    mergeShards(await findShards(folders), { task, cells, config: model.config, key }, merged);
+  await expect(merge()).rejects.toThrow(
+    `--merge ${folders[0]}: shard 3/4 is not finished; start it once more`,
+  );
+  await work(names[2], shards[2], cells.slice(2));
+  await merge();
+  for (const cell of cells) {
+    const expected = await one.load(cell);
+    expect(expected!.answers).toHaveLength(14);
+    expect(timeless(await merged.load(cell))).toEqual(timeless(expected));
+  }
+  expect(await merged.loadFocus()).toEqual(await one.loadFocus());
+  await expect(findShards(folders.slice(1))).rejects.toThrow(
+    '--merge: shard 2/3 is missing; the folders hold',
+  );
+  await expect(findShards([path.join(folder, 'none')])).rejects.toThrow('no evaluation was begun there');
+});
+
+test('shards that were asked for different things do not join', async () => {
+  const names = ['other-1', 'other-2'].map((name) => path.join(folder, name));
+  for (const [i, name] of names.entries()) {
+    await openStore(name, { ...key, shard: `${i + 1}/2` });
+    await writeJson(path.join(name, 'flags.json'), { keep: i === 0 ? '50%' : '25%' });
+  }
+  await expect(findShards(names)).rejects.toThrow(
+    `--merge: keep was "50%" in ${names[0]} but "25%" in ${names[1]}`,
+  );
+});

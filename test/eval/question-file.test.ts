@@ -1,0 +1,97 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { UserError } from '../../src/errors.ts';
+import { readTask } from '../../src/eval/question-file.ts';
+import type { ScoringName } from '../../src/eval/scoring.ts';
+import { encodePng } from '../../src/image/decode.ts';
+
+const images = await mkdtemp(path.join(tmpdir(), 'vtc-cls-questions-'));
+afterAll(() => rm(images, { recursive: true, force: true }));
+for (const [name, grey] of [
+  ['a.png', 10],
+  ['b.png', 20],
+] as const) {
+  await encodePng({ width: 2, height: 1, data: new Uint8Array(6).fill(grey) }, path.join(images, name));
+}
+
+let files = 0;
+async function writeLines(...lines: (object | string)[]): Promise<string> {
+  const file = path.join(images, `questions-${files++}.jsonl`);
+  const told = lines.map((line) => (typeof line === 'string' ? line : JSON.stringify(line)));
+  await writeFile(file, told.join('\n'));
+  return file;
+}
+const read = (scoring: ScoringName, file: string, more = {}) => readTask({ file, images, scoring, ...more });
+
+test("POPE's lines", async () => {
+  const file = await writeLines(
+    { question_id: 1, image: 'b.png', text: 'Is there a dog?', label: 'yes' },
+    '',
+    { question_id: 2, image: 'a.png', text: 'Is there a cat?', label: 'no', category: 'popular' },
+    { question_id: 3, image: 'b.png', text: 'Is there a cow?', label: 'no' },
+  );
+  const task = await read('pope', file);
+  expect(task).toMatchObject({ name: `pope, ${path.basename(file)}`, scoring: 'pope' });
+  expect(task.questions).toEqual([
+    { id: '1', picture: 0, question: 'Is there a dog?', answer: 'yes', type: 'all' },
+    { id: '2', picture: 1, question: 'Is there a cat?', answer: 'no', type: 'popular' },
+    { id: '3', picture: 0, question: 'Is there a cow?', answer: 'no', type: 'all' },
+  ]);
+  expect(task.pictures.map(({ id }) => id)).toEqual(['b.png', 'a.png']);
+  expect((await task.pictures[1].read()).data).toEqual(new Uint8Array(6).fill(10));
+});
+
+test("VQA's lines: ten answers as words or as objects, or one", async () => {
+  const asked = { image: 'a.png', question: 'what ?' };
+  const file = await writeLines(
+    { question_id: 'x', ...asked, answers: ['red', 'blue'], answer_type: 'other' },
+    { question_id: 'y', ...asked, answers: [{ answer: 'red', answer_id: 1 }, { answer: 'dark red' }] },
+    { question_id: 'z', ...asked, answer: 'red' },
+  );
+  const { questions } = await read('vqa', file, { suffix: ' Be brief.' });
+  expect(questions.map(({ answers }) => answers)).toEqual([['red', 'blue'], ['red', 'dark red'], ['red']]);
+  expect(questions.map(({ type }) => type)).toEqual(['other', 'all', 'all']);
+  expect(questions[0]).toMatchObject({ answer: 'red', question: 'what ? Be brief.' });
+});
+
+test('the first questions of a file, under a name that says so', async () => {
+  const line = { image: 'a.png', question: 'what ?', answer: 'this', type: 'colour' };
+  const file = await writeLines({ id: 'q1', ...line }, { id: 'q2', ...line });
+  const task = await read('exact', file, { count: 1 });
+  expect(task.questions.map(({ id, type }) => `${id} ${type}`)).toEqual(['q1 colour']);
+  expect(task.name).toBe(`exact, ${path.basename(file)}, the first 1 questions`);
+});
+
+const good = { question_id: 1, image: 'a.png', text: 'Is it?', label: 'yes' };
+test.each<[ScoringName, object | string, string]>([
+  ['pope', '{"a": ', 'line 2 is not JSON: '],
+  ['pope', '[1]', 'line 2 should hold a JSON object'],
+  ['pope', { ...good, label: 'maybe' }, 'line 2: label should be one of yes, no, is "maybe"'],
+  ['pope', { ...good, text: undefined }, 'line 2: text is missing'],
+  ['pope', { ...good, text: 7 }, 'line 2: text should be a text, is 7'],
+  ['pope', { ...good, question_id: true }, 'line 2: question_id should be a text or a number, is true'],
+  [
+    'pope',
+    { ...good, image: 'c.png' },
+    `line 2: cannot read the image ${path.join(images, 'c.png')}: there is no`,
+  ],
+  ['vqa', { ...good, question: 'what ?' }, 'line 2: answer is missing'],
+  ['vqa', { ...good, question: 'what ?', answers: [] }, 'line 2: answers should be a list of texts or'],
+  ['vqa', { ...good, question: 'what ?', answers: [{}] }, 'line 2: answers should be a list of texts or'],
+  ['exact', good, 'line 2: id is missing'],
+])('%s: %j is refused by file and line', async (scoring, line, message) => {
+  const file = await writeLines('', line);
+  const reading = read(scoring, file);
+  await expect(reading).rejects.toThrow(UserError);
+  await expect(reading).rejects.toThrow(`${file}, ${message}`);
+});
+
+test('a file without questions, or no file, is refused', async () => {
+  const file = await writeLines('', ' ');
+  await expect(read('pope', file)).rejects.toThrow(`${file} holds no question`);
+  await expect(read('pope', `${file}.none`)).rejects.toThrow(
+    `cannot read the questions ${file}.none: there is no`,
+  );
+});
