@@ -148,7 +148,7 @@ async function doWork(flags: EvalFlags, plan: Plan, store: CellStore, backend: s
       cells: missing,
       onQuestions: (count) => bar.update((answered += count), cells.length * perCell),
       onCell: (cell, answers) => store.save(cell, { ...answers, ...made }),
-      onFocus: lacksFocus ? store.saveFocus : undefined,
+      onFocus: lacksFocus ? (focus) => store.saveFocus(focus) : undefined,
     });
   } finally {
     bar.stop();

@@ -66,7 +66,7 @@ describeEachBackend('focus', () => {
     // Part by part it comes to the same counts.
     const partOf = (b: number) => ({
       chunks: [[b]],
-      lend: album.lend,
+      lend: (...lent: Parameters<Album['lend']>) => album.lend(...lent),
       dispose: () => undefined,
     });
     const alone = await measureFocus({ config }, task, { ...partOf(0) });

@@ -55,7 +55,7 @@ async function work(name: string, shard: Shard, only = cells) {
     {
       cells: only,
       onCell: (cell, record) => store.save(cell, { ...record, commit: 'c', backend: 'wasm' }),
-      onFocus: store.saveFocus,
+      onFocus: (focus) => store.saveFocus(focus),
     },
   );
   return store;
@@ -84,7 +84,7 @@ test('four shards joined are one undisturbed run: answers, costs, focus; unfinis
   }
   expect(await merged.loadFocus()).toEqual(await one.loadFocus());
   await expect(findShards(folders.slice(1))).rejects.toThrow(
-    '--merge: shard 2/3 is missing; the folders hold',
+    '--merge: shard 1/3 is missing; the folders hold',
   );
   await expect(findShards([path.join(folder, 'none')])).rejects.toThrow('no evaluation was begun there');
 });
