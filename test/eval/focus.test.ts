@@ -66,7 +66,7 @@ describeEachBackend('focus', () => {
     // Part by part it comes to the same counts.
     const partOf = (b: number) => ({
       chunks: [[b]],
-      lend: (...lent: Parameters<Album['lend']>) => album.lend(...lent),
+      lend: ((...lent) => album.lend(...lent)) as Album['lend'],
       dispose: () => undefined,
     });
     const alone = await measureFocus({ config }, task, { ...partOf(0) });
