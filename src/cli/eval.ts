@@ -23,6 +23,7 @@ import { checkVlm } from '../vlm.ts';
 import { splits, type Split } from '../world/split.ts';
 import { addBackend, readInteger, type BackendOption } from './options.ts';
 import { createBar, loadWithBar } from './progress.ts';
+import { shippedLlava } from './shipped.ts';
 import { readLlavaConfig } from './run.ts';
 
 interface EvalFlags extends BackendOption {
@@ -51,7 +52,11 @@ export function addEvalCommand(program: Command): void {
   const command = program
     .command('eval')
     .description('measure how accuracy falls with the tokens kept, method by method')
-    .requiredOption('--model <dir>', 'a Hugging Face folder of type LLaVA')
+    .option(
+      '--model <dir>',
+      'a Hugging Face folder of type LLaVA; the default comes with this program',
+      shippedLlava,
+    )
     .addOption(new Option('--task <name>', 'what is asked').choices(['world']).default('world'))
     .addOption(new Option('--split <name>', 'which scenes of the world').choices(splits).default('test'))
     .option('--count <n>', 'number of scenes', readInteger(1), 1000)

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import type { Results } from '../../src/eval/report.ts';
-import { writeRandomLlava } from '../../src/world/random-llava.ts';
+import { writeRandomLlava } from '../support/random-llava.ts';
 import { worldQuestions } from '../../src/world/questions.ts';
 import { expectRefusal, listFiles, makeFileFolder, vtc, vtcOk } from '../support/cli.ts';
 
