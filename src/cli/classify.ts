@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Command } from 'commander';
 import { readArchitecture, type ClipConfig } from '../checkpoint/architecture.ts';
@@ -12,9 +11,7 @@ import type { ClipTextConfig } from '../vision/text-config.ts';
 import { findTextEnds } from '../vision/text.ts';
 import { addBackend, type BackendOption } from './options.ts';
 import { loadWithBar } from './progress.ts';
-
-/** The CLIP that ships with the program. */
-const defaultModel = 'weights/clip';
+import { shippedClip } from './shipped.ts';
 
 interface ClassifyFlags extends BackendOption {
   image: string;
@@ -32,7 +29,11 @@ export function addClassifyCommand(program: Command): void {
       '--labels <texts>',
       'two or more texts with commas between: "a red circle, a blue square"',
     )
-    .option('--model <dir>', 'a Hugging Face folder of type CLIP, with its text tower', defaultModel)
+    .option(
+      '--model <dir>',
+      'a Hugging Face folder of type CLIP, with its text tower; the default comes with this program',
+      shippedClip,
+    )
     .option('--json', 'print one JSON object instead of text', false);
   addBackend(command).action(run);
 }
@@ -87,9 +88,6 @@ function splitLabels(text: string): string[] {
 }
 
 async function readClipConfig(dir: string): Promise<ClipConfig> {
-  if (dir === defaultModel && !existsSync(dir)) {
-    throw new UserError(`give --model DIR: the default, ${dir}, is not there`);
-  }
   const architecture = await readArchitecture(dir);
   if (architecture.kind !== 'clip') {
     throw new UserError(`${dir} is a ${architecture.kind} checkpoint; a CLIP is needed here`);

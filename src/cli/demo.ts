@@ -1,82 +1,145 @@
 import path from 'node:path';
 import type { Command } from 'commander';
-import { createRandom } from '../random.ts';
+import type { LlavaConfig } from '../checkpoint/architecture.ts';
+import type { Model } from '../checkpoint/load.ts';
+import { cacheBytes, prefillMacs } from '../cost.ts';
 import { checkWritable, makeFolder } from '../files.ts';
 import { encodePng } from '../image/decode.ts';
+import { readPicture, type LoadedPicture } from '../inputs.ts';
 import { startBackend } from '../tensor/backend.ts';
-import { drawScene } from '../world/simple-scene.ts';
-import { writeRandomLlava } from '../world/random-llava.ts';
+import type { WalkStep } from '../vlm.ts';
+import { drawWorld } from '../world/draw.ts';
+import { askScene } from '../world/questions.ts';
+import { createScene } from '../world/scene.ts';
+import { formatBytes, formatCount, formatTable } from './format.ts';
 import { addBackend, readInteger, type BackendOption } from './options.ts';
-import { readPicture } from '../inputs.ts';
 import { loadWithBar } from './progress.ts';
 import {
   answerQuestion,
-  describeCost,
   prepareQuestion,
   printStep,
   readLlavaConfig,
   saveHeatmap,
+  type QuestionResult,
 } from './run.ts';
+import { shippedLlava } from './shipped.ts';
 
 interface DemoFlags extends BackendOption {
   out: string;
-  seed: number;
+  scene: number;
+}
+
+/** How every question is asked. */
+const ways = [
+  { method: 'none', keep: '100%', title: 'all tokens' },
+  { method: 'vtc-cls', keep: '25%', title: 'vtc-cls, 25 %' },
+  { method: 'random', keep: '25%', title: 'random, 25 %' },
+];
+type Way = (typeof ways)[number];
+
+/** A question, its right answer, and what the model said in each way. */
+interface Asked {
+  question: string;
+  answer: string;
+  results: QuestionResult[];
 }
 
 export function addDemoCommand(program: Command): void {
   const command = program
     .command('demo')
-    .description('the whole walk on a drawn scene and a random model, with and without pruning')
-    .option('--out <dir>', 'where scene, model and heat map are left', 'out/demo')
-    .option('--seed <n>', 'seed of the scene and the weights', readInteger(0), 8);
+    .description('questions about a drawn scene, answered with all visual tokens and with a quarter of them')
+    .option('--out <dir>', 'where scene and heat map are left', 'out/demo')
+    .option(
+      '--scene <n>',
+      'which scene of the test split; the model has seen none of them',
+      readInteger(0),
+      1,
+    );
   addBackend(command).action(demo);
 }
 
-async function demo({ backend, out, seed }: DemoFlags): Promise<void> {
+async function demo({ backend, out, scene: index }: DemoFlags): Promise<void> {
   const chosen = await startBackend(backend);
-  console.log(`backend: ${chosen.name} on ${chosen.device}`);
-  const [scene, modelDir, heatmap] = ['scene.png', 'model', 'heatmap.png'].map((name) =>
-    path.join(out, name),
-  );
-  await makeFolder(modelDir);
+  const [file, heatmap] = ['scene.png', 'heatmap.png'].map((name) => path.join(out, name));
+  await makeFolder(out);
   await checkWritable(heatmap);
-  await encodePng(await drawScene(createRandom(seed), 192), scene);
-  await writeRandomLlava(modelDir, seed);
-  console.log(`scene:   ${scene}\nmodel:   ${modelDir}, random weights of seed ${seed}`);
+  const scene = createScene('test', index);
+  await encodePng(drawWorld(scene), file);
+  console.log(`backend: ${chosen.name} on ${chosen.device}`);
+  console.log(`model:   ${shippedLlava}, which was never trained on pruned pictures`);
+  console.log(`scene:   ${file}\n`);
 
-  const config = await readLlavaConfig(modelDir);
-  const picture = await readPicture(scene, modelDir, config.vision.image_size, false);
-  const model = await loadWithBar(modelDir);
+  const config = await readLlavaConfig(shippedLlava);
+  const picture = await readPicture(file, shippedLlava, config.vision.image_size);
+  const model = await loadWithBar(shippedLlava);
+  const ask = (question: string, way: Way, onStep?: (step: WalkStep) => void) =>
+    askModel(model, config, picture, { question, way, onStep });
   try {
-    const question = 'What is in the picture?';
-    const common = {
-      question,
-      newTokens: 12,
-      temperature: 0,
-      topK: 0,
-      topP: 1,
-      seed,
-      positions: 'contiguous',
-    } as const;
-    console.log(`asking:  ${question}`);
-    for (const [method, keep] of [
-      ['none', '100%'],
-      ['vtc-cls', '25%'],
-    ]) {
-      const flags = { ...common, option: [], method, keep };
-      const asked = await prepareQuestion(modelDir, config, flags);
-      await answerQuestion(model, picture, asked, flags); // once unseen, so that the times below are of a warm run
-      console.log(`\n${method}, keeping ${keep} of the visual tokens`);
-      const result = await answerQuestion(model, picture, asked, flags, printStep);
-      console.log(`  ${describeCost(config, result.answer)}\n  answer: ${result.text}`);
-      if (result.answer.scores) await saveHeatmap(heatmap, config, picture, result.answer);
+    const questions = askScene(scene);
+    for (const way of ways) await ask(questions[0].question, way); // once unseen, so that the times are of a warm run
+    const asked: Asked[] = [];
+    for (const { question, answer } of questions) {
+      const results: QuestionResult[] = [];
+      for (const way of ways) results.push(await ask(question, way));
+      asked.push({ question, answer, results });
     }
+    console.log(`${tabulateAnswers(asked)}\n\n${tabulateCosts(config, asked)}\n`);
+
+    const [, vtcCls] = ways;
+    console.log(`${vtcCls.title}, step by step: ${questions[0].question}`);
+    const { answer } = await ask(questions[0].question, vtcCls, printStep);
+    await saveHeatmap(heatmap, config, picture, answer);
   } finally {
     picture.pixels.dispose();
     model.dispose();
   }
   console.log(`\nheat map: ${heatmap}`);
-  console.log(
-    'The answers are noise, because the weights are random; every step that leads to them is real.',
-  );
+}
+
+async function askModel(
+  model: Model,
+  config: LlavaConfig,
+  picture: LoadedPicture,
+  { question, way, onStep }: { question: string; way: Way; onStep?: (step: WalkStep) => void },
+): Promise<QuestionResult> {
+  const sampling = { temperature: 0, topK: 0, topP: 1, seed: 0 };
+  const flags = { ...sampling, ...way, question, option: [], newTokens: 4, positions: 'contiguous' as const };
+  const prepared = await prepareQuestion(shippedLlava, config, flags);
+  return answerQuestion(model, picture, prepared, flags, onStep);
+}
+
+/** A row a question, a column a way; ✗ marks an answer that is wrong. */
+function tabulateAnswers(asked: Asked[]): string {
+  const rows = asked.map(({ question, answer, results }) => [
+    question,
+    ...results.map(({ text }) => (text === answer ? text : `${text} ✗`)),
+  ]);
+  return formatTable([['', ...ways.map(({ title }) => title)], ...rows]);
+}
+
+/** What each way costs, the mean over the questions. */
+function tabulateCosts({ text }: LlavaConfig, asked: Asked[]): string {
+  const row = (what: string, cost: (result: QuestionResult) => number, format: (x: number) => string) => {
+    const means = ways.map(
+      (_, w) => asked.reduce((sum, { results }) => sum + cost(results[w]), 0) / asked.length,
+    );
+    return [what, ...means.map(format)];
+  };
+  const time = (steps: RegExp) => (result: QuestionResult) =>
+    result.steps.reduce((sum, { name, milliseconds }) => sum + (steps.test(name) ? milliseconds : 0), 0);
+  const inMilliseconds = (x: number) => `${x.toFixed(1)} ms`;
+  const lengths = ({ answer }: QuestionResult) => answer.prefillLengths;
+  const rows = [
+    row(
+      'prompt tokens',
+      ({ answer }) => answer.promptTokens,
+      (x) => x.toFixed(0),
+    ),
+    row('FLOPs to read them', (result) => 2 * prefillMacs(text, lengths(result)), formatCount),
+    row('KV cache', (result) => cacheBytes(text, lengths(result)), formatBytes),
+    row('seeing and choosing', time(/^(pixels|hidden|keys|\[CLS\]|scores|kept|features)/), inMilliseconds),
+    row('reading the prompt', time(/^(visual|prompt|prefill)/), inMilliseconds),
+    row('answering', time(/^decode/), inMilliseconds),
+  ];
+  return formatTable([['', ...ways.map(({ title }) => title)], ...rows], [1, 2, 3]);
 }

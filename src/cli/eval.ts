@@ -41,7 +41,11 @@ export function addEvalCommand(program: Command): void {
   const command = program
     .command('eval')
     .description('measure how accuracy falls with the tokens kept, method by method')
-    .option('--model <dir>', 'a Hugging Face folder of type LLaVA', shippedLlava)
+    .option(
+      '--model <dir>',
+      'a Hugging Face folder of type LLaVA; the default comes with this program',
+      shippedLlava,
+    )
     .addOption(
       new Option('--task <name>', 'the drawn world, or --questions in the format of POPE, VQA or vtc world')
         .choices(['world', ...Object.keys(scorings)])

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { readArchitecture, type LlavaConfig } from '../checkpoint/architecture.ts';
@@ -29,9 +28,7 @@ import {
 } from './options.ts';
 import { readPicture, readQuestion, type LoadedPicture } from '../inputs.ts';
 import { loadWithBar } from './progress.ts';
-
-/** Where `npm start` leaves its random model: what is asked until a trained one ships. */
-export const demoModel = 'out/demo/model';
+import { shippedLlava } from './shipped.ts';
 
 interface RunFlags extends BackendOption, MethodFlags, SamplingFlags {
   image: string;
@@ -49,7 +46,11 @@ export function addRunCommand(program: Command): void {
     .description('answer a question about a picture, and show every step on the way')
     .requiredOption('--image <file>', 'PNG, JPEG or WebP')
     .requiredOption('--question <text>', 'what to ask')
-    .option('--model <dir>', 'a Hugging Face folder of type LLaVA', demoModel)
+    .option(
+      '--model <dir>',
+      'a Hugging Face folder of type LLaVA; the default comes with this program',
+      shippedLlava,
+    )
     .option('--new-tokens <R>', 'at most this many tokens of answer', readInteger(1), 64)
     .option('--pad', "pad the picture to a square first, as LLaVA-1.5's own code does", false)
     .option('--heatmap <file>', 'save the attention over the picture as a PNG')
@@ -66,6 +67,8 @@ async function run(flags: RunFlags): Promise<void> {
   }
   // All that can be refused is read first: the weights of a large model take minutes.
   const backend = await startBackend(flags.backend);
+  if (!flags.json && flags.model === shippedLlava)
+    console.log(`model: ${shippedLlava}, which comes with this program`);
   const config = await readLlavaConfig(flags.model);
   const question = await prepareQuestion(flags.model, config, flags);
   const picture = await readPicture(flags.image, flags.model, config.vision.image_size, flags.pad);
@@ -92,11 +95,6 @@ async function run(flags: RunFlags): Promise<void> {
 
 /** @throws UserError when the folder holds only a part of a LLaVA */
 export async function readLlavaConfig(dir: string): Promise<LlavaConfig> {
-  if (dir === demoModel && !existsSync(dir)) {
-    throw new UserError(
-      `give --model DIR; without it the random model of npm start is asked, but ${dir} is not there`,
-    );
-  }
   const architecture = await readArchitecture(dir);
   if (architecture.kind !== 'llava') {
     throw new UserError(`${dir} is a ${architecture.kind} checkpoint; a LLaVA is needed here`);

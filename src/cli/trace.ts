@@ -28,6 +28,7 @@ import {
 } from './options.ts';
 import { cutPrompt, readPicture, readQuestion } from '../inputs.ts';
 import { loadWithBar } from './progress.ts';
+import { shippedLlava } from './shipped.ts';
 
 interface TraceFlags extends BackendOption, MethodFlags {
   model: string;
@@ -44,7 +45,7 @@ export function addTraceCommand(program: Command): void {
   const command = program
     .command('trace')
     .description('run every layer and save every named tensor to one safetensors file')
-    .requiredOption('--model <dir>', 'a Hugging Face folder of type LLaVA, CLIP or LLaMA')
+    .option('--model <dir>', 'a Hugging Face folder of type LLaVA, CLIP or LLaMA', shippedLlava)
     .requiredOption(
       '--out <file>',
       'the safetensors file to write; its metadata names the axes of each tensor',

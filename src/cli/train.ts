@@ -14,11 +14,10 @@ interface TrainFlags {
   seed: number;
   smoke?: true;
   fresh?: true;
+  checkpointEvery: number;
   backend: string;
 }
 
-/** Seconds between two checkpoints: what a kill can cost. */
-const checkpointEvery = 120;
 /** Seconds between two lines, where no one watches a bar. */
 const lineEvery = 30;
 
@@ -40,6 +39,7 @@ export function addTrainCommand(program: Command): void {
     .option('--seed <n>', 'seed of the first weights and of the data', readInteger(0), 0)
     .option('--smoke', 'both stages with a model too small to learn: a test that all parts run')
     .option('--fresh', 'begin again, whatever checkpoint is there')
+    .option('--checkpoint-every <seconds>', 'what a kill can cost', readInteger(0), 120)
     .option('--backend <name>', 'only tensorflow has what training needs', 'tensorflow')
     .action(run);
 }
@@ -59,7 +59,8 @@ async function run(flags: TrainFlags): Promise<void> {
   });
   const recipes = flags.smoke ? smokeRecipes : { clip: clipRecipe, llava: llavaRecipe };
   const display = createDisplay();
-  const options = { folder: flags.out, fresh: flags.fresh, checkpointEvery, onProgress: display.update };
+  const { out: folder, fresh, checkpointEvery } = flags;
+  const options = { folder, fresh, checkpointEvery, onProgress: display.update };
   try {
     if (flags.stage !== 'llava') await trainClip(withFlags(recipes.clip), options);
     if (flags.stage !== 'clip') await trainLlava(withFlags(recipes.llava), options);

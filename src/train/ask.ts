@@ -1,7 +1,9 @@
 import type { LlavaConfig } from '../checkpoint/architecture.ts';
 import { UserError } from '../errors.ts';
 import { readAsker } from '../inputs.ts';
+import { captionScene } from '../world/caption.ts';
 import type { Question } from '../world/questions.ts';
+import type { Scene } from '../world/scene.ts';
 import type { AskedTokens } from './pack.ts';
 
 /** Questions as token ids: the prompt that inference builds, cut at the picture, and the answer with its end. */
@@ -9,6 +11,8 @@ export interface TrainingPrompts {
   /** What stands before the picture, the same for all questions. */
   before: number[];
   tokens: (question: Pick<Question, 'question' | 'answer'>) => AskedTokens;
+  /** `what is there ?` and the scene's caption, its objects in the order of reading. */
+  describe: (scene: Scene) => AskedTokens;
   /** A token for places that nothing sees. */
   filler: number;
 }
@@ -30,6 +34,11 @@ export async function readTrainingPrompts(dir: string, config: LlavaConfig): Pro
       const word = tokenizer.encodePlain(answer);
       if (word.length !== 1) throw new UserError(`the answer "${answer}" is ${word.length} tokens, not one`);
       return { ask: remember(question), answer: [...word, end] };
+    },
+    describe: ({ objects }) => {
+      const read = objects.toSorted(({ box: [ax, ay] }, { box: [bx, by] }) => ay - by || ax - bx);
+      const caption = tokenizer.encodePlain(captionScene({ objects: read }));
+      return { ask: remember('what is there ?'), answer: [...caption, end] };
     },
   };
 }

@@ -12,7 +12,7 @@ import { captionScene } from '../world/caption.ts';
 import { createFamily, type Scene } from '../world/scene.ts';
 import { worldWords } from '../world/vocabulary.ts';
 import { validateClip } from './clip-validation.ts';
-import { gridPositions, initialise, type InitialRules } from './initialise.ts';
+import { gridPositions, initialise, scaledIdentity, type InitialRules } from './initialise.ts';
 import { binaryCrossEntropy, infoNce } from './losses.ts';
 import { listTensors, toVector } from './parameters.ts';
 import { drawPixels } from './pictures.ts';
@@ -21,7 +21,13 @@ import { fade } from './schedule.ts';
 import type { Stage } from './train.ts';
 import { drawWrongCaptions } from './wrong-captions.ts';
 
-/** What is trained: CLIP's own weights, and a head for the auxiliary loss, which no checkpoint keeps. */
+/**
+ * What is trained: CLIP's own weights, and a head for the auxiliary loss, which no checkpoint keeps.
+ *
+ * That loss asks a caption's embedding which words the caption has. Without it the text tower tells colours alone for a
+ * thousand steps: the gradient of any other word is as small as the picture's trace of what it means, and the other way
+ * round. A text tower that tells all its words gives the vision tower something to learn from at once.
+ */
 export interface ClipStageWeights {
   vision: Clip['vision']['weights'];
   text: Clip['text']['weights'];
@@ -39,6 +45,7 @@ const rules: InitialRules = [
   [/logit_scale$/, { constant: Math.log(1 / 0.07) }],
   [/(norm\w*|layrnorm)\.weight$/, { constant: 1 }],
   [/\.bias$/, { constant: 0 }],
+  [/vision_model\..*\.[qk]_proj\.weight$/, { values: scaledIdentity(1.2) }],
   [/vision_model\.embeddings\.position_embedding/, { values: gridPositions }],
   [/text_model\.embeddings\./, { std: 0.1 }],
   [/class_embedding$/, { std: 0.02 }],
@@ -89,10 +96,11 @@ export async function createClipStage(
     loss(current, { pixels, captions, words }, step) {
       return tf.tidy(() => {
         const clip = assemble(config, current);
-        const pictures = embedPictures(clip, pixels);
-        const likeness = infoNce(contrast(clip, pictures, embedTexts(clip, captions)));
+        const texts = embedTexts(clip, captions);
+        const likeness = infoNce(contrast(clip, embedPictures(clip, pixels), texts));
+        const own = tf.slice(texts, [0, 0], [words.shape[0], recipe.projection_dim]);
         // The directions have length 1: times √D their numbers are of order 1, as a linear layer likes them.
-        const directions: tf.Tensor2D = tf.mul(pictures, Math.sqrt(recipe.projection_dim));
+        const directions: tf.Tensor2D = tf.mul(own, Math.sqrt(recipe.projection_dim));
         const weight = auxiliary.weight * fade(step, fadeFrom, pace.steps);
         return tf.add(likeness, tf.mul(binaryCrossEntropy(linear(directions, current.words), words), weight));
       });

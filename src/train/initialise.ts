@@ -54,3 +54,15 @@ export function gridPositions([N, D]: number[]): Float32Array {
   }
   return values;
 }
+
+/**
+ * Queries and keys that begin as `scale` times the identity: a patch attends to itself and to what is like it, which are
+ * its neighbours while little but positions tells patches apart. Trained vision transformers look so (Trockman & Kolter,
+ * 2305.09828). From random ones every patch attends to all of them alike and carries what the whole picture shows; a
+ * decoder then finds that anywhere, and does not learn to look where a question points.
+ * @returns for a matrix [n, n]
+ */
+export const scaledIdentity =
+  (scale: number) =>
+  ([n, inner]: number[]): Float32Array =>
+    Float32Array.from({ length: n * inner }, (_, i) => (Math.floor(i / inner) === i % inner ? scale : 0));

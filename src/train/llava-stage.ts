@@ -1,11 +1,15 @@
-/** Stage 2: LLaVA. A projector and a decoder learn to answer questions about what the frozen CLIP tower sees. */
+/**
+ * Stage 2: LLaVA. A projector and a decoder learn to answer questions about what the frozen CLIP tower sees, and to
+ * describe it: nearly every word of a description hangs on finding the patch that the words before it speak of, which
+ * is what questions need, and eight one-word answers teach it several times more slowly.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 import type { LlavaConfig } from '../checkpoint/architecture.ts';
 import { weightTable } from '../checkpoint/names.ts';
 import { llamaBlock } from '../decoder/block.ts';
 import { readLogits, type Llama } from '../decoder/llama.ts';
 import { createRope, ropeAt } from '../decoder/rope.ts';
-import { createRandom } from '../random.ts';
+import { createRandom, type Random } from '../random.ts';
 import { spliceImage } from '../decoder/splice.ts';
 import type { LlamaWeights } from '../decoder/weights.ts';
 import { readPreprocessConfig } from '../image/preprocess.ts';
@@ -69,7 +73,7 @@ export async function createLlavaStage(
     const random = createRandom(hashText(draws));
     const asked = scenes.map((scene) => askScene(scene, random, questions));
     const features = tf.tidy(() => standardise(look(scenes), scale)); // [B, P, D]
-    return { features, questions: asked, ...packBatch(prompts, asked, features.shape[1]) };
+    return { features, questions: asked, ...packBatch(prompts, scenes, asked, features.shape[1], random) };
   };
 
   return {
@@ -91,10 +95,12 @@ export async function createLlavaStage(
         tf.tidy(() => {
           const batch = drawBatch(createScenes('validation', first, pictures), `validation ${first}`);
           const said = tf.argMax(answerLogits(config, current, batch), 1).dataSync();
-          for (const [i, question] of batch.questions.flat().entries()) {
-            // Two targets a question: the answer, and the end.
-            const isRight = said[2 * i] === batch.packed.targets[2 * i];
-            right.set(question.type, [...(right.get(question.type) ?? []), isRight]);
+          for (const [b, asked] of batch.questions.entries()) {
+            for (const [q, question] of asked.entries()) {
+              const at = batch.packed.firsts[b][q];
+              const isRight = said[at] === batch.packed.targets[at];
+              right.set(question.type, [...(right.get(question.type) ?? []), isRight]);
+            }
           }
         });
       }
@@ -105,6 +111,12 @@ export async function createLlavaStage(
   };
 }
 
+/**
+ * Questions begin 0 to so many places behind the picture, as the later turns of a conversation do. At one distance only,
+ * a decoder may tell patches by how far they are, and not by what their features say of their place.
+ */
+const mostGap = 96;
+
 /** No two seeds train on the same scenes. */
 const firstIndex = (seed: number): number => seed * 1_000_000;
 
@@ -112,12 +124,15 @@ const createScenes = (split: Split, first: number, count: number): Scene[] =>
   Array.from({ length: count }, (_, i) => createScene(split, first + i));
 
 function packBatch(
-  { before, filler, tokens }: TrainingPrompts,
+  { before, filler, tokens, describe }: TrainingPrompts,
+  scenes: readonly Scene[],
   asked: readonly Question[][],
   patches: number,
+  random: Random,
 ): Pick<LlavaBatch, 'before' | 'packed'> {
-  const ids = asked.map((questions) => questions.map(tokens));
-  return { before, packed: packQuestions(ids, before.length + patches, filler) };
+  const ids = scenes.map((scene, b) => [...asked[b].map(tokens), describe(scene)]);
+  const gaps = ids[0].map(() => Math.floor(random() * mostGap));
+  return { before, packed: packQuestions(ids, before.length + patches, filler, gaps) };
 }
 
 /**
@@ -136,7 +151,7 @@ export function answerLogits(
     let { hidden } = spliceImage(llama, prompts, visual); // [B, T, E]
     const [B, T, E] = hidden.shape;
     const positions = packedPositions(packed.layout);
-    const rope = ropeAt(createRope(text, T), positions); // one row serves the batch
+    const rope = ropeAt(createRope(text, text.max_position_embeddings), positions); // one row serves the batch
     const mask = packedMask(packed.layout);
     for (const layer of decoder.layers) hidden = llamaBlock(layer, hidden, text, { rope, mask }).hidden;
     const rows = tf.gather(tf.reshape(hidden, [B * T, E]), tf.tensor1d(packed.rows, 'int32'));

@@ -24,7 +24,7 @@ export interface ClipRecipe {
   familySize: number;
   /** Captions wrong by one word, for each picture. */
   wrongCaptions: number;
-  /** Weight of the auxiliary loss, and the share of all steps after which it begins to fade. */
+  /** Weight of the texts' auxiliary loss, and the share of all steps after which it begins to fade. */
   auxiliary: { weight: number; fadeFrom: number };
   /** Scenes that validation looks at. */
   validation: number;
@@ -32,11 +32,11 @@ export interface ClipRecipe {
 
 export const clipRecipe: ClipRecipe = {
   pace: {
-    steps: 2000,
+    steps: 1800,
     peak: 1.5e-3,
     warmUp: 50,
     adamw,
-    validateEvery: 200,
+    validateEvery: 100,
   },
   seed: 0,
   vision: { hidden_size: 96, intermediate_size: 384, num_hidden_layers: 5, num_attention_heads: 4 },
@@ -44,8 +44,8 @@ export const clipRecipe: ClipRecipe = {
   projection_dim: 96,
   families: 8,
   familySize: 8,
-  wrongCaptions: 2,
-  auxiliary: { weight: 0.35, fadeFrom: 0.5 },
+  wrongCaptions: 3,
+  auxiliary: { weight: 0.35, fadeFrom: 0.6 },
   validation: 128,
 };
 
@@ -64,17 +64,17 @@ export interface LlavaRecipe {
 
 export const llavaRecipe: LlavaRecipe = {
   pace: {
-    steps: 1600,
+    steps: 1500,
     peak: 1.5e-3,
     warmUp: 50,
     adamw,
-    validateEvery: 200,
+    validateEvery: 100,
   },
   seed: 0,
   decoder: {
     hidden_size: 128,
     intermediate_size: 344,
-    num_hidden_layers: 6,
+    num_hidden_layers: 4,
     num_attention_heads: 4,
     num_key_value_heads: 2,
     max_position_embeddings: 256,

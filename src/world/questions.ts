@@ -26,7 +26,7 @@ type Asked = Pick<Question, 'question' | 'answer' | 'boxes'>;
 /** @returns undefined where the scene does not allow the question */
 type Asker = (objects: readonly SceneObject[], random: Random) => Asked | undefined;
 
-export const counts = ['one', 'two', 'three', 'four'] as const;
+export const counts = ['one', 'two', 'three'] as const; // mostShapes of them
 
 const isShape = ({ kind }: SceneObject): boolean => kind !== 'letter';
 

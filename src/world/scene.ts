@@ -2,7 +2,7 @@ import { createRandom, pick, shuffle, type Random } from '../random.ts';
 import { captionScene } from './caption.ts';
 import { placeObjects, type Look } from './place.ts';
 import { hashText, splitOf, type Split } from './split.ts';
-import { colourNames, letters, shapes, side, sizeNames, type SceneObject } from './things.ts';
+import { colourNames, letters, mostShapes, shapes, side, sizeNames, type SceneObject } from './things.ts';
 
 export type { Split } from './split.ts';
 export { side, type Box, type Colour, type SceneObject } from './things.ts';
@@ -11,7 +11,7 @@ export { side, type Box, type Colour, type SceneObject } from './things.ts';
 export interface Scene {
   /** Such as `test-000123`, or `train-family-000012-3` for a member of a family. */
   id: string;
-  /** 1 to 4 shapes, then the letter if there is one. No two look alike. */
+  /** The shapes, then the letter if there is one. No two look alike. */
   objects: SceneObject[];
   /** Seed of the ground's noise, texture and clutter. */
   backgroundSeed: number;
@@ -73,10 +73,10 @@ function drawUntil(id: string, draw: (random: Random) => SceneObject[] | undefin
 
 const number6 = (index: number): string => String(index).padStart(6, '0');
 
-/** 1 to 4 shapes, and with probability ½ a letter. */
+/** 1 to {@link mostShapes} shapes, and with probability ½ a letter. */
 function drawLooks(random: Random): Look[] {
   const looks: Look[] = [];
-  const count = 1 + Math.floor(random() * 4);
+  const count = 1 + Math.floor(random() * mostShapes);
   while (looks.length < count) {
     const colour = pick(random, colourNames);
     const look: Look = { kind: pick(random, shapes), colour, size: pick(random, sizeNames) };
@@ -95,8 +95,8 @@ function varyLooks(random: Random, first: readonly SceneObject[]): Look[] | unde
   const handRound = <T>(values: T[]): T[] => (oneInTwo() ? shuffle(random, values) : values);
   const colours = handRound(first.map(({ colour }) => colour));
   const sizes = handRound(first.filter(({ kind }) => kind !== 'letter').map(({ size }) => size));
-  // One member in four has a colour or a size of its own: otherwise neither would ever decide within a family.
-  if (random() < 0.25) {
+  // One member in two has a colour or a size of its own: otherwise neither would ever decide within a family.
+  if (oneInTwo()) {
     if (oneInTwo()) colours[pick(random, [...colours.keys()])] = pick(random, colourNames);
     else sizes[pick(random, [...sizes.keys()])] = pick(random, sizeNames);
   }

@@ -6,6 +6,9 @@ export const side = 80;
 /** Corners of objects lie on multiples of this many pixels: those of the patches. Finer grids take far longer to learn. */
 export const grid = 8;
 
+/** A scene has 1 to so many shapes, and half of all scenes a letter besides. */
+export const mostShapes = 3;
+
 export const shapes = ['circle', 'square', 'triangle', 'cross', 'ring'] as const;
 export type Shape = (typeof shapes)[number];
 

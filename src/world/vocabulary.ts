@@ -1,5 +1,5 @@
 import { counts } from './questions.ts';
-import { colourNames, letters, quadrants, shapes, sizeNames } from './things.ts';
+import { colourNames, letters, mostShapes, quadrants, shapes, sizeNames } from './things.ts';
 
 const questionWords =
   'what color shape size letter is are the a there object shapes where how many left right above below or of';
@@ -10,8 +10,8 @@ export const worldWords: readonly string[] = [
   ...[...sizeNames, ...colourNames, ...shapes, ...quadrants, ...letters],
 ];
 
-/** CLIP tokens of the longest caption: five objects of five words, the commas between, begin and end. */
-export const captionLength = 5 * 5 + 4 + 2;
+/** CLIP tokens of the longest caption: five words for each shape and the letter, the commas between, begin and end. */
+export const captionLength = 5 * (mostShapes + 1) + mostShapes + 2;
 
 const llavaSpecials = ['<unk>', '<s>', '</s>', '<pad>', '<image>'];
 const speakers = ['USER:', 'ASSISTANT:'];

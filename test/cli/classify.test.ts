@@ -8,7 +8,7 @@ import { encodePng } from '../../src/image/decode.ts';
 import { readPicture } from '../../src/inputs.ts';
 import { startBackend } from '../../src/tensor/backend.ts';
 import { contrast, embedPictures, embedTexts } from '../../src/vision/contrastive.ts';
-import { drawScene } from '../../src/world/simple-scene.ts';
+import { drawScene } from '../support/simple-scene.ts';
 import { expectRefusal, expectUsageError, makeFileFolder, vtc, vtcOk } from '../support/cli.ts';
 import { golden } from '../support/golden.ts';
 

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import type { CellRecord } from '../../src/eval/cell.ts';
 import { popeFigures } from '../../src/eval/pope-score.ts';
 import type { Results } from '../../src/eval/report.ts';
-import { writeRandomLlava } from '../../src/world/random-llava.ts';
+import { writeRandomLlava } from '../support/random-llava.ts';
 import { worldQuestions } from '../../src/world/questions.ts';
 import { expectRefusal, listFiles, makeFileFolder, vtc, vtcOk } from '../support/cli.ts';
 

@@ -3,12 +3,13 @@ import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, expect } from 'vitest';
 import { createRandom } from '../../src/random.ts';
 import { encodePng } from '../../src/image/decode.ts';
 import { openSafetensors } from '../../src/io/safetensors.ts';
-import { writeRandomLlava } from '../../src/world/random-llava.ts';
-import { drawScene } from '../../src/world/simple-scene.ts';
+import { writeRandomLlava } from './random-llava.ts';
+import { drawScene } from './simple-scene.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');
 
@@ -38,6 +39,19 @@ async function inTurn(start: () => Promise<CliResult>): Promise<CliResult> {
     if (next) next();
     else free++;
   }
+}
+
+/** Starts `vtc` and kills it, as by `kill -9`, as soon as a condition holds. */
+export async function killWhen(args: string[], reached: () => Promise<boolean>): Promise<void> {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args], {
+    cwd: root,
+    stdio: 'ignore',
+  });
+  const ended = new Promise((resolve) => child.on('close', resolve));
+  while (child.exitCode === null && !(await reached())) await pause(5);
+  expect(child.exitCode, 'it was killed before its end').toBeNull();
+  child.kill('SIGKILL');
+  await ended;
 }
 
 /** In the repository's root, without a terminal. */
@@ -106,7 +120,7 @@ export interface DemoFiles {
   scene: string;
 }
 
-/** The scene and the model that `vtc demo` makes of its default seed: 144 patches, context 512. */
+/** A drawn scene and a LLaVA of random weights: 144 patches, context 512. */
 export async function makeDemoFiles(folder: string): Promise<DemoFiles> {
   const [model, scene] = [path.join(folder, 'model'), path.join(folder, 'scene.png')];
   await mkdir(folder, { recursive: true });

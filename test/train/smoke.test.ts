@@ -6,7 +6,7 @@ import { readMetrics } from '../../src/train/metrics.ts';
 import { drawWorld } from '../../src/world/draw.ts';
 import { createScene } from '../../src/world/scene.ts';
 import { backendsUnderTest } from '../support/backends.ts';
-import { expectRefusal, vtc, vtcOk } from '../support/cli.ts';
+import { expectRefusal, killWhen, listFiles, readTensors, vtc, vtcOk } from '../support/cli.ts';
 import { makeFolder } from '../support/pictures.ts';
 
 const hasTensorflow = backendsUnderTest.includes('tensorflow');
@@ -40,6 +40,28 @@ describe.skipIf(!hasTensorflow)('vtc train --smoke', () => {
       const question = ['--image', image, '--question', 'how many shapes are there ?', '--new-tokens', '2'];
       const answered = await vtcOk('run', '--model', path.join(out, 'llava'), ...question, '--json');
       expect(JSON.parse(answered)).toMatchObject({ answer: expect.any(String) as string });
+
+      // Killed in the second stage and started again, a run ends with the same weights, up to the order of float sums.
+      const killed = await makeFolder();
+      await killWhen(
+        ['train', '--smoke', '--out', killed, '--checkpoint-every', '0'],
+        async () => (await readMetrics(path.join(killed, 'llava.metrics.jsonl'))).length >= 2,
+      );
+      expect(await listFiles(killed)).not.toContain('llava/model.safetensors');
+      const resumed = await vtc('train', '--smoke', '--out', killed);
+      expect(resumed).toMatchObject({ code: 0, stderr: expect.not.stringMatching(/clip \d/) as string });
+      for (const file of ['clip/model.safetensors', 'llava/model.safetensors']) {
+        const [whole, joined] = await Promise.all(
+          [out, killed].map((folder) => readTensors(path.join(folder, file))),
+        );
+        expect(joined.names).toEqual(whole.names);
+        for (const name of whole.names) {
+          const [a, b] = [whole.get(name).values, joined.get(name).values];
+          const largest = Math.max(...a.map(Math.abs));
+          const worst = Math.max(...a.map((x, i) => Math.abs(x - b[i])));
+          expect(worst, `${file}: ${name}`).toBeLessThanOrEqual(2e-3 * largest);
+        }
+      }
 
       // A second run finds both stages done.
       const again = await vtc('train', '--smoke', '--out', out);

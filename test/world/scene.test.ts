@@ -3,7 +3,14 @@ import { describe, expect, test } from 'vitest';
 import { captionScene } from '../../src/world/caption.ts';
 import { createFamily, createScene, objectPatches, side } from '../../src/world/scene.ts';
 import { splitOf, splits, type Split } from '../../src/world/split.ts';
-import { colours, letters, quadrantOf, type Box, type SceneObject } from '../../src/world/things.ts';
+import {
+  colours,
+  letters,
+  mostShapes,
+  quadrantOf,
+  type Box,
+  type SceneObject,
+} from '../../src/world/things.ts';
 
 const scenes = (split: Split, count: number) =>
   Array.from({ length: count }, (_, index) => createScene(split, index));
@@ -38,16 +45,16 @@ describe('a scene', () => {
       .toMatchInlineSnapshot(`
         [
           [
-            "a small cyan triangle upper-left , a large red ring lower-right",
-            3232428164,
+            "a large red cross lower-right",
+            2297776447,
           ],
           [
             "a small red cross lower-left , a small blue square upper-right , a large green cross upper-right , a cyan letter n upper-left",
             1142367363,
           ],
           [
-            "a large blue square upper-left , a small white circle upper-left , a black letter k upper-right",
-            2490998053,
+            "a large red square upper-left , a blue letter h upper-right",
+            4240064409,
           ],
         ]
       `);
@@ -98,7 +105,7 @@ describe('a scene', () => {
     const shapesOf = drawn.map(({ objects }) => objects.filter(({ kind }) => kind !== 'letter'));
     expectEven(
       shapesOf.map((shapes) => String(shapes.length)),
-      4,
+      mostShapes,
     );
     expectEven(
       shapesOf.flat().map(({ kind }) => kind),
@@ -179,8 +186,8 @@ describe('a family', () => {
     const equal = (pick: (o: SceneObject) => unknown) => (a: SceneObject[], b: SceneObject[]) =>
       JSON.stringify(a.map(pick).sort()) === JSON.stringify(b.map(pick).sort());
     expect(share((a, b) => a.length === b.length)).toBe(1);
-    expect(share(equal(({ colour }) => colour))).toBeGreaterThan(0.8);
-    expect(share(equal(({ size }) => size))).toBeGreaterThan(0.8);
+    expect(share(equal(({ colour }) => colour))).toBeGreaterThan(0.7);
+    expect(share(equal(({ size }) => size))).toBeGreaterThan(0.7);
     expect(share(equal(({ kind }) => kind))).toBeLessThan(0.5);
     const kept = share((a, b) => b.some(({ box }) => a.some((o) => o.box.join() === box.join())));
     expect(kept).toBeGreaterThan(0.6);
@@ -208,10 +215,10 @@ describe('patches with objects', () => {
     );
   });
 
-  test('are about a twelfth of all', () => {
+  test('are about a fourteenth of all', () => {
     const shares = scenes('test', 1000).map((scene) => objectPatches(scene, 8).filter(Boolean).length / 100);
     const mean = shares.reduce((sum, share) => sum + share, 0) / shares.length;
-    expect(mean).toBeCloseTo(0.083, 2);
+    expect(mean).toBeCloseTo(0.07, 2);
     expect(Math.max(...shares)).toBeLessThanOrEqual(0.2);
   });
 });

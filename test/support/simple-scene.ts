@@ -1,6 +1,6 @@
 import sharp from 'sharp';
-import type { Random } from '../random.ts';
-import type { Picture } from '../image/picture.ts';
+import type { Random } from '../../src/random.ts';
+import type { Picture } from '../../src/image/picture.ts';
 
 const colours = ['#d62728', '#1f77b4', '#2ca02c', '#ff9f1c', '#9467bd', '#17becf'];
 

@@ -1,10 +1,10 @@
 import path from 'node:path';
-import { readArchitecture } from '../checkpoint/architecture.ts';
-import { weightTable } from '../checkpoint/names.ts';
-import { createRandom, drawNormal, type Random } from '../random.ts';
-import { writeJsonFiles } from '../json.ts';
-import { writeSafetensors, type TensorToWrite } from '../io/safetensors.ts';
-import { leavesOf } from '../io/weight-table.ts';
+import { readArchitecture } from '../../src/checkpoint/architecture.ts';
+import { weightTable } from '../../src/checkpoint/names.ts';
+import { createRandom, drawNormal, type Random } from '../../src/random.ts';
+import { writeJsonFiles } from '../../src/json.ts';
+import { writeSafetensors, type TensorToWrite } from '../../src/io/safetensors.ts';
+import { leavesOf } from '../../src/io/weight-table.ts';
 
 const specials = ['<unk>', '<s>', '</s>', '<image>'];
 const characters = ['▁', ...Array.from({ length: 94 }, (_, i) => String.fromCharCode(0x21 + i))];

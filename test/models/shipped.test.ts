@@ -1,0 +1,103 @@
+/** The models in weights/ against transformers: the same answers to 200 questions of the test split, the same logits. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import * as tf from '@tensorflow/tfjs-core';
+import { expect, test } from 'vitest';
+import { loadModel } from '../../src/checkpoint/load.ts';
+import { none } from '../../src/compress/none.ts';
+import { decode, prefill } from '../../src/decoder/generate.ts';
+import { spliceImage } from '../../src/decoder/splice.ts';
+import { readPreprocessConfig } from '../../src/image/preprocess.ts';
+import { readAsker } from '../../src/inputs.ts';
+import { project } from '../../src/projector.ts';
+import { readTokenizer } from '../../src/text/tokenizer.ts';
+import { drawPixels } from '../../src/train/pictures.ts';
+import { contrast, embedPictures, embedTexts } from '../../src/vision/contrastive.ts';
+import { compressPictures, seePictures } from '../../src/vlm.ts';
+import { askScene } from '../../src/world/questions.ts';
+import { createScene } from '../../src/world/scene.ts';
+import { describeEachBackend } from '../support/backends.ts';
+import { golden, readExpected, relativeError } from '../support/golden.ts';
+
+interface Recorded {
+  correct: number;
+  labels: string[];
+  answers: { id: string; question: string; answer: string }[];
+}
+const recorded = JSON.parse(readFileSync(golden('shipped.json'), 'utf8')) as Recorded;
+const weights = (name: string) => path.join(import.meta.dirname, '..', '..', 'weights', name);
+
+describeEachBackend('the shipped models', () => {
+  test('answer as in transformers, word for word, with its logits', async () => {
+    const dir = weights('llava');
+    const model = await loadModel(dir);
+    const llava = model.llava!;
+    const { ask, tokenizer } = await readAsker(dir, llava.config);
+    const preprocessing = await readPreprocessConfig(dir, llava.config.vision.image_size);
+    const expected = await readExpected(golden('shipped.safetensors'));
+    const logits = await expected.float('llava.logits'); // [questions, V]
+    const [rows, answers, right]: [tf.Tensor[], string[], boolean[]] = [[], [], []];
+    for (let index = 0; answers.length < recorded.answers.length; index++) {
+      const scene = createScene('test', index);
+      const pixels = drawPixels([scene], preprocessing);
+      const seen = seePictures(llava, pixels, {});
+      const picture = await compressPictures(seen, {
+        method: none,
+        methodOptions: {},
+        budget: seen.features.patches,
+      });
+      const visual = project(llava.projector, picture.tokens);
+      for (const { id, question, answer } of askScene(scene).slice(
+        0,
+        recorded.answers.length - answers.length,
+      )) {
+        expect([id, question]).toEqual([
+          recorded.answers[answers.length].id,
+          recorded.answers[answers.length].question,
+        ]);
+        const prompt = spliceImage(llava.decoder, [ask(question)], visual);
+        const session = await prefill(llava.decoder, prompt, { maxNewTokens: 4 });
+        rows.push(tf.reshape(session.logits, [-1]));
+        const [tokens] = await decode(llava.decoder, session, {
+          maxNewTokens: 4,
+          stopTokens: model.stopTokens,
+        });
+        answers.push(tokenizer.decode(tokens).trim());
+        right.push(answers.at(-1) === answer);
+        tf.dispose([prompt.hidden, prompt.positions]);
+        session.dispose();
+      }
+      tf.dispose([pixels, visual, picture.tokens]);
+      seen.dispose();
+    }
+    expect(answers).toEqual(recorded.answers.map(({ answer }) => answer));
+    expect(right.filter(Boolean)).toHaveLength(recorded.correct);
+    const all = tf.stack(rows);
+    expect(relativeError(all, logits)).toBeLessThan(1e-3);
+    tf.dispose([rows, all, logits]);
+    await expected.close();
+    model.dispose();
+  });
+
+  test('find pictures and captions as alike as transformers does', async () => {
+    const dir = weights('clip');
+    const model = await loadModel(dir);
+    const clip = model.clip!;
+    const tokenizer = await readTokenizer(dir, null);
+    const preprocessing = await readPreprocessConfig(dir, clip.vision.config.image_size);
+    const expected = await readExpected(golden('shipped.safetensors'));
+    const scores = await expected.float('clip.logits_per_image'); // [pictures, labels]
+    const scenes = Array.from({ length: scores.shape[0] }, (_, index) => createScene('test', index));
+    const found = tf.tidy(() => {
+      const texts = embedTexts(
+        clip,
+        recorded.labels.map((label) => tokenizer.encode(label)),
+      );
+      return contrast(clip, embedPictures(clip, drawPixels(scenes, preprocessing)), texts);
+    });
+    expect(relativeError(found, scores)).toBeLessThan(1e-3);
+    tf.dispose([found, scores]);
+    await expected.close();
+    model.dispose();
+  });
+});
