@@ -13,6 +13,7 @@ import {
   asksOf,
   checkVlm,
   compressPictures,
+  mergeOf,
   describeSource,
   seePictures,
   type VlmOptions,
@@ -103,7 +104,7 @@ async function runOnce(
   const options: VlmOptions = { ...variant, method, budget, maxNewTokens, stopTokens };
   checkVlm(config, [prompt], options);
   const begun = performance.now();
-  const seen = seePictures(model, pixels, asksOf(config, options));
+  const seen = seePictures(model, pixels, asksOf(config, options), {}, mergeOf(config, options));
   try {
     const picture = await compressPictures(seen, options);
     try {
