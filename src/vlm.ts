@@ -332,7 +332,7 @@ export function mergeOf(
  * keeps for one more visual token, so its share of the budget is one more too.
  * @throws UserError for a budget or options that the decoder cannot serve
  */
-function hookOf(
+export function hookOf(
   config: LlavaConfig,
   { method, methodOptions, budget }: Pick<VlmOptions, 'method' | 'methodOptions' | 'budget'>,
 ): LayerHook | undefined {

@@ -20,14 +20,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { shape } from '../tensor/axes.ts';
-import {
-  checkBudget,
-  checkWhole,
-  imagePlaces,
-  keepImageTokens,
-  pickColumns,
-  rankTokens,
-} from './image-tokens.ts';
+import { checkBudget, checkWhole, imagePlaces, keepBestImageTokens, pickColumns } from './image-tokens.ts';
 import type { DecoderMethod } from './method.ts';
 
 const rowChoices = ['last', 'all'] as const;
@@ -58,11 +51,7 @@ export const fastv: DecoderMethod<FastvOptions> = {
         const places = imagePlaces(state.roles);
         if (places[0].length <= budget) return state;
         const scores = tf.tidy(() => pickColumns(scoreTokens(state.attention!, rows), places)); // s, [B, P]
-        try {
-          return keepImageTokens(state, await rankTokens(scores, budget));
-        } finally {
-          scores.dispose();
-        }
+        return keepBestImageTokens(state, scores, budget);
       },
     };
   },

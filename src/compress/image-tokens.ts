@@ -78,6 +78,22 @@ export async function rankTokens(scores: tf.Tensor2D, budget: number): Promise<n
 }
 
 /**
+ * All text, and the best of the image tokens.
+ * @param scores [B, P], disposed here
+ */
+export async function keepBestImageTokens(
+  state: DecoderState,
+  scores: tf.Tensor2D,
+  budget: number,
+): Promise<DecoderState> {
+  try {
+    return keepImageTokens(state, await rankTokens(scores, budget));
+  } finally {
+    scores.dispose();
+  }
+}
+
+/**
  * The mean of each group of tokens, as one product: row g of an item's matrix holds 1/n at the n tokens of group g.
  * @param tokens [B, T, E]
  * @param groups [B][T'][n]

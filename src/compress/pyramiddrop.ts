@@ -21,14 +21,7 @@
  * its query alone sees; so positions stay.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import {
-  checkBudget,
-  checkWhole,
-  imagePlaces,
-  keepImageTokens,
-  pickColumns,
-  rankTokens,
-} from './image-tokens.ts';
+import { checkBudget, checkWhole, imagePlaces, keepBestImageTokens, pickColumns } from './image-tokens.ts';
 import type { DecoderMethod } from './method.ts';
 
 export const pyramiddrop: DecoderMethod<{ stages: number }> = {
@@ -53,11 +46,7 @@ export const pyramiddrop: DecoderMethod<{ stages: number }> = {
           const row = tf.mean<tf.Tensor2D>(ahead.attendFromLast(), 1); // [B, T]
           return pickColumns(row, places); // s, [B, P']
         });
-        try {
-          return keepImageTokens(state, await rankTokens(scores, count));
-        } finally {
-          scores.dispose();
-        }
+        return keepBestImageTokens(state, scores, count);
       },
     };
   },

@@ -13,8 +13,9 @@ import {
   asksOf,
   checkVlm,
   compressPictures,
-  mergeOf,
   describeSource,
+  hookOf,
+  mergeOf,
   seePictures,
   type VlmOptions,
 } from '../vlm.ts';
@@ -154,10 +155,9 @@ async function likelihood(
   picture: tf.Tensor3D,
   prompt: ImagePrompt,
   asked: AskedAnswer,
-  { method, budget, methodOptions }: VlmOptions,
+  options: VlmOptions,
 ): Promise<number> {
-  const hook =
-    method.where === 'decoder' ? method.hook(describeSource(config), budget, methodOptions) : undefined;
+  const hook = hookOf(config, options);
   const visual = project(projector, picture);
   const input = spliceImage(decoder, [prompt], visual);
   try {

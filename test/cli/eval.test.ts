@@ -1,14 +1,12 @@
-import { spawn } from 'node:child_process';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import type { CellRecord } from '../../src/eval/cell.ts';
 import { popeFigures } from '../../src/eval/pope-score.ts';
 import type { Results } from '../../src/eval/report.ts';
 import { writeRandomLlava } from '../support/random-llava.ts';
 import { worldQuestions } from '../../src/world/questions.ts';
-import { expectRefusal, listFiles, makeFileFolder, vtc, vtcOk } from '../support/cli.ts';
+import { expectRefusal, killWhen, listFiles, makeFileFolder, vtc, vtcOk } from '../support/cli.ts';
 
 const folder = await makeFileFolder();
 const model = path.join(folder, 'model');
@@ -33,16 +31,11 @@ const figuresOf = async (out: string) => {
 };
 
 /** Starts an evaluation and kills it as soon as it has left so many cells. */
-async function runAndKill(out: string, cells: number): Promise<void> {
-  const root = path.join(import.meta.dirname, '..', '..');
-  const command = ['--import', 'tsx', 'src/cli/main.ts', ...base, '--out', out];
-  const child = spawn(process.execPath, command, { cwd: root, stdio: 'ignore' });
-  const ended = new Promise((resolve) => child.on('close', resolve));
-  const left = () => readdir(path.join(out, 'cells')).catch(() => []);
-  while (child.exitCode === null && (await left()).length < cells) await pause(5);
-  child.kill('SIGKILL');
-  await ended;
-}
+const runAndKill = (out: string, cells: number): Promise<void> =>
+  killWhen([...base, '--out', out], async () => {
+    const left = await readdir(path.join(out, 'cells')).catch(() => []);
+    return left.length >= cells;
+  });
 
 describe.concurrent('eval', { timeout: 400_000 }, () => {
   test('asks every question in every cell, and writes tables, JSON and curves', async () => {
