@@ -98,7 +98,7 @@ describeEachBackend('ToMe', () => {
         const see = (some: number[][][][]) =>
           runMergingVision(vision, tf.tensor4d(some), layers, merge).hidden.get(layers)!;
         const single = pixels.map((picture) => see([picture]).arraySync()[0]);
-        expectNear(see(pixels), single, 'hidden', 1e-6);
+        expectNear(see(pixels), single, 'hidden');
       }),
       runs,
     );

@@ -201,7 +201,7 @@ describeEachBackend('the KV cache', () => {
           };
           single.push((await runInChunks(llama, item, [T])).logits[0].arraySync()[0]);
         }
-        expectNear(batch, single, 'logits', 1e-6);
+        expectNear(batch, single, 'logits', bound);
       }),
       runs,
     );

@@ -74,7 +74,7 @@ describeEachBackend('CLIP vision', () => {
           '[CLS] row',
         );
         const full = block.attention!.arraySync();
-        expectNear(block.clsAttention!, full.map(twin.clsRow), '[CLS] row of the full attention', 1e-6);
+        expectNear(block.clsAttention!, full.map(twin.clsRow), '[CLS] row of the full attention');
       }),
       runs,
     );
@@ -134,8 +134,8 @@ describeEachBackend('CLIP vision', () => {
         const single = pixels.map((picture) => runClipVision(vision, tf.tensor4d([picture]), ask));
         const hidden = single.map((item) => item.hidden.get(last)!.arraySync()[0]);
         const rows = single.map((item) => item.clsAttention.get(last - 1)!.arraySync()[0]);
-        expectNear(batch.hidden.get(last)!, hidden, 'hidden', 1e-6);
-        expectNear(batch.clsAttention.get(last - 1)!, rows, '[CLS] row', 1e-6);
+        expectNear(batch.hidden.get(last)!, hidden, 'hidden');
+        expectNear(batch.clsAttention.get(last - 1)!, rows, '[CLS] row');
       }),
       runs,
     );
