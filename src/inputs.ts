@@ -1,10 +1,18 @@
 /** From files and words to what a model takes: pixels, and a prompt cut at the picture. */
 import * as tf from '@tensorflow/tfjs-core';
-import { visualTokenCount, type LlavaConfig } from './checkpoint/architecture.ts';
+import {
+  readArchitecture,
+  visualTokenCount,
+  type ClipConfig,
+  type LlavaConfig,
+} from './checkpoint/architecture.ts';
+import { UserError } from './errors.ts';
 import { decodeImage } from './image/decode.ts';
 import { preprocess, readPreprocessConfig, type PreprocessConfig } from './image/preprocess.ts';
 import { checkIds, cutAtImage, readPromptTemplate, type ImagePrompt } from './text/prompt.ts';
 import { readTokenizer, type Tokenizer } from './text/tokenizer.ts';
+import type { ClipTextConfig } from './vision/text-config.ts';
+import { findTextEnds } from './vision/text.ts';
 
 export interface LoadedPicture {
   pixels: tf.Tensor4D; // [1, S, S, 3]
@@ -31,21 +39,26 @@ export async function readPicture(
 /**
  * What it takes to ask a checkpoint in words: its tokenizer, and how a question becomes the prompt that it was trained
  * on, cut at the picture.
+ * @param clip the folder of a CLIP whose text tower will read the question too
  * @throws UserError for a folder that cannot be asked in words
  */
 export async function readAsker(
   dir: string,
   config: LlavaConfig,
+  clip?: string,
 ): Promise<{ ask: (question: string) => ImagePrompt; tokenizer: Tokenizer }> {
   const { bos_token_id } = config.text;
   const tokenizer = await readTokenizer(dir, bos_token_id);
   const template = await readPromptTemplate(dir);
+  const readWords =
+    clip === undefined ? undefined : await readWording(clip, (await readClipConfig(clip)).text);
   const ask = (question: string) => {
     const text = template(question);
     // A template may have written the BOS token itself; then nothing more is added, as in transformers.
     const plain = tokenizer.encodePlain(text);
     const ids = plain[0] === bos_token_id ? plain : tokenizer.encode(text);
-    return cutPrompt(ids, config, 'the prompt');
+    const prompt = cutPrompt(ids, config, 'the prompt');
+    return readWords ? { ...prompt, question: readWords(question, 'the question') } : prompt;
   };
   return { ask, tokenizer };
 }
@@ -55,9 +68,43 @@ export async function readQuestion(
   dir: string,
   config: LlavaConfig,
   question: string,
+  clip?: string,
 ): Promise<{ prompt: ImagePrompt; tokenizer: Tokenizer }> {
-  const { ask, tokenizer } = await readAsker(dir, config);
+  const { ask, tokenizer } = await readAsker(dir, config, clip);
   return { prompt: ask(question), tokenizer };
+}
+
+/** @throws UserError when the folder holds no CLIP, or one without its text tower */
+export async function readClipConfig(dir: string): Promise<ClipConfig & { text: ClipTextConfig }> {
+  const architecture = await readArchitecture(dir);
+  if (architecture.kind !== 'clip') {
+    throw new UserError(`${dir} is a ${architecture.kind} checkpoint; a CLIP is needed here`);
+  }
+  const { text } = architecture;
+  if (!text) throw new UserError(`${dir} is CLIP's vision tower alone: it knows no words`);
+  return { ...architecture, text };
+}
+
+/**
+ * How a text becomes token ids of CLIP's text tower, with those that begin and end it, as the folder's tokenizer adds
+ * them. A text that the tower cannot read is refused, named as the caller says.
+ */
+export async function readWording(
+  dir: string,
+  config: ClipTextConfig,
+): Promise<(text: string, what: string) => number[]> {
+  const tokenizer = await readTokenizer(dir, null);
+  return (text, what) => {
+    const ids = tokenizer.encode(text);
+    checkIds(ids, config.vocab_size, what);
+    if (ids.length > config.max_position_embeddings) {
+      throw new UserError(
+        `${what} takes ${ids.length} tokens; the text tower reads at most ${config.max_position_embeddings}`,
+      );
+    }
+    findTextEnds([ids], config.eos_token_id);
+    return ids;
+  };
 }
 
 /** Token ids, checked and cut at the picture. @param what names them in a message */

@@ -26,6 +26,7 @@ import type { Trace, TraceName } from './tensor/trace.ts';
 import { checkIds, type ImagePrompt } from './text/prompt.ts';
 import { readHidden, runClipVision, visionTensors } from './vision/clip.ts';
 import { patchCount } from './vision/config.ts';
+import { embedPatches, embedTexts, type Clip } from './vision/contrastive.ts';
 import { runMergingVision, type MergeHook } from './vision/merging.ts';
 
 export interface VlmInput {
@@ -73,7 +74,7 @@ export async function runVlm(model: Llava, input: VlmInput, options: VlmOptions)
   const asks = asksOf(model.config, options);
   const seen = seePictures(model, input.pixels, asks, options, mergeOf(model.config, options));
   try {
-    const picture = await compressPictures(seen, options);
+    const picture = await compressPictures(seen, options, input.prompts);
     try {
       const answer = await answerPrompts(model, picture, input.prompts, options);
       return { ...answer, ...picture.choice, layerScores: await headMeans(seen.features) };
@@ -87,7 +88,13 @@ export async function runVlm(model: Llava, input: VlmInput, options: VlmOptions)
 
 /** What the vision tower made of B pictures. Dispose it when done. */
 export interface SeenPictures {
-  features: VisionFeatures;
+  /** All that a method may look at, but for the question. */
+  features: Omit<VisionFeatures, 'relevance'>;
+  /**
+   * How alike the patches are to a question about each picture; see {@link VisionFeatures.relevance}.
+   * @throws UserError without a CLIP to read it
+   */
+  compareTo(this: void, questions: (number[] | undefined)[]): tf.Tensor2D;
   /** F of [CLS] itself, [B, 1, D], for a checkpoint that keeps it. */
   cls?: tf.Tensor3D;
   dispose(): void;
@@ -100,7 +107,7 @@ export interface SeenPictures {
  * @param merge what a method does inside the tower, where it does; see {@link VisionMethod.merge}
  */
 export function seePictures(
-  { config, vision, projector }: Llava,
+  { config, vision, projector, clip }: Llava,
   pixels: tf.Tensor4D,
   asks: TowerAsk,
   options: WalkOptions = {},
@@ -145,7 +152,7 @@ export function seePictures(
     const P = merge ? seen.hidden.get(layers[0])!.shape[1] - 1 : patchCount(config.vision);
     const cls = keepsCls(config) ? readSame([0]) : undefined;
     own(cls);
-    const features: VisionFeatures = {
+    const features: SeenPictures['features'] = {
       batch: B,
       patches: P,
       all: () => readSame(Array.from({ length: P }, (_, patch) => 1 + patch)),
@@ -156,12 +163,34 @@ export function seePictures(
       keys: seen.keys,
       project: (features) => project(projector, features),
     };
-    return { features, cls, dispose };
+    const compareTo = (questions: (number[] | undefined)[]) => compareWords(clip, features.all(), questions);
+    return { features, compareTo, cls, dispose };
   } catch (error) {
     dispose();
     throw error;
   }
 }
+
+/** The cosine of each patch and its picture's question, in CLIP's space: [B, P]. @param F [B, P, D]; is disposed */
+function compareWords(
+  clip: Clip | undefined,
+  F: tf.Tensor3D,
+  questions: (number[] | undefined)[],
+): tf.Tensor2D {
+  try {
+    const words = questions.filter((ids) => ids !== undefined);
+    if (!clip || words.length < F.shape[0]) throw new UserError(needsClip);
+    return tf.tidy(() => {
+      const texts = tf.expandDims(embedTexts(clip, words), 1); // [B, 1, W]
+      return tf.sum(tf.mul(embedPatches(clip, F), texts), 2);
+    });
+  } finally {
+    F.dispose();
+  }
+}
+
+const needsClip =
+  "the question is read by CLIP's text tower: name a CLIP of the same vision tower with --clip";
 
 /** A picture as the projector takes it. */
 export interface CompressedPictures {
@@ -178,13 +207,18 @@ export interface Choice {
   scores?: number[][];
 }
 
-/** The P visual tokens become U. A method that works between the decoder's layers leaves them as they are. */
+/**
+ * The P visual tokens become U. A method that works between the decoder's layers leaves them as they are.
+ * @param prompts one for each picture, for a method that reads the question
+ */
 export async function compressPictures(
-  { features, cls }: SeenPictures,
+  { features: seen, compareTo, cls }: SeenPictures,
   options: WalkOptions & Pick<VlmOptions, 'method' | 'methodOptions' | 'budget'>,
+  prompts: readonly ImagePrompt[] = [],
 ): Promise<CompressedPictures> {
   const { own, made, dispose } = startWalk(options);
   const method = options.method.where === 'vision' ? options.method : none;
+  const features = { ...seen, relevance: () => compareTo(prompts.map(({ question }) => question)) };
   try {
     // a_l = mean over heads of A_l[:, :, 0, 1:]                                               (compress/score.ts)
     // s = Σ a_l over the K layers                                                          (compress/ensemble.ts)
@@ -287,6 +321,9 @@ export function checkVlm(
   mergeOf(config, { method, methodOptions, budget });
   hookOf(config, { method, methodOptions, budget });
   if (prompts.length === 0) throw new UserError('a batch needs at least one prompt');
+  if (readsQuestion(method) && prompts.some(({ question }) => !question)) {
+    throw new UserError(`${method.name}: ${needsClip}`);
+  }
   const lengths = prompts.map(({ before, after }) => before.length + after.length);
   if (new Set(lengths).size > 1) {
     throw new UserError(
@@ -297,6 +334,9 @@ export function checkVlm(
     checkIds([...before, ...after], config.text.vocab_size, 'the prompt');
   checkContext(config.text, lengths[0] + budget, maxNewTokens); // at least so many; prefill checks the exact number
 }
+
+/** Whether a method's choice depends on the question. */
+export const readsQuestion = (method: Method): boolean => method.where === 'vision' && !!method.readsQuestion;
 
 /**
  * What a method wants of the vision tower's inner tensors.
@@ -364,7 +404,7 @@ function originalPlaces(config: LlavaConfig, method: string, kept: number[][] | 
   return { places, length: visualTokenCount(config) };
 }
 
-async function headMeans({ clsAttention }: VisionFeatures): Promise<Map<number, number[][]>> {
+async function headMeans({ clsAttention }: SeenPictures['features']): Promise<Map<number, number[][]>> {
   const means = new Map<number, number[][]>();
   for (const [layer, row] of clsAttention) {
     const mean = scoreByCls(row); // [B, P]

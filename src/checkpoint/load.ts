@@ -2,6 +2,7 @@ import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { tokenIds } from '../decoder/config.ts';
 import type { Llama } from '../decoder/llama.ts';
+import { UserError } from '../errors.ts';
 import { readJson } from '../json.ts';
 import { openWeights } from '../io/sharded.ts';
 import { loadTree } from '../io/load-tree.ts';
@@ -19,6 +20,8 @@ export interface Llava {
   vision: ClipVision;
   projector: Projector;
   decoder: Llama;
+  /** The CLIP whose vision tower this one's is, for methods that read the question; see {@link joinClip}. */
+  clip?: Clip;
 }
 
 /** What a folder loads into. A part that its kind lacks is undefined. */
@@ -67,6 +70,34 @@ export async function loadModel(dir: string, onProgress?: LoadProgress): Promise
   } finally {
     await files.close();
   }
+}
+
+/**
+ * Gives a LLaVA the CLIP that its vision tower comes from. That it does is seen from the class embeddings, which files
+ * of different precision hold alike to 1 %.
+ * @param dir names the CLIP in messages
+ * @throws UserError for another tower's CLIP, or a LLaVA whose features are several layers side by side
+ */
+export async function joinClip(llava: Llava, clip: Clip, dir: string): Promise<void> {
+  const layers = llava.config.vision_feature_layer;
+  if (layers.length > 1) {
+    throw new UserError(
+      `the LLaVA takes hidden ${layers.join(', ')} side by side; CLIP's head (${dir}) reads one layer`,
+    );
+  }
+  const [own, other] = [llava.vision, clip.vision].map(({ weights }) => weights.class_embedding);
+  const [values, others] = (await Promise.all([own.data(), other.data()])) as Float32Array[];
+  const largest = values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+  if (
+    values.length !== others.length ||
+    values.some((x, i) => !(Math.abs(x - others[i]) <= 0.01 * largest))
+  ) {
+    throw new UserError(
+      `${dir} is not the CLIP of this LLaVA's vision tower: their class embeddings, of ${others.length} and ` +
+        `${values.length} values, differ`,
+    );
+  }
+  llava.clip = clip;
 }
 
 function assemble(

@@ -1,14 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Command } from 'commander';
-import { readArchitecture, type ClipConfig } from '../checkpoint/architecture.ts';
 import { UserError } from '../errors.ts';
-import { readPicture } from '../inputs.ts';
+import { readClipConfig, readPicture, readWording } from '../inputs.ts';
 import { startBackend } from '../tensor/backend.ts';
-import { checkIds } from '../text/prompt.ts';
-import { readTokenizer } from '../text/tokenizer.ts';
 import { contrast, embedPictures, embedTexts, type Clip } from '../vision/contrastive.ts';
-import type { ClipTextConfig } from '../vision/text-config.ts';
-import { findTextEnds } from '../vision/text.ts';
 import { addBackend, type BackendOption } from './options.ts';
 import { loadWithBar } from './progress.ts';
 import { shippedClip } from './shipped.ts';
@@ -41,7 +36,8 @@ export function addClassifyCommand(program: Command): void {
 async function run(flags: ClassifyFlags): Promise<void> {
   const labels = splitLabels(flags.labels);
   const config = await readClipConfig(flags.model);
-  const ids = await readLabels(flags.model, config.text, labels);
+  const readWords = await readWording(flags.model, config.text);
+  const ids = labels.map((label) => readWords(label, `label "${label}"`));
   const backend = await startBackend(flags.backend);
   const picture = await readPicture(flags.image, flags.model, config.vision.image_size);
   try {
@@ -85,30 +81,4 @@ function splitLabels(text: string): string[] {
     throw new UserError(`--labels "${text}": one label alone is always 100 % likely; give two or more`);
   }
   return labels;
-}
-
-async function readClipConfig(dir: string): Promise<ClipConfig> {
-  const architecture = await readArchitecture(dir);
-  if (architecture.kind !== 'clip') {
-    throw new UserError(`${dir} is a ${architecture.kind} checkpoint; a CLIP is needed here`);
-  }
-  if (!architecture.text) throw new UserError(`${dir} is CLIP's vision tower alone: it knows no words`);
-  return architecture;
-}
-
-/** The labels' token ids, each with the tokens that begin and end a text, as the folder's tokenizer adds them. */
-async function readLabels(dir: string, config: ClipTextConfig, labels: string[]): Promise<number[][]> {
-  const tokenizer = await readTokenizer(dir, null);
-  return labels.map((label) => {
-    const ids = tokenizer.encode(label);
-    const what = `label "${label}"`;
-    checkIds(ids, config.vocab_size, what);
-    if (ids.length > config.max_position_embeddings) {
-      throw new UserError(
-        `${what} takes ${ids.length} tokens; the text tower reads at most ${config.max_position_embeddings}`,
-      );
-    }
-    findTextEnds([ids], config.eos_token_id);
-    return ids;
-  });
 }

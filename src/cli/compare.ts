@@ -11,16 +11,18 @@ import { readPicture, readQuestion } from '../inputs.ts';
 import { showPixels } from '../report/heatmap.ts';
 import { startBackend } from '../tensor/backend.ts';
 import { gridSide, patchCount } from '../vision/config.ts';
+import { readsQuestion } from '../vlm.ts';
 import { formatTable } from './format.ts';
-import { addBackend, readInteger, type BackendOption } from './options.ts';
+import { addBackend, addClip, readInteger, type BackendOption } from './options.ts';
 import { createBar, loadWithBar } from './progress.ts';
 import { readLlavaConfig } from './run.ts';
-import { shippedLlava } from './shipped.ts';
+import { clipFor, shippedLlava } from './shipped.ts';
 
 interface CompareFlags extends BackendOption {
   image: string;
   question: string;
   model: string;
+  clip?: string;
   keep: string;
   methods: string;
   newTokens: number;
@@ -42,7 +44,7 @@ export function addCompareCommand(program: Command): void {
     .option('--pad', "pad the picture to a square first, as LLaVA-1.5's own code does", false)
     .requiredOption('--out <file>', 'the contact sheet, a PNG')
     .option('--html <file>', 'the same as one page, pictures and all');
-  addBackend(command).action(run);
+  addBackend(addClip(command)).action(run);
 }
 
 async function run(flags: CompareFlags): Promise<void> {
@@ -58,10 +60,11 @@ async function run(flags: CompareFlags): Promise<void> {
   const variants = parseVariants(flags.methods);
   const moved = variants.find(({ positions }) => positions !== 'contiguous');
   if (moved) throw new UserError(`--methods ${moved.name}: compare gives all methods contiguous positions`);
-  const { prompt, tokenizer } = await readQuestion(flags.model, config, flags.question);
+  const clip = variants.some(({ method }) => readsQuestion(method)) ? clipFor(flags) : undefined;
+  const { prompt, tokenizer } = await readQuestion(flags.model, config, flags.question, clip);
   const loaded = await readPicture(flags.image, flags.model, vision.image_size, flags.pad);
   try {
-    const model = await loadWithBar(flags.model);
+    const model = await loadWithBar(flags.model, clip);
     const bar = createBar('comparing');
     try {
       const { pixels } = loaded;

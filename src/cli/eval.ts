@@ -17,10 +17,10 @@ import { checkWritable, writeText } from '../files.ts';
 import { startBackend } from '../tensor/backend.ts';
 import { patchCount } from '../vision/config.ts';
 import { splits } from '../world/split.ts';
-import { addBackend, readInteger, type BackendOption } from './options.ts';
+import { addBackend, addClip, readInteger, type BackendOption } from './options.ts';
 import { createBar, loadWithBar } from './progress.ts';
 import { readLlavaConfig } from './run.ts';
-import { shippedLlava } from './shipped.ts';
+import { clipFor, shippedLlava } from './shipped.ts';
 
 interface EvalFlags extends BackendOption, Request {
   shard: Shard;
@@ -78,7 +78,9 @@ export function addEvalCommand(program: Command): void {
       '--out <dir>',
       'folder for results; an evaluation that was cut off goes on where it stopped',
     );
-  addBackend(command).action((flags: EvalFlags) => (flags.merge ? merge(flags, command) : run(flags)));
+  addBackend(addClip(command)).action((flags: EvalFlags) =>
+    flags.merge ? merge(flags, command) : run(flags),
+  );
 }
 
 function readShard(text: string): Shard {
@@ -90,8 +92,10 @@ function readShard(text: string): Shard {
 /** What results do not depend on. */
 const besides = ['backend', 'shard', 'merge', 'out'];
 
-const requestOf = (flags: EvalFlags): Request =>
-  Object.fromEntries(Object.entries(flags).filter(([name]) => !besides.includes(name))) as Request;
+const requestOf = (flags: EvalFlags): Request => {
+  const entries = Object.entries(flags).filter(([name]) => !besides.includes(name));
+  return { ...(Object.fromEntries(entries) as Request), clip: clipFor(flags) };
+};
 
 async function run(flags: EvalFlags): Promise<void> {
   const backend = await startBackend(flags.backend);
@@ -136,7 +140,7 @@ async function doWork(flags: EvalFlags, plan: Plan, store: CellStore, backend: s
   const missing = cells.filter((_, i) => !done[i]);
   const lacksFocus = canFocus(plan.config, task) && !(await store.loadFocus());
   if (missing.length === 0 && !lacksFocus) return;
-  const model = await loadWithBar(flags.model);
+  const model = await loadWithBar(flags.model, plan.clip);
   const bar = createBar('asking, {eta_formatted} left,'); // cli-progress fills the time in
   const perCell = shardQuestions(shard, task).length;
   let answered = (cells.length - missing.length) * perCell;

@@ -18,8 +18,18 @@ export function addBackend(command: Command): Command {
   );
 }
 
+/** For methods that read the question; see {@link clipFor}. */
+export function addClip(command: Command): Command {
+  return command.option(
+    '--clip <dir>',
+    "the CLIP that the model's vision tower comes from, for methods that read the question (cdpruner); " +
+      'the default model has one',
+  );
+}
+
 export interface MethodFlags {
   method: string;
+  clip?: string;
   keep: string;
   layers?: string;
   ensemble?: string;
@@ -28,7 +38,7 @@ export interface MethodFlags {
 }
 
 export function addMethod(command: Command): Command {
-  return command
+  return addClip(command)
     .option('--method <name>', `compression method: ${methods.map((m) => m.name).join(', ')}`, 'vtc-cls')
     .option('--keep <U>', 'visual tokens to keep: a count, a ratio such as 0.25, or a percentage', '25%')
     .option('--layers <K>', 'layers in the ensemble (vtc-cls)')

@@ -1,5 +1,5 @@
 import { Presets, SingleBar } from 'cli-progress';
-import { loadModel, type Model } from '../checkpoint/load.ts';
+import { joinClip, loadModel, type Model } from '../checkpoint/load.ts';
 import { formatBytes } from './format.ts';
 
 /** A progress bar on standard error: only on a terminal, quiet in a pipe. */
@@ -27,12 +27,30 @@ export function createBar(what: string, format: (value: number) => string = Stri
   };
 }
 
-/** {@link loadModel} under a progress bar. */
-export async function loadWithBar(dir: string): Promise<Model> {
+/**
+ * {@link loadModel} under a progress bar.
+ * @param clipDir the CLIP that a LLaVA's questions are read by, see {@link joinClip}
+ */
+export async function loadWithBar(dir: string, clipDir?: string): Promise<Model> {
   const bar = createBar(`loading ${dir}`, formatBytes);
+  let model: Model;
   try {
-    return await loadModel(dir, bar.update);
+    model = await loadModel(dir, bar.update);
   } finally {
     bar.stop();
+  }
+  if (clipDir === undefined) return model;
+  let clip: Model | undefined;
+  const dispose = () => {
+    model.dispose();
+    clip?.dispose();
+  };
+  try {
+    clip = await loadWithBar(clipDir);
+    await joinClip(model.llava!, clip.clip!, clipDir); // as their configs say
+    return { ...model, dispose };
+  } catch (error) {
+    dispose();
+    throw error;
   }
 }

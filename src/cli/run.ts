@@ -13,7 +13,7 @@ import { startBackend, type BackendChoice } from '../tensor/backend.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { gridSide, patchCount } from '../vision/config.ts';
-import { checkVlm, runVlm, type VlmAnswer, type WalkStep } from '../vlm.ts';
+import { checkVlm, readsQuestion, runVlm, type VlmAnswer, type WalkStep } from '../vlm.ts';
 import { formatBytes, formatCount, formatShape } from './format.ts';
 import {
   addBackend,
@@ -28,7 +28,7 @@ import {
 } from './options.ts';
 import { readPicture, readQuestion, type LoadedPicture } from '../inputs.ts';
 import { loadWithBar } from './progress.ts';
-import { shippedLlava } from './shipped.ts';
+import { clipFor, shippedLlava } from './shipped.ts';
 
 interface RunFlags extends BackendOption, MethodFlags, SamplingFlags {
   image: string;
@@ -73,7 +73,7 @@ async function run(flags: RunFlags): Promise<void> {
   const question = await prepareQuestion(flags.model, config, flags);
   const picture = await readPicture(flags.image, flags.model, config.vision.image_size, flags.pad);
   try {
-    const model = await loadWithBar(flags.model);
+    const model = await loadWithBar(flags.model, question.clip);
     try {
       const result = await answerQuestion(
         model,
@@ -109,6 +109,8 @@ export interface Question {
   budget: number;
   prompt: ImagePrompt;
   tokenizer: Tokenizer;
+  /** The folder of a CLIP, where the method reads the question. */
+  clip?: string;
 }
 
 /** @throws UserError for a method, option or budget that there is not, or a folder that cannot be asked in words */
@@ -118,10 +120,11 @@ export async function prepareQuestion(
   flags: MethodFlags & { question: string; newTokens: number },
 ): Promise<Question> {
   const { method, options } = readMethod(flags);
+  const clip = readsQuestion(method) ? clipFor({ model: dir, clip: flags.clip }) : undefined;
   const budget = parseBudget(flags.keep, patchCount(config.vision));
-  const { prompt, tokenizer } = await readQuestion(dir, config, flags.question);
+  const { prompt, tokenizer } = await readQuestion(dir, config, flags.question, clip);
   checkVlm(config, [prompt], { method, methodOptions: options, budget, maxNewTokens: flags.newTokens });
-  return { method, options, budget, prompt, tokenizer };
+  return { method, options, budget, prompt, tokenizer, clip };
 }
 
 export interface QuestionResult {

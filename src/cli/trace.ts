@@ -15,7 +15,7 @@ import { checkIds, type ImagePrompt } from '../text/prompt.ts';
 import { readTokenizer } from '../text/tokenizer.ts';
 import { runClipVision } from '../vision/clip.ts';
 import { patchCount, type ClipVisionConfig } from '../vision/config.ts';
-import { checkVlm, runVlm } from '../vlm.ts';
+import { checkVlm, readsQuestion, runVlm } from '../vlm.ts';
 import { formatShape, formatTable } from './format.ts';
 import {
   addBackend,
@@ -26,9 +26,9 @@ import {
   type BackendOption,
   type MethodFlags,
 } from './options.ts';
-import { cutPrompt, readPicture, readQuestion } from '../inputs.ts';
+import { cutPrompt, readClipConfig, readPicture, readQuestion, readWording } from '../inputs.ts';
 import { loadWithBar } from './progress.ts';
-import { shippedLlava } from './shipped.ts';
+import { clipFor, shippedLlava } from './shipped.ts';
 
 interface TraceFlags extends BackendOption, MethodFlags {
   model: string;
@@ -73,7 +73,7 @@ async function run(flags: TraceFlags): Promise<void> {
   // All that can be refused is read first: the weights of a large model take minutes.
   await startBackend(flags.backend);
   const inputs = await readInputs(await readArchitecture(flags.model), flags);
-  const model = await loadWithBar(flags.model);
+  const model = await loadWithBar(flags.model, inputs.clip);
   const trace = createTrace();
   try {
     await traceModel(model, inputs, flags, trace);
@@ -97,6 +97,8 @@ interface Inputs {
   ids?: number[][]; // [B][T]
   /** Of a LLaVA: the ids cut at the picture, and how the picture is to be compressed. */
   llava?: { prompts: ImagePrompt[]; method: Method; methodOptions: MethodOptions; budget: number };
+  /** The folder of a CLIP, where the method reads the question. */
+  clip?: string;
 }
 
 async function readInputs(architecture: Architecture, flags: TraceFlags): Promise<Inputs> {
@@ -113,10 +115,15 @@ async function readInputs(architecture: Architecture, flags: TraceFlags): Promis
     checkContext(architecture.text, ids[0].length, flags.newTokens);
   }
   if (architecture.kind !== 'llava') return inputs;
-  const prompts = ids.map((row) => cutPrompt(row, architecture, what));
+  const clip = readsQuestion(method) ? clipFor(flags) : undefined;
+  const question =
+    clip !== undefined && flags.question !== undefined
+      ? (await readWording(clip, (await readClipConfig(clip)).text))(flags.question, '--question')
+      : undefined;
+  const prompts = ids.map((row) => ({ ...cutPrompt(row, architecture, what), question }));
   const budget = parseBudget(flags.keep, patchCount(architecture.vision));
   checkVlm(architecture, prompts, { method, methodOptions, budget, maxNewTokens: flags.newTokens });
-  return { ...inputs, llava: { prompts, method, methodOptions, budget } };
+  return { ...inputs, llava: { prompts, method, methodOptions, budget }, clip };
 }
 
 async function readPrompt(

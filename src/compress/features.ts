@@ -3,7 +3,9 @@ import { gatherTokens } from '../tensor/gather.ts';
 import type { VisionFeatures } from './method.ts';
 
 /** What a tower may show of its insides; see {@link VisionFeatures}. */
-type Insides = Partial<Pick<VisionFeatures, 'clsAttention' | 'attention' | 'keys' | 'cls' | 'project'>>;
+type Insides = Partial<
+  Pick<VisionFeatures, 'clsAttention' | 'attention' | 'keys' | 'cls' | 'project' | 'relevance'>
+>;
 
 /**
  * Features that are there already, as a method takes them; to try a method without a tower.
@@ -22,6 +24,7 @@ export function featuresOf(patches: tf.Tensor3D, insides: Insides = {}): VisionF
     attention: new Map(),
     keys: new Map(),
     project: (features) => features.clone(),
+    relevance: () => tf.zeros([batch, P]),
     ...insides,
   };
 }

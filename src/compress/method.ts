@@ -30,6 +30,12 @@ export interface VisionFeatures {
    * @returns [B, U, E]; the caller disposes it
    */
   project(this: void, features: tf.Tensor3D): tf.Tensor3D;
+  /**
+   * How alike each patch is to the question, for a method that {@link VisionMethod.readsQuestion}: the cosine of both in
+   * CLIP's space.
+   * @returns [B, P]; the caller disposes it
+   */
+  relevance(this: void): tf.Tensor2D;
 }
 
 /** Which of the tower's inner tensors a method wants, by layer; what {@link VisionFeatures} calls by the same names. */
@@ -79,6 +85,8 @@ interface MethodPage<Options extends MethodOptions> {
 /** Compression before the decoder: features in, fewer features out. */
 export interface VisionMethod<Options extends MethodOptions = MethodOptions> extends MethodPage<Options> {
   where: 'vision';
+  /** Whether its choice depends on the question. Then it needs a CLIP whose text tower reads it. */
+  readsQuestion?: boolean;
   /**
    * The attention and keys this method needs, by layer.
    * @throws UserError for options that the tower cannot serve

@@ -1,4 +1,5 @@
 import { UserError } from '../errors.ts';
+import { cdPruner } from './cdpruner.ts';
 import { divPrune } from './divprune.ts';
 import { dpcKnn } from './dpc-knn.ts';
 import { fasterVlm } from './fastervlm.ts';
@@ -33,6 +34,7 @@ export const methods: readonly Method[] = [
   fopru,
   visPruner,
   divPrune,
+  cdPruner,
   hybrid,
   visionZip,
   pruMerge,

@@ -9,6 +9,7 @@ import {
   asksOf,
   compressPictures,
   mergeOf,
+  readsQuestion,
   type CompressedPictures,
   type SeenPictures,
   type VlmOptions,
@@ -58,18 +59,30 @@ export async function answerCell(
   const read: PromptCount[] = [];
   const asked = questionsByPicture(task);
   const asks = asksOf(model.config, variant);
+  const reads = readsQuestion(method);
   const merge = mergeOf(model.config, options);
 
   for (const [chunk, pictures] of album.chunks.entries()) {
     const questions = pictures.flatMap((picture) => asked[picture]);
+    if (questions.length === 0) continue;
     const ask = async (seen: SeenPictures) => {
+      // A method that reads the question chooses anew for each: the first of every picture, the second …
+      const rounds = reads ? Math.max(...pictures.map((picture) => asked[picture].length)) : 1;
+      const rowOf = (question: number): number => {
+        const { picture } = task.questions[question];
+        const round = reads ? asked[picture].indexOf(question) : 0;
+        return round * pictures.length + picture - pictures[0];
+      };
       const begun = performance.now();
-      const compressed = await compressPictures(showOnly(seen, asks), { ...options, onStep: undefined });
+      const compressed = await compressRounds(rounds, (round) => {
+        // Where a picture has no further question, any will do: nothing is asked about that choice.
+        const ofRound = pictures.map((picture) => prompts[asked[picture][round] ?? questions[0]]);
+        return compressPictures(showOnly(seen, asks), { ...options, onStep: undefined }, ofRound);
+      });
       milliseconds.compress += performance.now() - begun;
       try {
         for (const batch of batchByLength(questions, prompts)) {
-          const rows = batch.map((question) => task.questions[question].picture - pictures[0]);
-          const picture = takeRows(compressed, rows);
+          const picture = takeRows(compressed, batch.map(rowOf));
           const asking = batch.map((question) => prompts[question]);
           try {
             const { tokens, prefillLengths } = await answerPrompts(model, picture, asking, options);
@@ -92,6 +105,27 @@ export async function answerCell(
   const counted = joinPrompts(read);
   const costs = costOf(model.config.text, counted);
   return { answers: inOrder, prompts: counted, ...costs, milliseconds, seconds };
+}
+
+/** What a method makes of the pictures in several rounds, the rounds one after the other in one batch. */
+async function compressRounds(
+  rounds: number,
+  compress: (round: number) => Promise<CompressedPictures>,
+): Promise<CompressedPictures> {
+  const made: CompressedPictures[] = [];
+  try {
+    for (let round = 0; round < rounds; round++) made.push(await compress(round));
+    const kept = made.flatMap(({ choice }) => choice.kept ?? []);
+    return {
+      tokens: tf.concat(
+        made.map(({ tokens }) => tokens),
+        0,
+      ),
+      choice: { kept: kept.length > 0 ? kept : undefined },
+    };
+  } finally {
+    tf.dispose(made.map(({ tokens }) => tokens));
+  }
 }
 
 /** What the album holds for all methods, cut to what one of them asked for: a method may use all that it is given. */

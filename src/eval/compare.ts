@@ -107,7 +107,7 @@ async function runOnce(
   const begun = performance.now();
   const seen = seePictures(model, pixels, asksOf(config, options), {}, mergeOf(config, options));
   try {
-    const picture = await compressPictures(seen, options);
+    const picture = await compressPictures(seen, options, [prompt]);
     try {
       const { tokens, prefillLengths } = await answerPrompts(model, picture, [prompt], options);
       const milliseconds = performance.now() - begun;

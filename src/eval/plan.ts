@@ -8,7 +8,7 @@ import { readAsker } from '../inputs.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { patchCount } from '../vision/config.ts';
-import { checkVlm } from '../vlm.ts';
+import { checkVlm, readsQuestion } from '../vlm.ts';
 import type { Split } from '../world/split.ts';
 import { planCells, type Cell } from './cell.ts';
 import { readTask } from './question-file.ts';
@@ -22,6 +22,8 @@ import { createWorldTask } from './world-task.ts';
 /** An evaluation as its user asks for it; all that decides what is in its results. */
 export type Request = {
   model: string;
+  /** The CLIP that reads the questions, for methods that do. */
+  clip?: string;
   task: 'world' | ScoringName;
   split: Split;
   count?: number;
@@ -47,6 +49,8 @@ export interface Plan {
   /** Cells of `all` methods that the model or the budget cannot serve, with the reason. */
   leftOut: string[];
   shard: Shard;
+  /** The folder of a CLIP, where a method reads the question. */
+  clip?: string;
   key: RunKey;
 }
 
@@ -57,7 +61,9 @@ export async function makePlan(request: Request, config: LlavaConfig, shard: Sha
   const planned = planCells(parseVariants(request.methods, request.seeds), budgets, patches);
   const task = await openTask(request);
   checkShard(shard, task);
-  const { ask, tokenizer } = await readAsker(request.model, config);
+  const reads = planned.some(({ variant }) => readsQuestion(variant.method));
+  const clip = reads ? request.clip : undefined;
+  const { ask, tokenizer } = await readAsker(request.model, config, clip);
   const prompts = task.questions.map(({ question }) => ask(question));
   const length = ({ before, after }: ImagePrompt) => before.length + after.length;
   const longest = prompts.reduce((a, b) => (length(b) > length(a) ? b : a));
@@ -78,11 +84,12 @@ export async function makePlan(request: Request, config: LlavaConfig, shard: Sha
     task: task.name,
     questions: digestQuestions(task),
     model: await digestModel(request.model),
+    clip: request.clip === undefined ? 'none' : await digestModel(request.clip),
     maxNewTokens: request.newTokens,
     pad: request.pad,
     shard: nameShard(shard),
   };
-  return { config, task, prompts, tokenizer, preprocessing, budgets, cells, leftOut, shard, key };
+  return { config, task, prompts, tokenizer, preprocessing, budgets, cells, leftOut, shard, clip, key };
 }
 
 function openTask({ task, split, count, questions, images, suffix }: Request): Promise<Task> | Task {

@@ -15,6 +15,7 @@ export type RunKey = {
   task: string;
   questions: string; // a digest
   model: string; // a digest of the folder's contents
+  clip: string; // the same, or `none`
   maxNewTokens: number;
   pad: boolean;
   shard: string;

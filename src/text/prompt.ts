@@ -63,6 +63,8 @@ function tokenText(token: unknown): string {
 export interface ImagePrompt {
   before: number[];
   after: number[];
+  /** The question alone, in tokens of CLIP's text tower, for a method that reads it. */
+  question?: number[];
 }
 
 /**

@@ -57,6 +57,18 @@ export function embedPictures({ vision, weights }: Clip, pixels: tf.Tensor4D): t
 }
 
 /**
+ * Patches as directions, by the path that CLIP trained for [CLS] alone: projection(LayerNorm(F)), of length 1.
+ * @param features [B, P, D]
+ * @returns [B, P, projection_dim]
+ */
+export function embedPatches({ vision, weights }: Clip, features: tf.Tensor3D): tf.Tensor3D {
+  return tf.tidy(() => {
+    const normed = layerNorm(features, weights.post_layernorm, vision.config.layer_norm_eps);
+    return toUnitLength(linear(normed, weights.visual_projection));
+  });
+}
+
+/**
  * Texts as directions: projection(the state at the end of the text), of length 1.
  * @param ids B rows of token ids, as {@link runClipText} wants them
  * @returns [B, projection_dim]
@@ -81,7 +93,7 @@ export function contrast({ weights }: Clip, pictures: tf.Tensor2D, texts: tf.Ten
   });
 }
 
-/** x / |x| for each row of [B, W]. */
-function toUnitLength(x: tf.Tensor2D): tf.Tensor2D {
+/** x / |x| along the last axis. */
+function toUnitLength<T extends tf.Tensor>(x: T): T {
   return tf.mul(x, tf.rsqrt(tf.sum(tf.square(x), -1, true)));
 }

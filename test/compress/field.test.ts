@@ -42,13 +42,15 @@ function see(random: Random, B: number, G: number): Seen {
   const positive = <T>(x: T): T => (Array.isArray(x) ? x.map(positive) : (x as number) + 1.001) as T;
   const pictures = Array.from({ length: B }, (): twin.Picture => {
     const F = draw(random, [P, D]);
+    const keys = draw(random, [H, P + 1, C]);
     return {
       F,
       Z: linear(F, { weight: W }),
       cls: draw(random, [D]),
       rows: positive(draw(random, [K, H, P])),
       attention: positive(draw(random, [H, P + 1, P + 1])),
-      keys: draw(random, [H, P + 1, C]),
+      keys,
+      relevance: keys[0].slice(1).map(([x]) => x), // any numbers will do
     };
   });
   return { G, pictures, features: featuresFrom(pictures, W) };
@@ -61,6 +63,7 @@ function featuresFrom(pictures: twin.Picture[], W: number[][]): VisionFeatures {
     attention: new Map([[2, tf.tensor4d(pictures.map((p) => p.attention))]]),
     keys: new Map([[2, tf.tensor4d(pictures.map((p) => p.keys))]]),
     cls: () => tf.tensor3d(pictures.map((p) => [p.cls])),
+    relevance: () => tf.tensor2d(pictures.map((p) => p.relevance)),
     project: (x) => tf.tidy(() => mixTokens(x, tf.tile(tf.tensor3d([W]), [x.shape[0], 1, 1]))),
   });
 }
@@ -105,6 +108,7 @@ const choosing: Choice[] = [
   ['vispruner', { share: 0.75 }, (picture, U) => twin.visPruner(picture, U, 0.75)],
   ['vispruner', { share: 0 }, (picture, U) => twin.visPruner(picture, U, 0)],
   ['divprune', {}, ({ Z }, U) => twin.spreadOut(Z, [], U)],
+  ['cdpruner', {}, twin.cdPruner],
   ['hybrid', {}, (picture, U) => twin.hybrid(picture, U, 0.5)],
   ['hybrid', { share: 0.2 }, (picture, U) => twin.hybrid(picture, U, 0.2)],
 ];
@@ -242,6 +246,7 @@ describeEachBackend('the field', () => {
             rows: picture.rows.map((layer) => layer.map(pick)),
             attention: picture.attention.map((head) => afterCls(head).map(afterCls)),
             keys: picture.keys.map(afterCls),
+            relevance: pick(picture.relevance),
           };
           const [still, turned] = await Promise.all(
             [picture, moved].map((one) => run(name, { features: featuresFrom([one], W) }, U, options)),
@@ -324,7 +329,7 @@ describeEachBackend('the field', () => {
       const count = 1 + (scores ? 1 : 0) + (kept ? 1 : 0);
       await expectNewTensors(count, name, () => run(name, seen, 4, options));
     }
-    for (const name of ['divprune', 'vispruner', 'hybrid', 'dpc-knn']) {
+    for (const name of ['divprune', 'cdpruner', 'vispruner', 'hybrid', 'dpc-knn']) {
       const features = {
         ...broken,
         all: () => tf.fill([2, 9, D], NaN) as tf.Tensor3D,

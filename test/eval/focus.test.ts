@@ -50,7 +50,7 @@ describeEachBackend('focus', () => {
     const features = featuresOf(tf.zeros([2, 16, 3]), { clsAttention: rows });
     const album: Album = {
       chunks: [[0, 1]],
-      lend: (_, use) => use({ features, dispose: () => undefined }),
+      lend: (_, use) => use({ features, compareTo: features.relevance, dispose: () => undefined }),
       dispose: () => undefined,
     };
     expect(focusLayers(config)).toEqual([0, 1, 2]);

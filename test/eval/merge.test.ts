@@ -37,6 +37,7 @@ const key = {
   task: 'noise',
   questions: 'q',
   model: 'm',
+  clip: 'none',
   maxNewTokens: 3,
   pad: false,
   shard: nameShard(whole),

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
-import { loadModel } from '../../src/checkpoint/load.ts';
+import { joinClip, loadModel } from '../../src/checkpoint/load.ts';
+import { cdPruner } from '../../src/compress/cdpruner.ts';
 import { none } from '../../src/compress/none.ts';
 import { decode, prefill } from '../../src/decoder/generate.ts';
 import { spliceImage } from '../../src/decoder/splice.ts';
@@ -23,6 +24,7 @@ interface Recorded {
   correct: number;
   labels: string[];
   answers: { id: string; question: string; answer: string }[];
+  cdpruner: { question: string; image: string; kept: number[] }[];
 }
 const recorded = JSON.parse(readFileSync(golden('shipped.json'), 'utf8')) as Recorded;
 const weights = (name: string) => path.join(import.meta.dirname, '..', '..', 'weights', name);
@@ -77,6 +79,27 @@ describeEachBackend('the shipped models', () => {
     tf.dispose([rows, all, logits]);
     await expected.close();
     model.dispose();
+  });
+
+  test('CDPruner keeps for 16 questions what PyTorch keeps', async () => {
+    const dir = weights('llava');
+    const [model, clip] = [await loadModel(dir), await loadModel(weights('clip'))];
+    const llava = model.llava!;
+    await joinClip(llava, clip.clip!, 'weights/clip');
+    const { ask } = await readAsker(dir, llava.config, weights('clip'));
+    const preprocessing = await readPreprocessConfig(dir, llava.config.vision.image_size);
+    expect(recorded.cdpruner).toHaveLength(32);
+    for (const { question, image, kept } of recorded.cdpruner) {
+      const pixels = drawPixels([createScene('test', Number(/\d+/.exec(image)![0]))], preprocessing);
+      const seen = seePictures(llava, pixels, {});
+      const options = { method: cdPruner, methodOptions: {}, budget: kept.length };
+      const { tokens, choice } = await compressPictures(seen, options, [ask(question)]);
+      expect(choice.kept, question).toEqual([kept]);
+      tf.dispose([pixels, tokens]);
+      seen.dispose();
+    }
+    model.dispose();
+    clip.dispose();
   });
 
   test('find pictures and captions as alike as transformers does', async () => {

@@ -26,6 +26,7 @@ export interface Picture {
   rows: Matrix[]; // [CLS] rows of the last layers, [K][H, P]
   attention: Matrix[]; // [H][N, N]
   keys: Matrix[]; // [H][N, C]
+  relevance: Vector; // [P], the cosines of patches and question
 }
 
 const cosine = (a: Vector, b: Vector): number => dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
@@ -82,6 +83,36 @@ export function spreadOut(Z: Matrix, chosen: number[], U: number): number[] {
     const left = rest(Z.length, kept);
     const distances = left.map((p) => far(p, kept.length > 0 ? kept : rest(Z.length, [p])));
     kept.push(left[order(distances)[0]]);
+  }
+  return ascending(kept);
+}
+
+/** @returns the determinant of a square matrix, by elimination with pivots; 1 of an empty one */
+function determinant(M: Matrix): number {
+  if (M.length === 0) return 1;
+  const pivot = order(M.map((row) => Math.abs(row[0])))[0];
+  const [first, others] = [M[pivot], M.filter((_, i) => i !== pivot)];
+  if (first[0] === 0) return 0;
+  const minor = others.map((row) => row.slice(1).map((x, j) => x - (row[0] / first[0]) * first[j + 1]));
+  return (pivot % 2 ? -1 : 1) * first[0] * determinant(minor);
+}
+
+/** Each time the patch that makes det(L) of those kept the largest, by determinants. */
+export function cdPruner({ Z, relevance: c }: Picture, U: number): number[] {
+  const [least, most] = [Math.min(...c), Math.max(...c)];
+  const r = c.map((x) => (most > least ? (most - x + 1e-6) / (most - least) : 1));
+  const L = (p: number, q: number) => r[p] * cosine(Z[p], Z[q]) * r[q];
+  const det = (places: number[]) => determinant(places.map((p) => places.map((q) => L(p, q))));
+  const kept: number[] = [];
+  const basis: number[] = []; // of those kept, the ones that are no combination of others
+  while (kept.length < U) {
+    const left = rest(Z.length, kept);
+    const grows = left
+      .map((p) => det([...basis, p]) / det(basis))
+      .map((x, i) => (x < 1e-6 * r[left[i]] ** 2 ? 0 : x));
+    const best = order(grows)[0];
+    if (grows[best] > 0) basis.push(left[best]);
+    kept.push(grows[best] > 0 ? left[best] : left[order(left.map((p) => r[p]))[0]]);
   }
   return ascending(kept);
 }
