@@ -2,6 +2,7 @@
  * npm run bench                        what fits in three minutes
  * npm run bench -- --full              every shape at full depth
  * npm run bench -- --only vision       cases whose group or name holds the text
+ * npm run bench -- --only methods      every compression method, which is too long for the first of these
  * npm run bench -- --backend wasm      these backends only, separated by commas
  * npm run bench -- --no-peers          without PyTorch and ONNX Runtime
  * npm run bench -- --rounds 9 --name my-laptop
@@ -17,7 +18,7 @@ import type { Context } from './cases/context.ts';
 import { decoderCases } from './cases/decoder.ts';
 import { machineCases, opsCases } from './cases/ops.ts';
 import { loadCases } from './cases/load.ts';
-import { pipelineCases } from './cases/pipeline.ts';
+import { methodCases, pipelineCases } from './cases/pipeline.ts';
 import { scoringCases, visionCases } from './cases/vision.ts';
 import { measureGroup, type BenchCase, type Measurement, type Skip } from './harness.ts';
 import { busySeconds, describeMachine, floorCases, machineRates, ownSeconds } from './machine.ts';
@@ -55,7 +56,12 @@ async function main(): Promise<void> {
   try {
     const backends = await startBackends(options.backend, skipped);
     if (options.peers) peers = await startPeers(path.join(scratch, 'pool.f32'), skipped);
-    const context: Context = { backends: backends.map(({ name }) => name), peers, full: options.full };
+    const context: Context = {
+      backends: backends.map(({ name }) => name),
+      peers,
+      full: options.full,
+      methods: options.full || options.only === 'methods',
+    };
     const machine = describeMachine(backends, peers);
 
     const [started, busy, own] = [performance.now(), busySeconds(), ownSeconds(peers)];
@@ -111,6 +117,7 @@ function allCases(context: Context): BenchCase[] {
     ...scoringCases(context),
     ...decoderCases(context),
     ...pipelineCases(context),
+    ...methodCases(context),
     ...loadCases(context),
   ];
 }

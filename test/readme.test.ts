@@ -54,3 +54,11 @@ describe('the README', () => {
     }
   });
 });
+
+test('CONTRIBUTING shows a whole method as it is, in less than 40 lines', () => {
+  const contributing = readFileSync(path.join(root, 'CONTRIBUTING.md'), 'utf8');
+  const shown = /```ts\n([\s\S]*?)```/.exec(contributing)?.[1] ?? '';
+  expect(shown).toBe(readFileSync(path.join(root, 'src/compress/fastervlm.ts'), 'utf8'));
+  expect(shown.split('\n').length).toBeLessThan(40);
+  expect(readFileSync(path.join(root, 'src/compress/registry.ts'), 'utf8')).toContain('\n  fasterVlm,\n');
+});

@@ -8,6 +8,8 @@ export interface Context {
   peers: readonly Peer[];
   /** All shapes at full depth, or what fits in three minutes. */
   full: boolean;
+  /** The compression methods, one by one. */
+  methods: boolean;
 }
 
 /** What a case of any runner says of itself. */

@@ -3,23 +3,42 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { LlavaConfig } from '../../src/checkpoint/architecture.ts';
 import type { Llava } from '../../src/checkpoint/load.ts';
 import { weightTable } from '../../src/checkpoint/names.ts';
+import type { Method } from '../../src/compress/method.ts';
 import { none } from '../../src/compress/none.ts';
+import { methods } from '../../src/compress/registry.ts';
 import { vtcCls } from '../../src/compress/vtc-cls.ts';
-import { visionMacs } from '../../src/cost.ts';
+import { cacheBytes, prefillMacs, visionMacs } from '../../src/cost.ts';
 import { patchCount } from '../../src/vision/config.ts';
-import { runVlm } from '../../src/vlm.ts';
+import { clipContrastTable, type Clip } from '../../src/vision/contrastive.ts';
+import { parseClipTextConfig } from '../../src/vision/text-config.ts';
+import { clipTextTable } from '../../src/vision/text.ts';
+import { checkVlm, readsQuestion, runVlm } from '../../src/vlm.ts';
 import type { BenchCase } from '../harness.ts';
 import { llamaShape, textTokens, visionShapes } from '../shapes.ts';
 import { inputRecipe, inputTensor, randomWeights } from '../weights.ts';
 import type { Context } from './context.ts';
-import { cacheBytesOf, prefillFlops } from './decoder.ts';
 
 const newTokens = 8;
 
 /** ViT-B/16, a two-layer projector and 2 layers of the 1.1 B decoder; 196 patches, of which a quarter may stay. */
 export function pipelineCases(context: Context): BenchCase[] {
+  const group = 'pipeline (ViT-B/16 + LLaMA 1.1 B shape, 2 layers)';
+  const backends = context.backends.filter((backend) => context.full || backend === 'tensorflow');
+  const methods = [none, vtcCls];
+  return backends.flatMap((backend) => caseOfEach(group, backend, methods, 2));
+}
+
+/** Every method on the same, with 4 layers, for the methods that cut between them. Two minutes: only where asked for. */
+export function methodCases(context: Context): BenchCase[] {
+  const group = 'methods (ViT-B/16 + LLaMA 1.1 B shape, 4 layers)';
+  const [backend] = context.backends;
+  return context.methods ? caseOfEach(group, backend, methods, 4) : [];
+}
+
+/** One case a method, a quarter of the patches kept; the model is loaded for the first and serves them all. */
+function caseOfEach(group: string, backend: string, methods: readonly Method[], layers: number): BenchCase[] {
   const vision = visionShapes['ViT-B/16'];
-  const text = llamaShape(2);
+  const text = llamaShape(layers);
   const [D, E, P] = [vision.hidden_size, text.hidden_size, patchCount(vision)];
   const config: LlavaConfig = {
     kind: 'llava',
@@ -31,48 +50,53 @@ export function pipelineCases(context: Context): BenchCase[] {
     vision_feature_select_strategy: 'default',
   };
   const half = Array.from({ length: textTokens / 2 }, (_, i) => 100 + i);
+  const words = parseClipTextConfig({}, 'bench'); // the text tower of ViT-B/16
+  const question = [words.bos_token_id, ...half.slice(0, 10), words.eos_token_id];
   const input = inputRecipe('pixels', [1, vision.image_size, vision.image_size, 3]);
-  const group = 'pipeline (ViT-B/16 + LLaMA 1.1 B shape, 2 layers)';
-  const backends = context.backends.filter((backend) => context.full || backend === 'tensorflow');
-  return backends.flatMap((backend) => {
-    let held: { model: Llava; pixels: tf.Tensor4D; weights: tf.TensorContainer } | undefined;
-    const kept = [
-      [none, P],
-      [vtcCls, Math.round(P / 4)],
-    ] as const;
-    return kept.map(([method, budget]): BenchCase => ({
+  const readers = methods.some(readsQuestion);
+  let held: { model: Llava; pixels: tf.Tensor4D; weights: unknown } | undefined;
+  return methods.map((method) => {
+    const budget = method === none ? P : Math.round(P / 4);
+    const options = { method, methodOptions: method.defaults, budget };
+    const projected = method.where === 'vision' ? budget : P;
+    const item: BenchCase = {
       name: `picture to ${newTokens} tokens, ${method.name}: U = ${budget}`,
       group,
       runner: backend,
       backend,
-      work: {
-        flops:
-          2 * (visionMacs(vision, vision.num_hidden_layers - 1) + budget * (D * E + E * E)) +
-          prefillFlops(text, budget + textTokens),
-      },
-      cacheBytes: cacheBytesOf(text, budget + textTokens + newTokens - 1),
+      work: { flops: 0 }, // known after the first run, as is the cache
       prepare: async () => {
+        checkVlm(config, [{ before: half, after: half, question }], { ...options, maxNewTokens: newTokens });
         if (held) return;
         const weights = await randomWeights(weightTable(config), group);
-        const model = {
+        const llava = {
           config,
           vision: { config: vision, weights: weights.vision! },
           projector: { config: config.projector, weights: weights.projector! },
           decoder: { config: text, weights: weights.decoder! },
         } as Llava;
-        held = { model, pixels: inputTensor(input), weights: weights as unknown as tf.TensorContainer };
+        if (!readers) return void (held = { model: llava, pixels: inputTensor(input), weights });
+        const texts = await randomWeights(clipTextTable(words, 'text.'), group);
+        const heads = await randomWeights(clipContrastTable(D, words.hidden_size, 512), group);
+        const clip = {
+          vision: llava.vision,
+          text: { config: words, weights: texts },
+          weights: heads,
+        } as Clip;
+        held = { model: { ...llava, clip }, pixels: inputTensor(input), weights: [weights, texts, heads] };
       },
       run: async () => {
-        const { tokens } = await runVlm(
+        const { tokens, prefillLengths } = await runVlm(
           held!.model,
-          { pixels: held!.pixels, prompts: [{ before: half, after: half }] },
-          {
-            method,
-            methodOptions: method.defaults,
-            budget,
-            positions: 'contiguous',
-            maxNewTokens: newTokens,
-          },
+          { pixels: held!.pixels, prompts: [{ before: half, after: half, question }] },
+          { ...options, positions: 'contiguous', maxNewTokens: newTokens },
+        );
+        const seeing = visionMacs(vision, vision.num_hidden_layers - 1) + projected * (D * E + E * E);
+        const head = text.hidden_size * text.vocab_size;
+        item.work = { flops: 2 * (seeing + prefillMacs(text, prefillLengths) + head) };
+        item.cacheBytes = cacheBytes(
+          text,
+          prefillLengths.map((length) => length + newTokens - 1),
         );
         return { digest: tokens[0] };
       },
@@ -80,6 +104,7 @@ export function pipelineCases(context: Context): BenchCase[] {
         tf.dispose([held?.pixels, held?.weights] as tf.TensorContainer);
         held = undefined;
       },
-    }));
+    };
+    return item;
   });
 }

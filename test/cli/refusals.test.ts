@@ -63,6 +63,11 @@ describe.concurrent('options', () => {
     [['--layers', 'three'], '--layers three: is not a number'],
     [['-o', 'depth=3'], 'method vtc-cls has no option "depth" (its options: layers, ensemble)'],
     [['--method', 'none', '--layers', '3'], 'method none has no option "layers" (its options: none)'],
+    [
+      ['--method', 'cdpruner'],
+      "cdpruner: the question is read by CLIP's text tower: name a CLIP of the same vision tower with --clip",
+    ],
+    [['--method', 'cdpruner', '--clip', bare], `${bare} is a llava checkpoint; a CLIP is needed here`],
   ] as [string[], string | RegExp][])('%j', async (args, message) => {
     expectRefusal(await runInto(...args), message);
   });
