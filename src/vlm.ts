@@ -203,6 +203,8 @@ export interface CompressedPictures {
 export interface Choice {
   /** Which patches stayed, ascending; absent for methods that make new tokens. */
   kept?: number[][];
+  /** Of new tokens, for each of P patches the one that it weighs most in; −1 for none. */
+  groups?: number[][];
   /** What the method ranked them by, P values an item. */
   scores?: number[][];
 }
@@ -224,13 +226,18 @@ export async function compressPictures(
     // s = Σ a_l over the K layers                                                          (compress/ensemble.ts)
     // kept = sort(top-U of s)                                                                 (compress/top-k.ts)
     // F' = F[kept], whose last layer runs for the kept alone                                   (vision/block.ts)
-    const { tokens, kept, scores } = await method.run(features, options.budget, options.methodOptions);
+    const { tokens, kept, groups, scores } = await method.run(
+      features,
+      options.budget,
+      options.methodOptions,
+    );
     own(tokens, kept, scores);
     if (scores) made('scores s', 'B P', scores, 'compress.scores');
     if (kept) made('kept', 'B U', kept, 'compress.kept');
     made("features F'", 'B U D', tokens);
     const choice = {
       kept: (await kept?.array()) as number[][] | undefined,
+      groups,
       scores: (await scores?.array()) as number[][] | undefined,
     };
     return { tokens: cls ? tf.concat([cls, tokens], 1) : tokens.clone(), choice };

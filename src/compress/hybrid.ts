@@ -8,8 +8,9 @@
  *
  * Why: what [CLS] attends to answers questions about text and salient things, and misses small or repeated ones;
  * diverse patches answer whether something is there. share = 1 is VTC-CLS, share = 0 is DivPrune. VisPruner has the
- * same thought and drops duplicates instead, without looking at what attention has chosen. Exactly U; U = P changes
- * nothing.
+ * same thought and drops duplicates instead, without looking at what attention has chosen. It earns its place where few
+ * tokens stay: of 100 patches the shipped model answers 86.6 % rightly with 25 and 69.0 with 6, where VTC-CLS alone
+ * answers 83.0 and 56.3, DivPrune alone 85.7 and 65.4 (bench/results/field.md). Exactly U; U = P changes nothing.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { compareProjected } from './divprune.ts';

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { mixTokens } from '../tensor/similarity.ts';
+import { argmax } from './host.ts';
 import type { Compressed, VisionFeatures } from './method.ts';
 
 /** How one new token is made: patch → weight; a patch that is not named has weight 0. */
@@ -27,5 +28,15 @@ export function mergePatches(
       for (const [patch, weight] of row) weights[(b * U + u) * P + patch] = weight;
     }
   }
-  return { tokens: tf.tidy(() => mixTokens(tf.tensor3d(weights, [batch, U, P]), all())) };
+  const tokens = tf.tidy(() => mixTokens(tf.tensor3d(weights, [batch, U, P]), all()));
+  return { tokens, groups: recipes.map((rows) => groupPatches(rows, P)) };
+}
+
+/** For each patch the token that it weighs most in, the first of equals; −1 where no token has it. */
+function groupPatches(rows: readonly Recipe[], P: number): number[] {
+  return Array.from({ length: P }, (_, patch) => {
+    const weigh = (u: number) => rows[u].get(patch) ?? 0;
+    const most = argmax([...rows.keys()], weigh);
+    return weigh(most) > 0 ? most : -1;
+  });
 }

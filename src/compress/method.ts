@@ -65,6 +65,8 @@ export interface Compressed {
   tokens: tf.Tensor3D; // [B, U, D]
   /** Which patches stayed, [B, U] int32 ascending; absent when tokens are new ones. */
   kept?: tf.Tensor2D;
+  /** Of new tokens, for each patch the one that it weighs most in, [B][P]; −1 for none. */
+  groups?: number[][];
   /** What they were ranked by, [B, P], where the method ranks. */
   scores?: tf.Tensor2D;
 }

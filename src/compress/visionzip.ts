@@ -53,11 +53,13 @@ export const visionZip: VisionMethod<{ contextual: number; cls: (typeof ofCls)[n
         const dominant = order.slice(0, budget - first - C).sort((p, q) => p - q);
         return [...dominant.map(keepPatch), ...gatherRest(dominant, similarities[b], C)];
       });
-      const tokens = tf.tidy(() => {
-        const patches = budget > first ? [mergePatches(features, recipes).tokens] : [];
-        return tf.concat(first === 1 ? [features.cls(), ...patches] : patches, 1); // [B, U, D]
-      });
-      return { tokens, scores };
+      if (first === 0) return { ...mergePatches(features, recipes), scores };
+      const cls = features.cls();
+      if (budget === 1) return { tokens: cls, scores };
+      const { tokens: patches, groups } = mergePatches(features, recipes);
+      const tokens = tf.concat([cls, patches], 1); // [B, U, D]
+      tf.dispose([cls, patches]);
+      return { tokens, groups: groups?.map((row) => row.map((u) => (u < 0 ? u : u + 1))), scores };
     } catch (error) {
       scores.dispose();
       throw error;

@@ -27,12 +27,9 @@ export function describeRow(row: Compared, tellAnswer: ComparisonPage['tellAnswe
   };
 }
 
-/** What is laid over the picture: the patches that stay, or a sign where the tokens are none of them. */
-function tellPatches({ kept, made }: Compared): Omit<Panel, 'title'> {
-  const tokens = `${made} new token${made === 1 ? '' : 's'}`;
-  if (made === 0) return kept?.length === 0 ? { kept, sign: 'no patch to the end' } : { kept };
-  return { kept: kept ?? [], sign: kept?.length ? `and ${tokens}` : `${tokens}, none a patch` };
-}
+/** What is laid over the picture: the patches that stay, those that became one token together, or a sign that none do. */
+const tellPatches = ({ kept, made, groups }: Compared): Omit<Panel, 'title'> =>
+  made > 0 ? { groups } : kept.length === 0 ? { kept, sign: 'no patch to the end' } : { kept };
 
 /** A square for each method, its answer, the answer's probability and the time under it. */
 export function drawComparison({ picture, patches, rows, tellAnswer }: ComparisonPage): Promise<Picture> {
@@ -74,9 +71,9 @@ export async function writeComparisonPage(page: ComparisonPage): Promise<string>
       const { answer, probability, milliseconds, layers } = describeRow(row, tellAnswer);
       const square = await drawSquare(picture, patches, tellPatches(row));
       const told = {
-        'p of the unpruned answer': probability,
+        'p of the full answer': probability,
         'time': `${milliseconds} ms`,
-        'tokens in the decoder’s layers': layers,
+        'tokens by layer': layers,
         'patches': tellKept(row),
       };
       return `<figure>
@@ -117,14 +114,14 @@ figure { margin: 0; width: 240px; }
 img { width: 224px; image-rendering: pixelated; }
 h1 { font-size: 1.5em; margin: 0 0 .5em; }
 h2 { font-size: 1em; margin: 0 0 .3em; }
-dl { display: grid; grid-template-columns: auto 1fr; gap: .1em .8em; margin: .3em 0; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1em .8em; margin: .3em 0; }
 dt { color: #666; } dd { margin: 0; }
 .answer { font-size: 1.2em; margin: .3em 0; }
 .paper { color: #666; font-size: .85em; margin: .3em 0; }`;
 
 function tellKept({ kept, made }: Compared): string {
   const parts = [];
-  if (kept) parts.push(`${kept.length} kept`);
+  if (kept.length > 0 || made === 0) parts.push(`${kept.length} kept`);
   if (made > 0) parts.push(`${made} new`);
   return parts.join(', ');
 }

@@ -17,9 +17,11 @@ import {
   hookOf,
   mergeOf,
   seePictures,
+  type Choice,
+  type CompressedPictures,
   type VlmOptions,
 } from '../vlm.ts';
-import { followPatches, type Followed } from './follow.ts';
+import { followHook, followMerge, type Followed } from './follow.ts';
 import { answerProbability, type AskedAnswer } from './probability.ts';
 import type { Variant } from './variant.ts';
 
@@ -41,10 +43,12 @@ export interface Compared {
   /** From pixels to answer, by the clock. */
   milliseconds: number;
   layerTokens: number[];
-  /** Patches that the last decoder layer still sees; absent where all tokens are new. */
-  kept?: number[];
+  /** Patches that the last decoder layer still sees as themselves. */
+  kept: number[];
   /** Tokens that are no patch of their own: means, merged ones. */
   made: number;
+  /** Where there are such: for each patch the token that it is the largest part of, −1 for none. */
+  groups?: number[];
 }
 
 /** A method that this model or budget cannot have. */
@@ -94,34 +98,55 @@ export async function compareMethods(
   return rows;
 }
 
+/** Answers, by the clock; then once more under observation, which takes time of its own. */
 async function runOnce(
   model: Llava,
-  { pixels, prompt, budget, maxNewTokens, stopTokens }: ComparedQuestion,
+  question: ComparedQuestion,
   variant: Variant,
   asked?: AskedAnswer,
 ): Promise<Compared> {
+  const { prompt, budget, maxNewTokens, stopTokens } = question;
   const { config } = model;
-  const { method, follow } = watch(config, variant);
-  const options: VlmOptions = { ...variant, method, budget, maxNewTokens, stopTokens };
+  const options: VlmOptions = { ...variant, budget, maxNewTokens, stopTokens };
   checkVlm(config, [prompt], options);
   const begun = performance.now();
+  const { tokens, prefillLengths } = await withPicture(model, question, options, (picture) =>
+    answerPrompts(model, picture, [prompt], options),
+  );
+  const milliseconds = performance.now() - begun;
+
+  const { method, tell } = watch(config, variant);
+  const watched = { ...options, method };
+  return withPicture(model, question, watched, async (picture) => {
+    const probability = asked ? await likelihood(model, picture.tokens, prompt, asked, watched) : 1;
+    const U = picture.tokens.shape[1] - firstPatch(config);
+    const { kept, made, groups } = (asked && tell?.()) ?? readChoice(picture.choice, U);
+    return {
+      variant,
+      tokens: tokens[0],
+      probability,
+      milliseconds,
+      layerTokens: prefillLengths,
+      kept,
+      made,
+      groups: made > 0 ? groups : undefined,
+    };
+  });
+}
+
+/** What the tower and the method make of the picture, for a while. */
+async function withPicture<T>(
+  model: Llava,
+  { pixels, prompt }: ComparedQuestion,
+  options: VlmOptions,
+  use: (picture: CompressedPictures) => Promise<T>,
+): Promise<T> {
+  const { config } = model;
   const seen = seePictures(model, pixels, asksOf(config, options), {}, mergeOf(config, options));
   try {
     const picture = await compressPictures(seen, options, [prompt]);
     try {
-      const { tokens, prefillLengths } = await answerPrompts(model, picture, [prompt], options);
-      const milliseconds = performance.now() - begun;
-      const U = picture.tokens.shape[1] - firstPatch(config);
-      const kept = picture.choice.kept?.[0];
-      const left = follow ? follow() : { kept, made: kept ? 0 : U };
-      return {
-        variant,
-        tokens: tokens[0],
-        probability: asked ? await likelihood(model, picture.tokens, prompt, asked, options) : 1,
-        milliseconds,
-        layerTokens: prefillLengths,
-        ...left,
-      };
+      return await use(picture);
     } finally {
       picture.tokens.dispose();
     }
@@ -134,19 +159,34 @@ async function runOnce(
 const firstPatch = (config: LlavaConfig): number =>
   describeSource(config).visualTokens - patchCount(config.vision);
 
-/** A method between the decoder's layers is followed; one before them says itself what it kept. */
+/** A method that works between layers is followed; one after the tower says itself what it made of the patches. */
 function watch(
   config: LlavaConfig,
   { method }: Variant,
-): { method: VlmOptions['method']; follow?: () => Followed } {
-  if (method.where !== 'decoder') return { method };
+): { method: VlmOptions['method']; tell?: () => Followed } {
   let tell: (() => Followed) | undefined;
+  if (method.where === 'vision' && !method.merge) return { method };
+  if (method.where === 'vision') {
+    const merge: typeof method.merge = (...known) => {
+      const followed = followMerge(method.merge!(...known));
+      tell = followed.tell;
+      return followed.merge;
+    };
+    return { method: { ...method, merge }, tell: () => tell!() };
+  }
   const hook: typeof method.hook = (...known) => {
-    const followed = followPatches(method.hook(...known), firstPatch(config));
+    const followed = followHook(method.hook(...known), firstPatch(config));
     tell = followed.tell;
     return followed.hook;
   };
-  return { method: { ...method, hook }, follow: () => tell!() };
+  return { method: { ...method, hook }, tell: () => tell!() };
+}
+
+/** What a method after the tower made of the patches. */
+function readChoice({ kept, groups }: Choice, U: number): Followed {
+  const none: number[] = [];
+  if (kept) return { kept: kept[0], made: 0, groups: none };
+  return { kept: none, made: U, groups: groups?.[0] ?? none };
 }
 
 /** Of the asked answer, after a picture as the method left it. */

@@ -10,6 +10,8 @@ export interface Panel {
   values?: readonly number[];
   /** The patches that stay; the others are dimmed. */
   kept?: readonly number[];
+  /** For each of P patches which token it went into, −1 for none: those of one token in their mean colour, with a border. */
+  groups?: readonly number[];
   /** Words across the picture, for what patches cannot show. */
   sign?: string;
   /** Lines under the picture. */
@@ -98,12 +100,12 @@ export async function drawSquare(
 function drawPanel(
   base: Picture,
   { grid, patch }: PatchGrid,
-  { values, kept }: Omit<Panel, 'title'>,
+  { values, kept, groups }: Omit<Panel, 'title'>,
 ): Picture {
   /** The index of the patch that a pixel belongs to, −1 beyond the grid. */
   const patchAt = (x: number, y: number) => {
     const [column, row] = [Math.floor(x / patch), Math.floor(y / patch)];
-    return column < grid && row < grid ? row * grid + column : -1;
+    return Math.min(column, row) >= 0 && Math.max(column, row) < grid ? row * grid + column : -1;
   };
   if (values) {
     const [low, high] = [Math.min(...values), Math.max(...values)];
@@ -116,10 +118,42 @@ function drawPanel(
   if (kept) {
     const stays = new Set(kept);
     return mapPixels(base, (rgb, x, y) => {
-      if (stays.has(patchAt(x, y))) return [...rgb];
-      const grey = 0.3 * rgb[0] + 0.59 * rgb[1] + 0.11 * rgb[2];
-      return [0.2 * grey, 0.2 * grey, 0.2 * grey];
+      return stays.has(patchAt(x, y)) ? [...rgb] : dim(rgb);
+    });
+  }
+  if (groups) {
+    const groupAt = (x: number, y: number) => groups[patchAt(x, y)] ?? -1;
+    const means = meanColours(base, groupAt);
+    const alone = (group: number) => groups.indexOf(group) === groups.lastIndexOf(group);
+    return mapPixels(base, (rgb, x, y) => {
+      const group = groupAt(x, y);
+      if (groupAt(x - 1, y) !== group || groupAt(x, y - 1) !== group) return [0, 0, 0];
+      if (group < 0) return dim(rgb);
+      return alone(group) ? [...rgb] : means.get(group)!;
     });
   }
   return base;
+}
+
+/** Dark and without colour. */
+function dim(rgb: Uint8Array): number[] {
+  const grey = 0.3 * rgb[0] + 0.59 * rgb[1] + 0.11 * rgb[2];
+  return [0.2 * grey, 0.2 * grey, 0.2 * grey];
+}
+
+function meanColours(
+  { width, height, data }: Picture,
+  groupAt: (x: number, y: number) => number,
+): Map<number, number[]> {
+  const sums = new Map<number, number[]>(); // red, green, blue, count
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const group = groupAt(x, y);
+      const sum = sums.get(group) ?? [0, 0, 0, 0];
+      sums.set(group, sum);
+      for (let c = 0; c < 3; c++) sum[c] += data[(y * width + x) * 3 + c];
+      sum[3]++;
+    }
+  }
+  return new Map([...sums].map(([group, [r, g, b, count]]) => [group, [r / count, g / count, b / count]]));
 }

@@ -9,7 +9,7 @@ import {
   type Compared,
   type Refused,
 } from '../../src/eval/compare.ts';
-import { followPatches } from '../../src/eval/follow.ts';
+import { followHook, followMerge } from '../../src/eval/follow.ts';
 import { answerProbability } from '../../src/eval/probability.ts';
 import { parseVariants, type Variant } from '../../src/eval/variant.ts';
 import { createCache, disposeCache } from '../../src/decoder/cache.ts';
@@ -18,7 +18,9 @@ import { createRope } from '../../src/decoder/rope.ts';
 import { embedText } from '../../src/decoder/splice.ts';
 import type { DecoderState, LayerHook } from '../../src/decoder/state.ts';
 import { describeEachBackend } from '../support/backends.ts';
-import { draw, expectNewTensors, seededRandom, tidyEachTest } from '../support/random.ts';
+import { mixTokens } from '../../src/tensor/similarity.ts';
+import type { MergeHook } from '../../src/vision/merging.ts';
+import { draw, expectEqual, expectNewTensors, seededRandom, tidyEachTest } from '../support/random.ts';
 import { tinyLlama, tinyLlava } from '../support/tiny.ts';
 
 const P = 16;
@@ -114,10 +116,10 @@ describeEachBackend('a comparison', () => {
     const model = tinyLlava(seededRandom(5));
     const variants = [asMethod('two', keepTwo), asMethod('one', mergeAll)];
     const rows = done(await compareMethods(model, question(6), variants));
-    expect(rows.map(({ kept, made }) => [kept, made])).toEqual([
-      [[...Array(P).keys()], 0],
-      [[3, 8], 0],
-      [[], 1],
+    expect(rows.map(({ kept, made, groups }) => [kept, made, groups])).toEqual([
+      [[...Array(P).keys()], 0, undefined],
+      [[3, 8], 0, undefined],
+      [[], 1, Array(P).fill(0)],
     ]);
     expect(rows.map(({ layerTokens }) => layerTokens)).toEqual([
       [21, 21, 21],
@@ -126,8 +128,45 @@ describeEachBackend('a comparison', () => {
     ]);
   });
 
+  test('of merged patches each belongs to the token that it is the largest part of', async () => {
+    const model = tinyLlava(seededRandom(12));
+    const names = 'pooling:pattern=raster,llavolta:layer=1,tome,visionzip:contextual=1,sparsevlm:recycle=0.9';
+    const rows = done(await compareMethods(model, question(13, { budget: 4 }), parseVariants(names)));
+    const [, pooled, llavolta, tome, zip, sparse] = rows;
+    const runs = [...Array(P).keys()].map((patch) => Math.floor(patch / 4));
+    expect([pooled.groups, llavolta.groups]).toEqual([runs, runs]);
+    expect([tome, zip].map(({ kept, made }) => kept.length + made)).toEqual([4, 4]);
+    expect([...new Set(tome.groups)].sort()).toEqual([0, 1, 2, 3]);
+    expect([...new Set(zip.groups)].sort()).toEqual([1, 2, 3]); // 0 is [CLS]
+    expect(sparse.kept.length + sparse.made).toBe(4);
+    expect(sparse.made).toBeGreaterThan(0);
+  });
+
+  test('a merge of merged tokens is followed to its patches, by weight', () => {
+    const pairs: MergeHook = (layer, { hidden, sizes }) => {
+      if (layer === 1) return { hidden, sizes };
+      const N = hidden.shape[1];
+      const into = Array.from({ length: (N + 1) / 2 }, (_, t) =>
+        Array.from({ length: N }, (_, n) =>
+          n === 0 ? +(t === 0) : t === Math.ceil(n / 2) ? (n % 2 ? 0.75 : 0.25) : 0,
+        ),
+      );
+      return { hidden: mixTokens(tf.tensor3d([into]), hidden), sizes: mixTokens(tf.tensor3d([into]), sizes) };
+    };
+    const { merge, tell } = followMerge(pairs);
+    let tokens = {
+      hidden: tf.tensor3d(draw(seededRandom(14), [1, 9, 3])),
+      sizes: tf.ones<tf.Rank.R3>([1, 9, 1]),
+    };
+    const keys = tf.zeros<tf.Rank.R4>([1, 1, 9, 1]);
+    const plain = pairs(2, pairs(0, tokens, keys), keys);
+    for (const layer of [0, 1, 2]) tokens = merge(layer, tokens, keys);
+    expectEqual(tokens.hidden, plain.hidden, 'hidden');
+    expect(tell()).toEqual({ kept: [], made: 2, groups: [0, 0, 0, 0, 1, 1, 1, 1] });
+  });
+
   test('[CLS] before the patches is none of them', async () => {
-    const followed = followPatches(
+    const followed = followHook(
       hookOf((_, state) => take(state, [0, 1, 2, 4])),
       1,
     );
@@ -140,7 +179,7 @@ describeEachBackend('a comparison', () => {
       throw new Error('nobody asks');
     };
     await followed.hook.beforeLayer(0, state, 0, { attendFromLast: never });
-    expect(followed.tell()).toEqual({ kept: [0], made: 0 });
+    expect(followed.tell()).toEqual({ kept: [0], made: 0, groups: [0, -1] });
   });
 
   test('a method that changes nothing is as sure of the answer as the model without it', async () => {
