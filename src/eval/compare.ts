@@ -40,7 +40,7 @@ export interface Compared {
   tokens: number[];
   /** Of the unpruned model's answer, its end included. */
   probability: number;
-  /** From pixels to answer, by the clock. */
+  /** From pixels to answer, by the clock: the median of three runs where one takes less than a third of a second. */
   milliseconds: number;
   layerTokens: number[];
   /** Patches that the last decoder layer still sees as themselves. */
@@ -109,11 +109,21 @@ async function runOnce(
   const { config } = model;
   const options: VlmOptions = { ...variant, budget, maxNewTokens, stopTokens };
   checkVlm(config, [prompt], options);
-  const begun = performance.now();
-  const { tokens, prefillLengths } = await withPicture(model, question, options, (picture) =>
-    answerPrompts(model, picture, [prompt], options),
-  );
-  const milliseconds = performance.now() - begun;
+  const times: number[] = [];
+  const answer = async () => {
+    const begun = performance.now();
+    const answered = await withPicture(model, question, options, (picture) =>
+      answerPrompts(model, picture, [prompt], options),
+    );
+    times.push(performance.now() - begun);
+    return answered;
+  };
+  const { tokens, prefillLengths } = await answer();
+  if (asked && times[0] < 333) {
+    await answer();
+    await answer();
+  }
+  const milliseconds = times.sort((a, b) => a - b)[Math.floor(times.length / 2)];
 
   const { method, tell } = watch(config, variant);
   const watched = { ...options, method };
