@@ -1,41 +1,49 @@
+import { argmax, descending } from './host.ts';
+
 /**
- * Clustering by density peaks (DPC-KNN), as SparseVLM's code does it over few tokens.
+ * Clustering by density peaks over k nearest neighbours (DPC-KNN; Rodriguez and Laio, Science 2014, with the density of
+ * Du et al., 2016), as SeTok's and SparseVLM's codes do it:
  *
- *     D_ij = ‖x_i − x_j‖ / √E
- *     ρ_i  = exp(−mean of D² to the k nearest, itself among them)                density
- *     δ_i  = D to the nearest denser token; for the densest, the largest D       how far above its neighbours
- *     centres = top-c of ρ·δ;  every other token joins its nearest centre
+ *     ρ_i     = exp(−mean of d² to the k nearest, i itself among them)           density
+ *     δ_i     = d to the nearest denser token; for the densest, the largest d    how far above its neighbours
+ *     centres = top-c of γ = ρ·δ;  every other token joins its nearest centre
  *
- * The released code breaks ties by noise of 1e-6; here the earlier of two equally dense tokens counts as the denser, and
- * the earlier of two equally near centres gets the token. k = c, as there: with c = 1 all tokens are equally dense, and the
- * first is the centre. On the host, in float64.
- * @param x n tokens of E numbers
+ * The released codes break ties by noise; here the lower index of two equally dense tokens counts as the denser, and the
+ * lower of two equally near centres gets the token.
+ * @param d2 squared distances of n tokens, [n, n]
+ * @param k how many neighbours tell a token's density; n at most
  * @param c how many clusters, 1 ≤ c ≤ n
- * @returns c groups of indices into x, each with its centre first
+ * @returns c groups of indices, each with its centre first, by ascending centre
  */
-export function clusterByDensity(x: readonly ArrayLike<number>[], c: number): number[][] {
-  const all = x.map((_, i) => i);
-  const D = x.map((a) => x.map((b) => distance(a, b)));
-  const density = D.map((row) => {
-    const nearest = [...row].sort((a, b) => a - b).slice(0, c);
-    return Math.exp(-nearest.reduce((sum, d) => sum + d * d, 0) / c);
+export function clusterByDensity(
+  d2: Float64Array,
+  k: number,
+  c: number,
+): [centre: number, ...others: number[]][] {
+  const n = Math.sqrt(d2.length);
+  const all = Array.from({ length: n }, (_, i) => i);
+  const nearest = Math.min(k, n);
+  const density = all.map((i) => {
+    const row = d2.slice(i * n, (i + 1) * n);
+    row[i] = 0; // what rounding left
+    return Math.exp(
+      -row
+        .sort()
+        .subarray(0, nearest)
+        .reduce((sum, x) => sum + x, 0) / nearest,
+    );
   });
-  const denser = (j: number, i: number) => density[j] > density[i] || (density[j] === density[i] && j < i);
-  const largest = Math.max(...D.flat());
-  const height = all.map((i) => Math.min(largest, ...all.filter((j) => denser(j, i)).map((j) => D[i][j])));
-  const score = all.map((i) => density[i] * height[i]);
-  const centres = [...all].sort((i, j) => score[j] - score[i] || i - j).slice(0, c);
-  const groups = new Map(centres.map((centre) => [centre, [centre]]));
+  const farthest = d2.reduce((most, x) => Math.max(most, x), 0);
+  const gamma = Float64Array.from(all, (i) => {
+    const denser = all.filter((j) => density[j] > density[i] || (density[j] === density[i] && j < i));
+    return density[i] * Math.sqrt(denser.reduce((least, j) => Math.min(least, d2[i * n + j]), farthest));
+  });
+  const centres = descending(gamma)
+    .slice(0, c)
+    .sort((i, j) => i - j);
+  const groups = new Map(centres.map((centre): [number, [number, ...number[]]] => [centre, [centre]]));
   for (const i of all) {
-    if (groups.has(i)) continue;
-    const nearest = centres.reduce((best, centre) => (D[i][centre] < D[i][best] ? centre : best));
-    groups.get(nearest)!.push(i);
+    if (!groups.has(i)) groups.get(argmax(centres, (centre) => -d2[i * n + centre]))!.push(i);
   }
   return [...groups.values()];
-}
-
-function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let sum = 0;
-  for (let e = 0; e < a.length; e++) sum += (a[e] - b[e]) ** 2;
-  return Math.sqrt(sum / a.length);
 }

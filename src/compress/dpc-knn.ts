@@ -16,7 +16,8 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { squaredDistances } from '../tensor/similarity.ts';
-import { argmax, checkCount, descending, readPictures } from './host.ts';
+import { clusterByDensity } from './density-peaks.ts';
+import { checkCount, readPictures } from './host.ts';
 import { meanOf, mergePatches } from './merge.ts';
 import type { VisionMethod } from './method.ts';
 
@@ -38,7 +39,7 @@ export const dpcKnn: VisionMethod<{ neighbours: number }> = {
     });
     try {
       const pictures = await readPictures('distance', squares);
-      const clusters = pictures.map((d2) => cluster(d2, pickCentres(d2, neighbours, budget)));
+      const clusters = pictures.map((d2) => clusterByDensity(Float64Array.from(d2), neighbours, budget));
       return mergePatches(
         features,
         clusters.map((groups) => groups.map(meanOf)),
@@ -48,39 +49,3 @@ export const dpcKnn: VisionMethod<{ neighbours: number }> = {
     }
   },
 };
-
-/**
- * The U patches with the largest γ, ascending.
- * @param d2 squared distances, [P, P]
- */
-function pickCentres(d2: Float32Array, neighbours: number, U: number): number[] {
-  const P = Math.sqrt(d2.length);
-  const every = Array.from({ length: P }, (_, p) => p);
-  const k = Math.min(neighbours, P);
-  const density = every.map((p) => {
-    const others = d2.slice(p * P, (p + 1) * P);
-    others[p] = 0; // what rounding left
-    const nearest = others.sort().subarray(0, k);
-    return Math.exp(-nearest.reduce((sum, x) => sum + x, 0) / k);
-  });
-  const farthest = d2.reduce((most, x) => Math.max(most, x), 0);
-  const gamma = Float32Array.from(every, (p) => {
-    const denser = every.filter((q) => density[q] > density[p] || (density[q] === density[p] && q < p));
-    const nearest = denser.reduce((least, q) => Math.min(least, d2[p * P + q]), farthest);
-    return density[p] * Math.sqrt(nearest);
-  });
-  return descending(gamma)
-    .slice(0, U)
-    .sort((p, q) => p - q);
-}
-
-/** The patches of each centre, the centre among them. */
-function cluster(d2: Float32Array, centres: readonly number[]): number[][] {
-  const P = Math.sqrt(d2.length);
-  const clusters = new Map(centres.map((centre): [number, number[]] => [centre, []]));
-  for (let p = 0; p < P; p++) {
-    const home = clusters.has(p) ? p : argmax(centres, (centre) => -d2[p * P + centre]);
-    clusters.get(home)!.push(p);
-  }
-  return [...clusters.values()];
-}

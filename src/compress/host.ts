@@ -38,7 +38,7 @@ function unravel(place: number, shape: readonly number[]): number[] {
 }
 
 /** All indices, the highest value first; of equal values the lower index. */
-export const descending = (values: Float32Array): number[] =>
+export const descending = (values: Float32Array | Float64Array): number[] =>
   Array.from(values.keys()).sort((i, j) => values[j] - values[i] || i - j);
 
 /** The index with the largest value among some, the first of equals. */

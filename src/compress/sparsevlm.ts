@@ -8,7 +8,7 @@
  *     s_j    = mean over raters i of A[i, j]                        A = head mean of attention[l − 1], [B, T, T]
  *     kept   = top-(n − c) of s                                     before layer l
  *     pool   = the best r = 30 % of the others
- *     c      = ⌊pool/10⌋ + 1 clusters of the pool (DPC-KNN, density-peaks.ts), each merged into its mean
+ *     c      = ⌊pool/10⌋ + 1 clusters of the pool (DPC-KNN with k = c, density-peaks.ts), each merged into its mean
  *
  * | point | paper | released code | here |
  * | --- | --- | --- | --- |
@@ -138,7 +138,8 @@ async function sparsify(
   const groups: number[][][] = [];
   for (const [b, row] of roles.entries()) {
     const tokens = better[b].filter((i) => !best[b].includes(i)).map((i) => image[b][i]); // the pool
-    const clusters = merged === 0 ? [] : clusterByDensity(await readTokens(hidden, b, tokens), merged);
+    const clusters =
+      merged === 0 ? [] : clusterByDensity(await readDistances(hidden, b, tokens), merged, merged);
     groups.push(
       [
         ...[...row.keys()].filter((t) => row[t] === 'text').map((t) => [t]),
@@ -175,10 +176,12 @@ function meanOfRows(attention: tf.Tensor4D, rows: number[][]): tf.Tensor2D {
   });
 }
 
-async function readTokens(hidden: tf.Tensor3D, b: number, tokens: number[]): Promise<number[][]> {
+/** d² = ‖x_i − x_j‖² / E of some tokens of an item, in float64: [n, n]. */
+async function readDistances(hidden: tf.Tensor3D, b: number, tokens: number[]): Promise<Float64Array> {
   const [, T, E] = hidden.shape;
   const rows = tf.tidy(() => tf.gather(tf.reshape(tf.slice(hidden, [b, 0, 0], [1, T, E]), [T, E]), tokens));
-  const values = (await rows.array()) as number[][];
+  const x = (await rows.array()) as number[][];
   rows.dispose();
-  return values;
+  const distance = (a: number[], c: number[]) => a.reduce((sum, v, e) => sum + (v - c[e]) ** 2, 0) / E;
+  return Float64Array.from(x.flatMap((a) => x.map((c) => distance(a, c))));
 }
