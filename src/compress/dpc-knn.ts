@@ -16,8 +16,9 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { squaredDistances } from '../tensor/similarity.ts';
+import { checkWhole } from './checks.ts';
 import { clusterByDensity } from './density-peaks.ts';
-import { checkCount, readPictures } from './host.ts';
+import { readPictures } from './host.ts';
 import { meanOf, mergePatches } from './merge.ts';
 import type { VisionMethod } from './method.ts';
 
@@ -29,7 +30,7 @@ export const dpcKnn: VisionMethod<{ neighbours: number }> = {
   defaults: { neighbours: 5 },
   help: { neighbours: { text: 'k, how many nearest patches tell how dense it is around one' } },
   asks(_, { neighbours }) {
-    checkCount('dpc-knn', 'neighbours', neighbours);
+    checkWhole('dpc-knn: neighbours', neighbours, 1);
     return {};
   },
   async run(features, budget, { neighbours }) {

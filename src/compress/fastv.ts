@@ -20,7 +20,8 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { shape } from '../tensor/axes.ts';
-import { checkBudget, checkWhole, imagePlaces, keepBestImageTokens, pickColumns } from './image-tokens.ts';
+import { checkBudget, checkWhole } from './checks.ts';
+import { imagePlaces, keepBestImageTokens, pickColumns } from './image-tokens.ts';
 import type { DecoderMethod } from './method.ts';
 
 const rowChoices = ['last', 'all'] as const;

@@ -53,17 +53,3 @@ export function without(P: number, taken: readonly number[]): number[] {
   const gone = new Set(taken);
   return Array.from({ length: P }, (_, p) => p).filter((p) => !gone.has(p));
 }
-
-/** @throws UserError when an option that is a share is not one */
-export function checkShare(method: string, name: string, share: number): void {
-  if (!(share >= 0 && share <= 1)) {
-    throw new UserError(`${method}: ${name}=${share} is not a share, from 0 to 1`);
-  }
-}
-
-/** @throws UserError when an option that counts does not */
-export function checkCount(method: string, name: string, count: number): void {
-  if (!Number.isSafeInteger(count) || count < 1) {
-    throw new UserError(`${method}: ${name}=${count} is not a whole number from 1`);
-  }
-}

@@ -13,9 +13,10 @@
  * answers 83.0 and 56.3, DivPrune alone 85.7 and 65.4 (bench/results/field.md). Exactly U; U = P changes nothing.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { checkShare } from './checks.ts';
 import { compareProjected } from './divprune.ts';
 import { addDiverse } from './diversity.ts';
-import { checkShare, descending, readPictures } from './host.ts';
+import { descending, readPictures } from './host.ts';
 import { keepEach } from './keep.ts';
 import type { VisionMethod } from './method.ts';
 import { scoreByCls } from './score.ts';
@@ -32,7 +33,7 @@ export const hybrid: VisionMethod<{ share: number; layers: number }> = {
     layers: { text: 'K, how many layers score, ending with the one whose output is selected' },
   },
   asks(source, { share, layers }) {
-    checkShare('hybrid', 'share', share);
+    checkShare('hybrid: share', share);
     return { clsAttention: ensembledLayers(source, layers, 'hybrid') };
   },
   async run(features, budget, { share }) {

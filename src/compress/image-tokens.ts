@@ -111,19 +111,3 @@ export function averageGroups(tokens: tf.Tensor3D, groups: number[][][]): tf.Ten
     return tf.stack(items) as tf.Tensor3D;
   });
 }
-
-/** @throws UserError when a method's budget is not a number of visual tokens */
-export function checkBudget(method: string, budget: number, visualTokens: number): void {
-  if (!Number.isInteger(budget) || budget < 1 || budget > visualTokens) {
-    throw new UserError(
-      `${method}: a budget of ${budget} is not between 1 and ${visualTokens} visual tokens`,
-    );
-  }
-}
-
-/** @throws UserError when an option is not a whole number between two others */
-export function checkWhole(name: string, value: number, from: number, to: number, why: string): void {
-  if (!Number.isInteger(value) || value < from || value > to) {
-    throw new UserError(`${name}=${value} is not a whole number from ${from} to ${to}: ${why}`);
-  }
-}

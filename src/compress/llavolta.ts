@@ -17,7 +17,8 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { DecoderState } from '../decoder/state.ts';
-import { averageGroups, checkBudget, checkWhole, imagePlaces } from './image-tokens.ts';
+import { checkBudget, checkWhole } from './checks.ts';
+import { averageGroups, imagePlaces } from './image-tokens.ts';
 import type { DecoderMethod } from './method.ts';
 
 export const llavolta: DecoderMethod<{ layer: number }> = {

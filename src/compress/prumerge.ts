@@ -26,7 +26,8 @@ import { UserError } from '../errors.ts';
 import { mergeHeads } from '../tensor/attention.ts';
 import { shape } from '../tensor/axes.ts';
 import { cosines } from '../tensor/similarity.ts';
-import { checkCount, descending, readPictures, without } from './host.ts';
+import { checkWhole } from './checks.ts';
+import { descending, readPictures, without } from './host.ts';
 import { mergePatches, type Recipe } from './merge.ts';
 import type { VisionMethod } from './method.ts';
 import { scoreByCls } from './score.ts';
@@ -79,7 +80,7 @@ const describe = (name: string, summary: string, pickCentres: PickCentres): Visi
     neighbours: { text: 'how many patches each centre takes up' },
   },
   asks({ layers }, { neighbours }) {
-    checkCount(name, 'neighbours', neighbours);
+    checkWhole(`${name}: neighbours`, neighbours, 1);
     return { clsAttention: [layers - 1], keys: [layers - 1] };
   },
   async run(features, budget, { count, neighbours }) {

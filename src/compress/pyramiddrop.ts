@@ -21,7 +21,8 @@
  * its query alone sees; so positions stay.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { checkBudget, checkWhole, imagePlaces, keepBestImageTokens, pickColumns } from './image-tokens.ts';
+import { checkBudget, checkWhole } from './checks.ts';
+import { imagePlaces, keepBestImageTokens, pickColumns } from './image-tokens.ts';
 import type { DecoderMethod } from './method.ts';
 
 export const pyramiddrop: DecoderMethod<{ stages: number }> = {

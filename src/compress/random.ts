@@ -9,8 +9,8 @@
  * depend on the batch it was asked in, and a smaller budget keeps part of what a larger one keeps. Chance shows only
  * between seeds.
  */
-import { UserError } from '../errors.ts';
 import { createRandom, shuffle } from '../random.ts';
+import { checkWhole } from './checks.ts';
 import { keepSame } from './keep.ts';
 import type { VisionMethod } from './method.ts';
 
@@ -22,9 +22,7 @@ export const random: VisionMethod<{ seed: number }> = {
   defaults: { seed: 0 },
   help: { seed: { text: 'which choice, a whole number from 0' } },
   asks(_, { seed }) {
-    if (!Number.isSafeInteger(seed) || seed < 0) {
-      throw new UserError(`random: seed=${seed} is not a whole number from 0`);
-    }
+    checkWhole('random: seed', seed, 0);
     return {};
   },
   run(features, budget, { seed }) {

@@ -25,17 +25,10 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { DecoderState } from '../decoder/state.ts';
-import { UserError } from '../errors.ts';
 import { shape } from '../tensor/axes.ts';
+import { checkBudget, checkShare, checkWhole } from './checks.ts';
 import { clusterByDensity } from './density-peaks.ts';
-import {
-  averageGroups,
-  checkBudget,
-  checkWhole,
-  imagePlaces,
-  pickColumns,
-  rankTokens,
-} from './image-tokens.ts';
+import { averageGroups, imagePlaces, pickColumns, rankTokens } from './image-tokens.ts';
 import type { DecoderMethod } from './method.ts';
 
 export const sparsevlm: DecoderMethod<{ recycle: number }> = {
@@ -50,9 +43,7 @@ export const sparsevlm: DecoderMethod<{ recycle: number }> = {
   hook({ decoderLayers: L, visualTokens: P }, budget, { recycle }) {
     checkBudget('sparsevlm', budget, P);
     checkWhole('sparsevlm: decoder layers', L, 2, Infinity, 'its cuts need the attention of a layer before');
-    if (!(recycle >= 0 && recycle <= 1)) {
-      throw new UserError(`sparsevlm: recycle=${recycle} is not a share between 0 and 1`);
-    }
+    checkShare('sparsevlm: recycle', recycle);
     const counts = stageCounts(L, P, budget);
     let raters: number[][] = []; // positions of the prompt that is being read, [B][…]
     return {

@@ -18,7 +18,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { shape } from '../tensor/axes.ts';
 import { cosines } from '../tensor/similarity.ts';
-import { argmax, checkShare, descending, readPictures, without } from './host.ts';
+import { checkShare } from './checks.ts';
+import { argmax, descending, readPictures, without } from './host.ts';
 import { keepPatch, mergePatches, type Recipe } from './merge.ts';
 import type { VisionMethod } from './method.ts';
 import { onlyLayer, selectedLayer } from './selected-layer.ts';
@@ -37,7 +38,7 @@ export const visionZip: VisionMethod<{ contextual: number; cls: (typeof ofCls)[n
     cls: { text: 'whether [CLS] itself is one of the U tokens', choices: ofCls },
   },
   asks(source, { contextual }) {
-    checkShare('visionzip', 'contextual', contextual);
+    checkShare('visionzip: contextual', contextual);
     const layer = selectedLayer(source, 'visionzip');
     return { clsAttention: [layer], keys: [layer] };
   },

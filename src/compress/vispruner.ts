@@ -15,7 +15,8 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { cosines } from '../tensor/similarity.ts';
-import { checkShare, descending, readPictures } from './host.ts';
+import { checkShare } from './checks.ts';
+import { descending, readPictures } from './host.ts';
 import { keepEach } from './keep.ts';
 import type { VisionMethod } from './method.ts';
 import { scoreByCls } from './score.ts';
@@ -33,7 +34,7 @@ export const visPruner: VisionMethod<{ share: number }> = {
   defaults: { share: 0.5 },
   help: { share: { text: 'the share of U that is chosen by attention, from 0 to 1' } },
   asks(source, { share }) {
-    checkShare('vispruner', 'share', share);
+    checkShare('vispruner: share', share);
     return { clsAttention: [selectedLayer(source, 'vispruner')] };
   },
   async run(features, budget, { share }) {

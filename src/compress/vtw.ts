@@ -26,7 +26,8 @@ import { runLlama, type Llama } from '../decoder/llama.ts';
 import { createRope } from '../decoder/rope.ts';
 import type { DecoderInput, LayerHook } from '../decoder/state.ts';
 import { UserError } from '../errors.ts';
-import { checkBudget, checkWhole, keepImageTokens } from './image-tokens.ts';
+import { checkBudget, checkWhole } from './checks.ts';
+import { keepImageTokens } from './image-tokens.ts';
 import type { DecoderMethod } from './method.ts';
 
 export const vtw: DecoderMethod<{ layer: number }> = {

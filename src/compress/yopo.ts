@@ -31,7 +31,8 @@ import { UserError } from '../errors.ts';
 import { MASKED } from '../tensor/attention.ts';
 import { shape } from '../tensor/axes.ts';
 import type { Trace } from '../tensor/trace.ts';
-import { checkBudget, checkWhole, imagePlaces } from './image-tokens.ts';
+import { checkBudget, checkWhole } from './checks.ts';
+import { imagePlaces } from './image-tokens.ts';
 import type { DecoderMethod } from './method.ts';
 import { layerOfMean, withdrawBefore } from './vtw.ts';
 

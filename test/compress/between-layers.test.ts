@@ -206,8 +206,8 @@ test.each<[string, MethodOptions, string]>([
     'yopo: heads=4.1: the decoder has 4 layers, from 0',
   ],
   ['yopo', { window: 5, heads: '', ffn: 2, layer: 9 }, 'yopo: layer=9 is not a whole number from 0 to 4'],
-  ['sparsevlm', { recycle: 1.5 }, 'sparsevlm: recycle=1.5 is not a share between 0 and 1'],
-  ['sparsevlm', { recycle: NaN }, 'sparsevlm: recycle=NaN is not a share between 0 and 1'],
+  ['sparsevlm', { recycle: 1.5 }, 'sparsevlm: recycle=1.5 is not a share, from 0 to 1'],
+  ['sparsevlm', { recycle: NaN }, 'sparsevlm: recycle=NaN is not a share, from 0 to 1'],
 ])('%s with %j is refused: %s', (name, options, message) => {
   const method = methods.find((candidate) => candidate.name === name) as DecoderMethod;
   expect(() => method.hook(source, 4, options)).toThrow(UserError);
