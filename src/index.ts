@@ -103,11 +103,11 @@ export {
   type ClipConfig,
   type LlavaConfig,
 } from './checkpoint/architecture.ts';
-export { loadModel, type Llava, type Model } from './checkpoint/load.ts';
+export { joinClip, loadModel, type Llava, type Model } from './checkpoint/load.ts';
 export { cutPrompt, readAsker, readPicture, readQuestion, type LoadedPicture } from './inputs.ts';
+export { asksOf, checkVlm, hookOf, mergeOf, type ChosenMethod } from './fit.ts';
 export {
   answerPrompts,
-  checkVlm,
   compressPictures,
   runVlm,
   seePictures,

@@ -5,25 +5,18 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { visualTokenCount, type LlavaConfig } from './checkpoint/architecture.ts';
 import type { Llava } from './checkpoint/load.ts';
-import type {
-  DecoderSource,
-  Method,
-  MethodOptions,
-  TowerAsk,
-  TowerSource,
-  VisionFeatures,
-} from './compress/method.ts';
+import type { TowerAsk, VisionFeatures } from './compress/method.ts';
 import { none } from './compress/none.ts';
 import { scoreByCls } from './compress/score.ts';
 import { cacheLengths } from './decoder/cache.ts';
-import { checkContext, decode, prefill, type GenerateOptions } from './decoder/generate.ts';
+import { decode, prefill, type GenerateOptions } from './decoder/generate.ts';
 import { spliceImage, type OriginalPlaces } from './decoder/splice.ts';
-import type { LayerHook } from './decoder/state.ts';
 import { UserError } from './errors.ts';
+import { asksOf, checkVlm, hookOf, keepsCls, mergeOf, needsClip, type ChosenMethod } from './fit.ts';
 import { project } from './projector.ts';
 import { shape } from './tensor/axes.ts';
 import type { Trace, TraceName } from './tensor/trace.ts';
-import { checkIds, type ImagePrompt } from './text/prompt.ts';
+import type { ImagePrompt } from './text/prompt.ts';
 import { readHidden, runClipVision, visionTensors } from './vision/clip.ts';
 import { patchCount } from './vision/config.ts';
 import { embedPatches, embedTexts, type Clip } from './vision/contrastive.ts';
@@ -41,11 +34,7 @@ export interface WalkOptions {
   trace?: Trace;
 }
 
-export interface VlmOptions extends WalkOptions, Omit<GenerateOptions, 'hook' | 'trace'> {
-  method: Method;
-  methodOptions: MethodOptions;
-  /** U, how many patches to keep, 1 ≤ U ≤ P; a [CLS] that the checkpoint keeps is not counted. */
-  budget: number;
+export interface VlmOptions extends WalkOptions, ChosenMethod, Omit<GenerateOptions, 'hook' | 'trace'> {
   /** RoPE positions after pruning: as if the dropped tokens had never been, or with gaps in their place. */
   positions: 'contiguous' | 'original';
 }
@@ -189,9 +178,6 @@ function compareWords(
   }
 }
 
-const needsClip =
-  "the question is read by CLIP's text tower: name a CLIP of the same vision tower with --clip";
-
 /** A picture as the projector takes it. */
 export interface CompressedPictures {
   /** F' [B, U, D], or [B, 1+U, D] where the checkpoint keeps [CLS]. The caller disposes it. */
@@ -215,7 +201,7 @@ export interface Choice {
  */
 export async function compressPictures(
   { features: seen, compareTo, cls }: SeenPictures,
-  options: WalkOptions & Pick<VlmOptions, 'method' | 'methodOptions' | 'budget'>,
+  options: WalkOptions & ChosenMethod,
   prompts: readonly ImagePrompt[] = [],
 ): Promise<CompressedPictures> {
   const { own, made, dispose } = startWalk(options);
@@ -308,99 +294,6 @@ function startWalk({ onStep, trace }: WalkOptions) {
   };
   return { own, made, tell, dispose: () => tf.dispose(owned) };
 }
-
-/**
- * What can be refused before the weights are loaded: options that the method cannot serve in this model, prompts that
- * one batch cannot hold, or that exceed the decoder's context however much is pruned.
- * @throws UserError
- */
-export function checkVlm(
-  config: LlavaConfig,
-  prompts: ImagePrompt[],
-  {
-    method,
-    methodOptions,
-    budget,
-    maxNewTokens,
-  }: Pick<VlmOptions, 'method' | 'methodOptions' | 'budget' | 'maxNewTokens'>,
-): void {
-  asksOf(config, { method, methodOptions });
-  mergeOf(config, { method, methodOptions, budget });
-  hookOf(config, { method, methodOptions, budget });
-  if (prompts.length === 0) throw new UserError('a batch needs at least one prompt');
-  if (readsQuestion(method) && prompts.some(({ question }) => !question)) {
-    throw new UserError(`${method.name}: ${needsClip}`);
-  }
-  const lengths = prompts.map(({ before, after }) => before.length + after.length);
-  if (new Set(lengths).size > 1) {
-    throw new UserError(
-      `the prompts of a batch differ in length without their picture: ${lengths.join(', ')}`,
-    );
-  }
-  for (const { before, after } of prompts)
-    checkIds([...before, ...after], config.text.vocab_size, 'the prompt');
-  checkContext(config.text, lengths[0] + budget, maxNewTokens); // at least so many; prefill checks the exact number
-}
-
-/** Whether a method's choice depends on the question. */
-export const readsQuestion = (method: Method): boolean => method.where === 'vision' && !!method.readsQuestion;
-
-/**
- * What a method wants of the vision tower's inner tensors.
- * @throws UserError for options that the tower cannot serve
- */
-export function asksOf(
-  config: LlavaConfig,
-  { method, methodOptions }: Pick<VlmOptions, 'method' | 'methodOptions'>,
-): TowerAsk {
-  return method.where === 'vision' ? method.asks(describeSource(config), methodOptions) : {};
-}
-
-/**
- * What a method does inside the vision tower, where it does.
- * @throws UserError for a budget or options that the tower cannot serve
- */
-export function mergeOf(
-  config: LlavaConfig,
-  { method, methodOptions, budget }: Pick<VlmOptions, 'method' | 'methodOptions' | 'budget'>,
-): MergeHook | undefined {
-  if (method.where !== 'vision' || !method.merge) return undefined;
-  const layers = config.vision_feature_layer;
-  if (layers.length > 1) {
-    throw new UserError(
-      `${method.name} leaves fewer tokens from layer to layer, but this checkpoint joins hidden ${layers.join(', ')}`,
-    );
-  }
-  return method.merge(describeSource(config), budget, methodOptions);
-}
-
-/**
- * The cut between the decoder's layers, for a method that works there. The decoder takes a [CLS] that the checkpoint
- * keeps for one more visual token, so its share of the budget is one more too.
- * @throws UserError for a budget or options that the decoder cannot serve
- */
-export function hookOf(
-  config: LlavaConfig,
-  { method, methodOptions, budget }: Pick<VlmOptions, 'method' | 'methodOptions' | 'budget'>,
-): LayerHook | undefined {
-  if (method.where !== 'decoder') return undefined;
-  const source = describeSource(config);
-  return method.hook(source, budget + source.visualTokens - patchCount(config.vision), methodOptions);
-}
-
-/** What a method may know of the model before it runs. */
-export function describeSource(config: LlavaConfig): DecoderSource & TowerSource {
-  return {
-    patches: patchCount(config.vision),
-    layers: config.vision.num_hidden_layers,
-    // Loading turned −2 into an index from 0; hidden[i] is the output of layer i − 1.
-    selectedLayer: Math.max(...config.vision_feature_layer) - 1,
-    visualTokens: visualTokenCount(config),
-    decoderLayers: config.text.num_hidden_layers,
-  };
-}
-
-const keepsCls = (config: LlavaConfig) => config.vision_feature_select_strategy === 'full';
 
 /** The places of the kept patches in the uncut picture, and of [CLS] before them where the checkpoint keeps it. */
 function originalPlaces(config: LlavaConfig, method: string, kept: number[][] | undefined): OriginalPlaces {

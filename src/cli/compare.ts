@@ -11,7 +11,7 @@ import { readPicture, readQuestion } from '../inputs.ts';
 import { showPixels } from '../report/heatmap.ts';
 import { startBackend } from '../tensor/backend.ts';
 import { gridSide, patchCount } from '../vision/config.ts';
-import { readsQuestion } from '../vlm.ts';
+import { readsQuestion } from '../fit.ts';
 import { formatTable } from './format.ts';
 import { addBackend, addClip, readInteger, type BackendOption } from './options.ts';
 import { createBar, loadWithBar } from './progress.ts';

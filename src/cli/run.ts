@@ -13,7 +13,8 @@ import { startBackend, type BackendChoice } from '../tensor/backend.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { gridSide, patchCount } from '../vision/config.ts';
-import { checkVlm, readsQuestion, runVlm, type VlmAnswer, type WalkStep } from '../vlm.ts';
+import { checkVlm, readsQuestion } from '../fit.ts';
+import { runVlm, type VlmAnswer, type WalkStep } from '../vlm.ts';
 import { formatBytes, formatCount, formatShape } from './format.ts';
 import {
   addBackend,

@@ -15,7 +15,8 @@ import { checkIds, type ImagePrompt } from '../text/prompt.ts';
 import { readTokenizer } from '../text/tokenizer.ts';
 import { runClipVision } from '../vision/clip.ts';
 import { patchCount, type ClipVisionConfig } from '../vision/config.ts';
-import { checkVlm, readsQuestion, runVlm } from '../vlm.ts';
+import { checkVlm, readsQuestion } from '../fit.ts';
+import { runVlm } from '../vlm.ts';
 import { formatShape, formatTable } from './format.ts';
 import {
   addBackend,

@@ -4,12 +4,10 @@ import type { Llava } from '../checkpoint/load.ts';
 import type { TowerAsk } from '../compress/method.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
+import { asksOf, mergeOf, readsQuestion } from '../fit.ts';
 import {
   answerPrompts,
-  asksOf,
   compressPictures,
-  mergeOf,
-  readsQuestion,
   type CompressedPictures,
   type SeenPictures,
   type VlmOptions,

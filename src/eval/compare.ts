@@ -8,14 +8,10 @@ import { UserError } from '../errors.ts';
 import { project } from '../projector.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import { patchCount } from '../vision/config.ts';
+import { asksOf, checkVlm, describeSource, hookOf, mergeOf } from '../fit.ts';
 import {
   answerPrompts,
-  asksOf,
-  checkVlm,
   compressPictures,
-  describeSource,
-  hookOf,
-  mergeOf,
   seePictures,
   type Choice,
   type CompressedPictures,

@@ -1,6 +1,6 @@
 /** Does the work of an evaluation that is not done yet. */
 import type { PreprocessConfig } from '../image/preprocess.ts';
-import { asksOf } from '../vlm.ts';
+import { asksOf } from '../fit.ts';
 import { openAlbum, type Album } from './album.ts';
 import { answerCell, type Exam } from './answer.ts';
 import { joinAsks, type Cell, type CellRecord } from './cell.ts';

@@ -7,7 +7,7 @@ import { scoreByCls } from '../compress/score.ts';
 import { keepTopK } from '../compress/top-k.ts';
 import { vtcCls, ensembledLayers } from '../compress/vtc-cls.ts';
 import { gridSide } from '../vision/config.ts';
-import { describeSource } from '../vlm.ts';
+import { describeSource } from '../fit.ts';
 import type { Album } from './album.ts';
 import type { ObjectBox, Task } from './task.ts';
 

@@ -8,7 +8,7 @@ import { readAsker } from '../inputs.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { patchCount } from '../vision/config.ts';
-import { checkVlm, readsQuestion } from '../vlm.ts';
+import { checkVlm, readsQuestion } from '../fit.ts';
 import type { Split } from '../world/split.ts';
 import { planCells, type Cell } from './cell.ts';
 import { readTask } from './question-file.ts';

@@ -8,7 +8,8 @@ import { UserError } from '../../src/errors.ts';
 import { attend, attendBatched, attendByHead } from '../../src/tensor/attention.ts';
 import { runClipVision, visionTensors } from '../../src/vision/clip.ts';
 import { runMergingVision } from '../../src/vision/merging.ts';
-import { mergeOf, runVlm, type VlmOptions } from '../../src/vlm.ts';
+import { mergeOf } from '../../src/fit.ts';
+import { runVlm, type VlmOptions } from '../../src/vlm.ts';
 import { tomeTower } from '../reference/field.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import {

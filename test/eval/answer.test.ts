@@ -12,7 +12,8 @@ import { takePictures, type PictureSource, type Task } from '../../src/eval/task
 import { parseVariants } from '../../src/eval/variant.ts';
 import { preprocess, type PreprocessConfig } from '../../src/image/preprocess.ts';
 import { UserError } from '../../src/errors.ts';
-import { asksOf, runVlm } from '../../src/vlm.ts';
+import { asksOf } from '../../src/fit.ts';
+import { runVlm } from '../../src/vlm.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import { expectNewTensors, seededRandom, tidyEachTest } from '../support/random.ts';
 import { tinyClip, tinyLlava } from '../support/tiny.ts';
