@@ -1,7 +1,9 @@
 /** What every method between the decoder's layers must hold to: its twin, its caches, its memory. */
+import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { fastv } from '../../src/compress/fastv.ts';
+import { imagePlaces, keepImageTokens } from '../../src/compress/image-tokens.ts';
 import { llavolta } from '../../src/compress/llavolta.ts';
 import type { DecoderMethod, MethodOptions } from '../../src/compress/method.ts';
 import * as pyramid from '../../src/compress/pyramiddrop.ts';
@@ -166,6 +168,17 @@ describeEachBackend('between the layers', () => {
       }
     });
   }
+});
+
+test('items with more and with fewer image tokens are no batch, and a prompt that is all picture cannot lose it', () => {
+  expect(() => imagePlaces([['image', 'text'], ['text', 'text']])).toThrow('hold 1, 0 image tokens'); // prettier-ignore
+  const state = {
+    hidden: tf.zeros([1, 2, 3]) as tf.Tensor3D,
+    positions: tf.tensor2d([[0, 1]], [1, 2], 'int32'),
+  };
+  expect(() => keepImageTokens({ ...state, roles: [['image', 'image']] }, [[]])).toThrow(
+    new UserError('the prompt holds nothing but a picture: no token is left when it goes'),
+  );
 });
 
 const source = { layers: 4, selectedLayer: 2, decoderLayers: 4, visualTokens: 16 };

@@ -94,6 +94,16 @@ test('a row for each series and budget: accuracy overall and by type, seeds aver
   expect(rows[0].byType['early'].n).toBe(4);
 });
 
+test('costs and times are means over the seeds; times are those of one picture and of one question', () => {
+  const dearer = done.map(({ cell, record }) => {
+    const twice = cell.variant.name === 'random:seed=1' ? 2 : 1;
+    return { cell, record: { ...record, prefillFlops: twice * record.prefillFlops } };
+  });
+  const [before, after] = [rows, summarise(task, dearer)].map((some) => some[5]);
+  expect(after.prefillFlops).toBe(1.5 * before.prefillFlops);
+  expect(before.milliseconds).toEqual({ compress: 3, prefill: 2, decode: 1 });
+});
+
 test('curves end at the uncompressed model, and are read between their points only', () => {
   const [vtc, random] = curvesOf(rows);
   expect(vtc.points.map(({ tokens, flops }) => [tokens, flops / 1e6])).toEqual([
