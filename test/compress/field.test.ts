@@ -6,6 +6,7 @@ import { chooseByDeterminant, scaleRelevance } from '../../src/compress/cdpruner
 import { featuresOf } from '../../src/compress/features.ts';
 import type { MethodOptions, VisionFeatures, VisionMethod } from '../../src/compress/method.ts';
 import { findMethod } from '../../src/compress/registry.ts';
+import { onlyLayer } from '../../src/compress/selected-layer.ts';
 import { vtcCls } from '../../src/compress/vtc-cls.ts';
 import { UserError } from '../../src/errors.ts';
 import { mixTokens } from '../../src/tensor/similarity.ts';
@@ -122,6 +123,7 @@ type Merging = [
 const merging: Merging[] = [
   ['visionzip', {}, (picture, U) => twin.visionZip(picture, U, 10 / 64, true)],
   ['visionzip', { contextual: 0.5 }, (picture, U) => twin.visionZip(picture, U, 0.5, true)],
+  ['visionzip', { contextual: 1 }, (picture, U) => twin.visionZip(picture, U, 1, true)],
   ['visionzip', { contextual: 1, cls: 'drop' }, (picture, U) => twin.visionZip(picture, U, 1, false)],
   ['prumerge', {}, (picture, U) => twin.pruMerge(picture, U - 1, 32, false)],
   ['prumerge', { neighbours: 3 }, (picture, U) => twin.pruMerge(picture, U - 1, 3, false)],
@@ -405,6 +407,11 @@ describe('options', () => {
       );
     },
   );
+
+  test('a method that asked for one layer is not handed another', () => {
+    expect(onlyLayer(new Map([[7, 'x']]))).toBe('x');
+    expect(() => onlyLayer(new Map([[6, 'x'], [7, 'y']]))).toThrow('one layer was asked for, 2 are there'); // prettier-ignore
+  });
 
   test('PruMerge looks at the last layer, whatever is selected', () => {
     const chosen = method('prumerge');
