@@ -20,6 +20,7 @@ import {
   decodeBothWays,
   expectTwin,
   hookCases,
+  randomPrompt,
   runHooked,
   sourceOf,
   towerBound,
@@ -147,6 +148,21 @@ describeEachBackend('between the layers', () => {
       );
     });
 
+    test(`${name}: a hook that has read a prompt reads the next one as a new hook would`, async () => {
+      await fc.assert(
+        fc.asyncProperty(cases, async ({ plan, ...drawn }) => {
+          const { llama, input, random, T, P, U } = drawn;
+          const used = plan.hook(U);
+          await runHooked(llama, randomPrompt(llama, random, 1, T - P - 1, P, 1), used);
+          const again = await runHooked(llama, input, used);
+          const afresh = await runHooked(llama, input, plan.hook(U));
+          expect(again.positions).toEqual(afresh.positions);
+          expectEqual(again.logits, afresh.logits, 'logits');
+        }),
+        { numRuns: 8 },
+      );
+    });
+
     test(`${name}: with everything kept it is the full model, bit by bit`, async () => {
       await fc.assert(
         fc.asyncProperty(cases, async ({ plan, ...drawn }) => {
@@ -168,6 +184,17 @@ describeEachBackend('between the layers', () => {
       }
     });
   }
+
+  test('sparsevlm: a prompt that ends with its picture is rated by its last token', async () => {
+    await fc.assert(
+      fc.asyncProperty(hookCases({ image: 24 }), async (drawn) => {
+        const input = randomPrompt(drawn.llama, drawn.random, 1, 2, drawn.P, 0);
+        const { hook, cut } = planners['sparsevlm'](drawn, 1);
+        await expectTwin({ ...drawn, input }, hook(drawn.U), cut);
+      }),
+      runs,
+    );
+  });
 });
 
 test('items with more and with fewer image tokens are no batch, and a prompt that is all picture cannot lose it', () => {
