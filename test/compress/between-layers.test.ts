@@ -26,7 +26,7 @@ import {
   towerBound,
   type HookCase,
 } from '../support/hooks.ts';
-import { expectEqual, expectNear, expectNewTensors, tidyEachTest } from '../support/random.ts';
+import { expectEqual, expectNear, expectNewTensors, tidyEachTest, toArrays } from '../support/random.ts';
 
 const runs = { numRuns: 12 };
 
@@ -185,6 +185,44 @@ describeEachBackend('between the layers', () => {
     });
   }
 
+  test('yopo: a head’s activity is what its text gives to pictures against what it gives to text', async () => {
+    await fc.assert(
+      fc.asyncProperty(hookCases(), async ({ llama, input, random, L, T }) => {
+        const H = llama.config.num_attention_heads;
+        const zeros = () => Array.from({ length: L }, () => Array<number>(H).fill(0));
+        const given = { image: zeros(), text: zeros() };
+        const samples = [input, randomPrompt(llama, random, 2, 2, 3, 1)];
+        for (const { hidden, positions, roles } of samples) {
+          const [rows, places] = [hidden.arraySync(), positions.arraySync()];
+          for (const b of roles.keys()) {
+            const prompt = rows[b].map((x, t) => ({ hidden: x, position: places[b][t], role: roles[b][t] }));
+            twin.runCut(toArrays(llama.weights), prompt, llama.config, ({ layer, tokens, ahead }) => {
+              for (const [h, head] of ahead().entries())
+                for (const [i, row] of head.entries())
+                  for (const [j, x] of row.entries())
+                    if (tokens[i].role === 'text') given[tokens[j].role][layer][h] += x;
+              return tokens;
+            });
+          }
+        }
+        const activity = await yopo.measureHeads(
+          llama,
+          samples.map((sample) => ({ ...sample, nextPosition: Math.max(T, 6) })),
+        );
+        const expected = given.image.map((row, l) => row.map((x, h) => x / given.text[l][h]));
+        expectNear(tf.tensor2d(activity), expected, 'activity', towerBound);
+      }),
+      { numRuns: 6 },
+    );
+  });
+
+  test('yopo refuses a head that the decoder lacks', async () => {
+    const [drawn] = fc.sample(hookCases(), { numRuns: 1, seed: 3 });
+    const hook = yopo.yopo.hook(sourceOf(drawn), drawn.P, { ...yopo.yopo.defaults, heads: '0.1+0.4' });
+    const message = 'yopo: heads names head 4, but a layer has 4';
+    await expect(runHooked(drawn.llama, drawn.input, hook)).rejects.toThrow(new UserError(message));
+  });
+
   test('sparsevlm: a prompt that ends with its picture is rated by its last token', async () => {
     await fc.assert(
       fc.asyncProperty(hookCases({ image: 24 }), async (drawn) => {
@@ -272,6 +310,7 @@ test('what SparseVLM keeps and merges makes the budget, and one merged token sta
         expect(kept + merged).toBe(n);
         expect(kept + pool).toBeLessThanOrEqual(P);
         expect(merged).toBeLessThanOrEqual(pool);
+        expect(sparse.splitBudget(P, n, 0)).toEqual({ kept: n, pool: 0, merged: 0 });
         if (kept > 0 && r > 0) expect(merged).toBe(Math.floor(pool / 10) + 1);
       },
     ),

@@ -405,6 +405,8 @@ describe('options', () => {
       expect(() => chosen.asks({ layers: 4, selectedLayer: -1 }, chosen.defaults)).toThrow(
         new UserError(message),
       );
+      const first = chosen.asks({ layers: 4, selectedLayer: 0 }, { ...chosen.defaults, layers: 1 });
+      for (const layers of Object.values(first)) expect(layers).toEqual([0]);
     },
   );
 
