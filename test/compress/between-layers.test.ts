@@ -1,7 +1,9 @@
 /** What every method between the decoder's layers must hold to: its twin, its caches, its memory. */
+import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { fastv } from '../../src/compress/fastv.ts';
+import { imagePlaces, keepImageTokens } from '../../src/compress/image-tokens.ts';
 import { llavolta } from '../../src/compress/llavolta.ts';
 import type { DecoderMethod, MethodOptions } from '../../src/compress/method.ts';
 import * as pyramid from '../../src/compress/pyramiddrop.ts';
@@ -18,12 +20,13 @@ import {
   decodeBothWays,
   expectTwin,
   hookCases,
+  randomPrompt,
   runHooked,
   sourceOf,
   towerBound,
   type HookCase,
 } from '../support/hooks.ts';
-import { expectEqual, expectNear, expectNewTensors, tidyEachTest } from '../support/random.ts';
+import { expectEqual, expectNear, expectNewTensors, tidyEachTest, toArrays } from '../support/random.ts';
 
 const runs = { numRuns: 12 };
 
@@ -145,6 +148,21 @@ describeEachBackend('between the layers', () => {
       );
     });
 
+    test(`${name}: a hook that has read a prompt reads the next one as a new hook would`, async () => {
+      await fc.assert(
+        fc.asyncProperty(cases, async ({ plan, ...drawn }) => {
+          const { llama, input, random, T, P, U } = drawn;
+          const used = plan.hook(U);
+          await runHooked(llama, randomPrompt(llama, random, 1, T - P - 1, P, 1), used);
+          const again = await runHooked(llama, input, used);
+          const afresh = await runHooked(llama, input, plan.hook(U));
+          expect(again.positions).toEqual(afresh.positions);
+          expectEqual(again.logits, afresh.logits, 'logits');
+        }),
+        { numRuns: 8 },
+      );
+    });
+
     test(`${name}: with everything kept it is the full model, bit by bit`, async () => {
       await fc.assert(
         fc.asyncProperty(cases, async ({ plan, ...drawn }) => {
@@ -166,6 +184,66 @@ describeEachBackend('between the layers', () => {
       }
     });
   }
+
+  test('yopo: a head’s activity is what its text gives to pictures against what it gives to text', async () => {
+    await fc.assert(
+      fc.asyncProperty(hookCases(), async ({ llama, input, random, L, T }) => {
+        const H = llama.config.num_attention_heads;
+        const zeros = () => Array.from({ length: L }, () => Array<number>(H).fill(0));
+        const given = { image: zeros(), text: zeros() };
+        const samples = [input, randomPrompt(llama, random, 2, 2, 3, 1)];
+        for (const { hidden, positions, roles } of samples) {
+          const [rows, places] = [hidden.arraySync(), positions.arraySync()];
+          for (const b of roles.keys()) {
+            const prompt = rows[b].map((x, t) => ({ hidden: x, position: places[b][t], role: roles[b][t] }));
+            twin.runCut(toArrays(llama.weights), prompt, llama.config, ({ layer, tokens, ahead }) => {
+              for (const [h, head] of ahead().entries())
+                for (const [i, row] of head.entries())
+                  for (const [j, x] of row.entries())
+                    if (tokens[i].role === 'text') given[tokens[j].role][layer][h] += x;
+              return tokens;
+            });
+          }
+        }
+        const activity = await yopo.measureHeads(
+          llama,
+          samples.map((sample) => ({ ...sample, nextPosition: Math.max(T, 6) })),
+        );
+        const expected = given.image.map((row, l) => row.map((x, h) => x / given.text[l][h]));
+        expectNear(tf.tensor2d(activity), expected, 'activity', towerBound);
+      }),
+      { numRuns: 6 },
+    );
+  });
+
+  test('yopo refuses a head that the decoder lacks', async () => {
+    const [drawn] = fc.sample(hookCases(), { numRuns: 1, seed: 3 });
+    const hook = yopo.yopo.hook(sourceOf(drawn), drawn.P, { ...yopo.yopo.defaults, heads: '0.1+0.4' });
+    const message = 'yopo: heads names head 4, but a layer has 4';
+    await expect(runHooked(drawn.llama, drawn.input, hook)).rejects.toThrow(new UserError(message));
+  });
+
+  test('sparsevlm: a prompt that ends with its picture is rated by its last token', async () => {
+    await fc.assert(
+      fc.asyncProperty(hookCases({ image: 24 }), async (drawn) => {
+        const input = randomPrompt(drawn.llama, drawn.random, 1, 2, drawn.P, 0);
+        const { hook, cut } = planners['sparsevlm'](drawn, 1);
+        await expectTwin({ ...drawn, input }, hook(drawn.U), cut);
+      }),
+      runs,
+    );
+  });
+});
+
+test('items with more and with fewer image tokens are no batch, and a prompt that is all picture cannot lose it', () => {
+  expect(() => imagePlaces([['image', 'text'], ['text', 'text']])).toThrow('hold 1, 0 image tokens'); // prettier-ignore
+  const state = {
+    hidden: tf.zeros([1, 2, 3]) as tf.Tensor3D,
+    positions: tf.tensor2d([[0, 1]], [1, 2], 'int32'),
+  };
+  expect(() => keepImageTokens({ ...state, roles: [['image', 'image']] }, [[]])).toThrow(
+    new UserError('the prompt holds nothing but a picture: no token is left when it goes'),
+  );
 });
 
 const source = { layers: 4, selectedLayer: 2, decoderLayers: 4, visualTokens: 16 };
@@ -232,6 +310,7 @@ test('what SparseVLM keeps and merges makes the budget, and one merged token sta
         expect(kept + merged).toBe(n);
         expect(kept + pool).toBeLessThanOrEqual(P);
         expect(merged).toBeLessThanOrEqual(pool);
+        expect(sparse.splitBudget(P, n, 0)).toEqual({ kept: n, pool: 0, merged: 0 });
         if (kept > 0 && r > 0) expect(merged).toBe(Math.floor(pool / 10) + 1);
       },
     ),

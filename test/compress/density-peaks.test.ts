@@ -48,3 +48,7 @@ test('two heaps are two clusters', () => {
   const clusters = clusterByDensity(squares([...heap(0), ...heap(9)]), 2, 2);
   expect(clusters.map((row) => [...row].sort())).toEqual(expect.arrayContaining([[0, 1, 2], [3, 4, 5]])); // prettier-ignore
 });
+
+test('a token as near to one centre as to another goes to the earlier', () => {
+  expect(clusterByDensity([[0], [0], [2], [2], [1]], 2)).toEqual([[0, 1, 4], [2, 3]]); // prettier-ignore
+});

@@ -2,9 +2,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { chooseByDeterminant, scaleRelevance } from '../../src/compress/cdpruner.ts';
 import { featuresOf } from '../../src/compress/features.ts';
 import type { MethodOptions, VisionFeatures, VisionMethod } from '../../src/compress/method.ts';
 import { findMethod } from '../../src/compress/registry.ts';
+import { onlyLayer } from '../../src/compress/selected-layer.ts';
 import { vtcCls } from '../../src/compress/vtc-cls.ts';
 import { UserError } from '../../src/errors.ts';
 import { mixTokens } from '../../src/tensor/similarity.ts';
@@ -121,12 +123,14 @@ type Merging = [
 const merging: Merging[] = [
   ['visionzip', {}, (picture, U) => twin.visionZip(picture, U, 10 / 64, true)],
   ['visionzip', { contextual: 0.5 }, (picture, U) => twin.visionZip(picture, U, 0.5, true)],
+  ['visionzip', { contextual: 1 }, (picture, U) => twin.visionZip(picture, U, 1, true)],
   ['visionzip', { contextual: 1, cls: 'drop' }, (picture, U) => twin.visionZip(picture, U, 1, false)],
   ['prumerge', {}, (picture, U) => twin.pruMerge(picture, U - 1, 32, false)],
   ['prumerge', { neighbours: 3 }, (picture, U) => twin.pruMerge(picture, U - 1, 3, false)],
   ['prumerge+', { neighbours: 3 }, (picture, U) => twin.pruMerge(picture, U - 1, 3, true)],
   ['dpc-knn', {}, (picture, U) => twin.dpcKnn(picture, U, 5)],
   ['dpc-knn', { neighbours: 2 }, (picture, U) => twin.dpcKnn(picture, U, 2)],
+  ['dpc-knn', { neighbours: 99 }, (picture, U) => twin.dpcKnn(picture, U, 99)], // all there are
   ['pooling', {}, (picture, U) => twin.pooling(picture, U, 'grid')],
   ['pooling', { pattern: 'raster' }, (picture, U) => twin.pooling(picture, U, 'raster')],
 ];
@@ -353,11 +357,30 @@ describeEachBackend('the field', () => {
     expect(await count('prumerge', [pictures[1]])).toBe(3 + 1);
     expect(await count('prumerge+', [pictures[0]])).toBe(1 + 2 + 1); // 0; 5, 10
     expect(await count('prumerge+', [pictures[1]])).toBe(3 + 12 + 1); // 0 to 2; every one but the last
+    const even = {
+      ...pictures[0],
+      rows: pictures[0].rows.map((layer) => layer.map((head) => head.map(() => 1))),
+    };
+    expect(await count('prumerge', [even])).toBe(0 + 1);
+    expect(await count('prumerge+', [even])).toBe(0 + 1 + 1); // 0
     await expect(count('prumerge', pictures)).rejects.toThrow(
       new UserError(
         'prumerge: count=adaptive makes 2 and 4 tokens of the pictures of one batch; ask about one picture at a time',
       ),
     );
+  });
+});
+
+describe('CDPruner', () => {
+  test('what is nearest to the question weighs almost nothing, and all weigh 1 where none is nearer', () => {
+    const c = Float32Array.of(1, -1, 0);
+    expect([...scaleRelevance(c)]).toEqual([1e-6 / 2, (2 + 1e-6) / 2, (1 + 1e-6) / 2]);
+    expect([...scaleRelevance(c.fill(0.3))]).toEqual([1, 1, 1]);
+  });
+
+  test('a patch that is like none kept goes before one more relevant that is, however little both weigh', () => {
+    const similarity = Float32Array.of(1, 0.99, 0, 0.99, 1, 0, 0, 0, 1);
+    expect(chooseByDeterminant(similarity, Float64Array.of(1, 2e-4, 1e-4), 2)).toEqual([0, 2]);
   });
 });
 
@@ -382,8 +405,15 @@ describe('options', () => {
       expect(() => chosen.asks({ layers: 4, selectedLayer: -1 }, chosen.defaults)).toThrow(
         new UserError(message),
       );
+      const first = chosen.asks({ layers: 4, selectedLayer: 0 }, { ...chosen.defaults, layers: 1 });
+      for (const layers of Object.values(first)) expect(layers).toEqual([0]);
     },
   );
+
+  test('a method that asked for one layer is not handed another', () => {
+    expect(onlyLayer(new Map([[7, 'x']]))).toBe('x');
+    expect(() => onlyLayer(new Map([[6, 'x'], [7, 'y']]))).toThrow('one layer was asked for, 2 are there'); // prettier-ignore
+  });
 
   test('PruMerge looks at the last layer, whatever is selected', () => {
     const chosen = method('prumerge');

@@ -86,6 +86,29 @@ test('each method is found by its name, which is its own, and every default is e
   expect(new Set(methods.map(({ name }) => name)).size).toBe(methods.length);
 });
 
+test('the defaults are those of the papers, the released code or the figures that are shown', () => {
+  const withOptions = methods.filter(({ defaults }) => Object.keys(defaults).length > 0);
+  expect(Object.fromEntries(withOptions.map(({ name, defaults }) => [name, defaults]))).toEqual({
+    'vtc-cls': { layers: 3, ensemble: 'sum' },
+    'random': { seed: 0 },
+    'uniform': { pattern: 'grid' },
+    'fopru': { strategy: 'rank' },
+    'vispruner': { share: 0.5 },
+    'hybrid': { share: 0.5, layers: 3 },
+    'visionzip': { contextual: 10 / 64, cls: 'keep' },
+    'prumerge': { count: 'budget', neighbours: 32 },
+    'prumerge+': { count: 'budget', neighbours: 32 },
+    'dpc-knn': { neighbours: 5 },
+    'pooling': { pattern: 'grid' },
+    'fastv': { layer: 2, rows: 'last' },
+    'vtw': { layer: 0 },
+    'pyramiddrop': { stages: 4 },
+    'llavolta': { layer: 2 },
+    'sparsevlm': { recycle: 0.3 },
+    'yopo': { window: 5, heads: '', ffn: 2, layer: 0 },
+  });
+});
+
 test('an unknown method is refused with those there are', () => {
   expect(() => findMethod('vtc')).toThrow(/^unknown method "vtc": choose .*vtc-cls/);
   expect(() => findMethod('vtc')).toThrow(UserError);

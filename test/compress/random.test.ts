@@ -47,6 +47,11 @@ describeEachBackend('random', () => {
     );
   });
 
+  test('a seed’s choice stays the same, or tables could not be made again', async () => {
+    const { kept } = await choose([Array.from({ length: 16 }, () => [0])], 4, 0);
+    expect(kept).toEqual([[3, 7, 8, 10]]);
+  });
+
   test('over seeds, every patch is kept equally often, and so is every pair', async () => {
     const [P, U, seeds] = [6, 3, 1500];
     const alone = Array<number>(P).fill(0);

@@ -53,6 +53,20 @@ describeEachBackend('the search for VTW’s layer', () => {
     );
   });
 
+  test('by default it begins at the share of the depth that 5 is of 32, and ends at .003 nats', async () => {
+    for (const [L, first] of [
+      [8, 1],
+      [11, 2],
+    ]) {
+      const [drawn] = fc.sample(hookCases({ layers: [L, L], image: 5 }), { numRuns: 1, seed: 2 });
+      const samples = [inputOf(drawn)];
+      const { divergences } = await findWithdrawal(drawn.llama, samples, { threshold: -1 });
+      expect(divergences[0].layer).toBe(first);
+      const { layer } = await findWithdrawal(drawn.llama, samples);
+      expect(layer).toBe(divergences.find(({ mean }) => mean <= 0.003)!.layer);
+    }
+  });
+
   test('leaves nothing behind, and refuses what it cannot search', async () => {
     const [drawn] = fc.sample(hookCases({ layers: [3, 3] }), { numRuns: 1, seed: 2 });
     const samples = [inputOf(drawn)];

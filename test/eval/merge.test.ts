@@ -90,6 +90,32 @@ test('four shards joined are one undisturbed run: answers, costs, focus; unfinis
   await expect(findShards([path.join(folder, 'none')])).rejects.toThrow('no evaluation was begun there');
 });
 
+test('times of shards add up, each commit and backend is named once, and the focus needs every shard', async () => {
+  const [cell] = cells;
+  const shards = [1, 2, 3].map((number) => ({ number, count: 3 }));
+  const folders = shards.map(({ number }) => path.join(folder, `part-${number}`));
+  for (const [i, shard] of shards.entries()) {
+    const store = await work(`part-${shard.number}`, shard, [cell]);
+    await store.save(cell, {
+      ...(await store.load(cell))!,
+      milliseconds: { compress: 1 + i, prefill: 10 + i, decode: 100 + i },
+      seconds: 5 + i,
+      commit: ['c', 'c', 'd'][i],
+      backend: ['wasm', 'tensorflow', 'wasm'][i],
+    });
+  }
+  await rm(path.join(folders[1], 'focus.json'));
+  const merged = await storeOf('merged-parts', whole);
+  await mergeShards(await findShards(folders), { task, cells: [cell], config: model.config, key }, merged);
+  expect(await merged.load(cell)).toMatchObject({
+    milliseconds: { compress: 6, prefill: 33, decode: 303 },
+    seconds: 18,
+    commit: 'c, d',
+    backend: 'wasm, tensorflow',
+  });
+  expect(await merged.loadFocus()).toBeUndefined();
+});
+
 test('shards that were asked for different things do not join', async () => {
   const names = ['other-1', 'other-2'].map((name) => path.join(folder, name));
   for (const [i, name] of names.entries()) {

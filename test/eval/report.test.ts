@@ -94,6 +94,26 @@ test('a row for each series and budget: accuracy overall and by type, seeds aver
   expect(rows[0].byType['early'].n).toBe(4);
 });
 
+test('costs and times are means over the seeds; times are those of one picture and of one question', () => {
+  const dearer = done.map(({ cell, record }) => {
+    const twice = cell.variant.name === 'random:seed=1' ? 2 : 1;
+    return { cell, record: { ...record, prefillFlops: twice * record.prefillFlops } };
+  });
+  const [before, after] = [rows, summarise(task, dearer)].map((some) => some[5]);
+  expect(after.prefillFlops).toBe(1.5 * before.prefillFlops);
+  expect(before.milliseconds).toEqual({ compress: 3, prefill: 2, decode: 1 });
+});
+
+test('a task in POPE’s format has POPE’s figures in each row, means over the seeds', () => {
+  const questions = task.questions.map((question, i) => ({ ...question, answer: i < 5 ? 'yes' : 'no' }));
+  const pope = summarise({ ...task, questions, scoring: 'pope' }, done).map((row) => row.pope!);
+  // Yes to the first 8: 5 true and 3 false positives. Random's seeds say it to the first 4 and to the first 6.
+  expect(pope[3]).toMatchObject({ accuracy: 0.7, precision: 5 / 8, recall: 1, yesRatio: 0.8 });
+  expect(pope[5].recall).toBeCloseTo((4 / 5 + 1) / 2, 12);
+  expect(pope[5].precision).toBeCloseTo((1 + 5 / 6) / 2, 12);
+  expect(rows[3].pope).toBeUndefined();
+});
+
 test('curves end at the uncompressed model, and are read between their points only', () => {
   const [vtc, random] = curvesOf(rows);
   expect(vtc.points.map(({ tokens, flops }) => [tokens, flops / 1e6])).toEqual([

@@ -53,6 +53,8 @@ test.each([
   ['1,000', '1000'],
   ['left-handed', 'left handed'], // inside a word a mark becomes a space
   ['yes, it is', 'yes it is'], // beside a space it vanishes
+  ['e-mail- box', 'email box'], // and then everywhere
+  ['e-mail -box', 'email box'],
   ['red/blue (dark)', 'red blue dark'],
   ['1,000-2', '10002'], // with a comma between digits all marks vanish
   ["o'clock: 5", "o'clock: 5"], // apostrophes and colons stay

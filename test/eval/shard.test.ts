@@ -58,6 +58,7 @@ test('costs are the same to the last bit in whatever parts they were counted', (
     fc.property(counts, fc.nat(), (parts, cut) => {
       const at = cut % parts.length;
       const turned = [...joinPrompts(parts.slice(at)), ...joinPrompts(parts.slice(0, at))];
+      expect(joinPrompts(turned)).toEqual(joinPrompts(parts));
       expect(costOf(config, joinPrompts(turned))).toEqual(costOf(config, joinPrompts(parts)));
     }),
   );
