@@ -1,5 +1,6 @@
 /** How a method and a model fit: what the method may know, what it asks for, what is refused before weights are read. */
 import { visualTokenCount, type LlavaConfig } from './checkpoint/architecture.ts';
+import { checkBudget } from './compress/checks.ts';
 import type { DecoderSource, Method, MethodOptions, TowerAsk, TowerSource } from './compress/method.ts';
 import { checkContext } from './decoder/generate.ts';
 import type { LayerHook } from './decoder/state.ts';
@@ -16,6 +17,9 @@ export interface ChosenMethod {
   budget: number;
 }
 
+/** RoPE positions after pruning: as if the dropped tokens had never been, or with gaps in their place. */
+export type Positions = 'contiguous' | 'original';
+
 /**
  * What can be refused before the weights are loaded: options that the method cannot serve in this model, prompts that
  * one batch cannot hold, or that exceed the decoder's context however much is pruned.
@@ -24,14 +28,23 @@ export interface ChosenMethod {
 export function checkVlm(
   config: LlavaConfig,
   prompts: ImagePrompt[],
-  { method, methodOptions, budget, maxNewTokens }: ChosenMethod & { maxNewTokens: number },
+  options: ChosenMethod & { maxNewTokens: number; positions?: Positions },
 ): void {
+  const { method, methodOptions, budget, maxNewTokens, positions } = options;
+  checkBudget(method.name, budget, patchCount(config.vision));
+  if (positions === 'original' && method.where === 'decoder') {
+    throw new UserError(`--positions original: ${method.name} gives its tokens their positions itself`);
+  }
+  if (positions === 'original' && method.where === 'vision' && method.makesTokens) {
+    throw new UserError(`--positions original: ${method.name} makes new tokens, which have no position`);
+  }
   asksOf(config, { method, methodOptions });
   mergeOf(config, { method, methodOptions, budget });
   hookOf(config, { method, methodOptions, budget });
   if (prompts.length === 0) throw new UserError('a batch needs at least one prompt');
-  if (readsQuestion(method) && prompts.some(({ question }) => !question)) {
-    throw new UserError(`${method.name}: ${needsClip}`);
+  if (readsQuestion(method)) {
+    oneLayerOf(config, method.name);
+    if (prompts.some(({ question }) => !question)) throw new UserError(`${method.name}: ${needsClip}`);
   }
   const lengths = prompts.map(({ before, after }) => before.length + after.length);
   if (new Set(lengths).size > 1) {
@@ -67,13 +80,16 @@ export function mergeOf(
   { method, methodOptions, budget }: ChosenMethod,
 ): MergeHook | undefined {
   if (method.where !== 'vision' || !method.merge) return undefined;
-  const layers = config.vision_feature_layer;
-  if (layers.length > 1) {
-    throw new UserError(
-      `${method.name} leaves fewer tokens from layer to layer, but this checkpoint joins hidden ${layers.join(', ')}`,
-    );
-  }
+  oneLayerOf(config, method.name);
   return method.merge(describeSource(config), budget, methodOptions);
+}
+
+/** @throws UserError for a method that must have its features from one layer, and a checkpoint that joins several */
+function oneLayerOf({ vision_feature_layer: layers }: LlavaConfig, method: string): void {
+  if (layers.length === 1) return;
+  throw new UserError(
+    `${method} needs the features of one layer, but this checkpoint joins hidden ${layers.join(', ')}`,
+  );
 }
 
 /**
@@ -99,6 +115,7 @@ export function describeSource(config: LlavaConfig): DecoderSource & TowerSource
     selectedLayer: Math.max(...config.vision_feature_layer) - 1,
     visualTokens: visualTokenCount(config),
     decoderLayers: config.text.num_hidden_layers,
+    decoderWidth: config.text.hidden_size,
   };
 }
 

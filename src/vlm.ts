@@ -5,14 +5,23 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { visualTokenCount, type LlavaConfig } from './checkpoint/architecture.ts';
 import type { Llava } from './checkpoint/load.ts';
-import type { TowerAsk, VisionFeatures } from './compress/method.ts';
+import type { Fates, TowerAsk, VisionFeatures, VisionMethod } from './compress/method.ts';
 import { none } from './compress/none.ts';
 import { scoreByCls } from './compress/score.ts';
 import { cacheLengths } from './decoder/cache.ts';
 import { decode, prefill, type GenerateOptions } from './decoder/generate.ts';
 import { spliceImage, type OriginalPlaces } from './decoder/splice.ts';
 import { UserError } from './errors.ts';
-import { asksOf, checkVlm, hookOf, keepsCls, mergeOf, needsClip, type ChosenMethod } from './fit.ts';
+import {
+  asksOf,
+  checkVlm,
+  hookOf,
+  keepsCls,
+  mergeOf,
+  needsClip,
+  type ChosenMethod,
+  type Positions,
+} from './fit.ts';
 import { project } from './projector.ts';
 import { shape } from './tensor/axes.ts';
 import type { Trace, TraceName } from './tensor/trace.ts';
@@ -35,8 +44,7 @@ export interface WalkOptions {
 }
 
 export interface VlmOptions extends WalkOptions, ChosenMethod, Omit<GenerateOptions, 'hook' | 'trace'> {
-  /** RoPE positions after pruning: as if the dropped tokens had never been, or with gaps in their place. */
-  positions: 'contiguous' | 'original';
+  positions: Positions;
 }
 
 /** One step of the walk, for the reader: what it made, in the axis legend, and the time since the step before. */
@@ -183,14 +191,14 @@ export interface CompressedPictures {
   /** F' [B, U, D], or [B, 1+U, D] where the checkpoint keeps [CLS]. The caller disposes it. */
   tokens: tf.Tensor3D;
   choice: Choice;
+  /** What became of each picture's patches, where its tokens are new ones. */
+  fates?: () => Fates[];
 }
 
 /** What a method chose. */
 export interface Choice {
   /** Which patches stayed, ascending; absent for methods that make new tokens. */
   kept?: number[][];
-  /** Of new tokens, for each of P patches the one that it weighs most in; −1 for none. */
-  groups?: number[][];
   /** What the method ranked them by, P values an item. */
   scores?: number[][];
 }
@@ -205,28 +213,29 @@ export async function compressPictures(
   prompts: readonly ImagePrompt[] = [],
 ): Promise<CompressedPictures> {
   const { own, made, dispose } = startWalk(options);
-  const method = options.method.where === 'vision' ? options.method : none;
+  const isHere = options.method.where === 'vision';
+  const method = isHere ? (options.method as VisionMethod) : none;
   const features = { ...seen, relevance: () => compareTo(prompts.map(({ question }) => question)) };
   try {
     // a_l = mean over heads of A_l[:, :, 0, 1:]                                               (compress/score.ts)
     // s = Σ a_l over the K layers                                                          (compress/ensemble.ts)
     // kept = sort(top-U of s)                                                                 (compress/top-k.ts)
     // F' = F[kept], whose last layer runs for the kept alone                                   (vision/block.ts)
-    const { tokens, kept, groups, scores } = await method.run(
+    const { tokens, fates, scores, ...chosen } = await method.run(
       features,
       options.budget,
       options.methodOptions,
     );
-    own(tokens, kept, scores);
+    own(tokens, chosen.kept, scores);
+    const kept = isHere ? chosen.kept : undefined;
     if (scores) made('scores s', 'B P', scores, 'compress.scores');
     if (kept) made('kept', 'B U', kept, 'compress.kept');
     made("features F'", 'B U D', tokens);
     const choice = {
       kept: (await kept?.array()) as number[][] | undefined,
-      groups,
       scores: (await scores?.array()) as number[][] | undefined,
     };
-    return { tokens: cls ? tf.concat([cls, tokens], 1) : tokens.clone(), choice };
+    return { tokens: cls ? tf.concat([cls, tokens], 1) : tokens.clone(), choice, fates };
   } finally {
     dispose();
   }
@@ -297,9 +306,7 @@ function startWalk({ onStep, trace }: WalkOptions) {
 
 /** The places of the kept patches in the uncut picture, and of [CLS] before them where the checkpoint keeps it. */
 function originalPlaces(config: LlavaConfig, method: string, kept: number[][] | undefined): OriginalPlaces {
-  if (!kept) {
-    throw new UserError(`--positions original: method ${method} makes new tokens, which have no position`);
-  }
+  if (!kept) throw new UserError(`--positions original: ${method} tells no places of its tokens`);
   const places = keepsCls(config) ? kept.map((row) => [0, ...row.map((patch) => patch + 1)]) : kept;
   return { places, length: visualTokenCount(config) };
 }

@@ -73,18 +73,12 @@ export async function loadModel(dir: string, onProgress?: LoadProgress): Promise
 }
 
 /**
- * Gives a LLaVA the CLIP that its vision tower comes from. That it does is seen from the class embeddings, which files
- * of different precision hold alike to 1 %.
+ * A LLaVA with the CLIP that its vision tower comes from, of which one copy is enough. That it does is seen from the
+ * class embeddings, which files of different precision hold alike to 1 %.
  * @param dir names the CLIP in messages
- * @throws UserError for another tower's CLIP, or a LLaVA whose features are several layers side by side
+ * @throws UserError for another tower's CLIP
  */
-export async function joinClip(llava: Llava, clip: Clip, dir: string): Promise<void> {
-  const layers = llava.config.vision_feature_layer;
-  if (layers.length > 1) {
-    throw new UserError(
-      `the LLaVA takes hidden ${layers.join(', ')} side by side; CLIP's head (${dir}) reads one layer`,
-    );
-  }
+export async function joinClip(llava: Llava, clip: Clip, dir: string): Promise<Llava> {
   const [own, other] = [llava.vision, clip.vision].map(({ weights }) => weights.class_embedding);
   const [values, others] = (await Promise.all([own.data(), other.data()])) as Float32Array[];
   const largest = values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
@@ -97,7 +91,7 @@ export async function joinClip(llava: Llava, clip: Clip, dir: string): Promise<v
         `${values.length} values, differ`,
     );
   }
-  llava.clip = clip;
+  return { ...llava, clip: { ...clip, vision: llava.vision } };
 }
 
 function assemble(

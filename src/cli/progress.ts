@@ -1,3 +1,4 @@
+import * as tf from '@tensorflow/tfjs-core';
 import { Presets, SingleBar } from 'cli-progress';
 import { joinClip, loadModel, type Model } from '../checkpoint/load.ts';
 import { formatBytes } from './format.ts';
@@ -47,8 +48,9 @@ export async function loadWithBar(dir: string, clipDir?: string): Promise<Model>
   };
   try {
     clip = await loadWithBar(clipDir);
-    await joinClip(model.llava!, clip.clip!, clipDir); // as their configs say
-    return { ...model, dispose };
+    const llava = await joinClip(model.llava!, clip.clip!, clipDir); // as their configs say
+    tf.dispose(clip.vision!.weights as unknown as tf.TensorContainer);
+    return { ...model, llava, dispose };
   } catch (error) {
     dispose();
     throw error;

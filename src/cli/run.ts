@@ -124,7 +124,8 @@ export async function prepareQuestion(
   const clip = readsQuestion(method) ? clipFor({ model: dir, clip: flags.clip }) : undefined;
   const budget = parseBudget(flags.keep, patchCount(config.vision));
   const { prompt, tokenizer } = await readQuestion(dir, config, flags.question, clip);
-  checkVlm(config, [prompt], { method, methodOptions: options, budget, maxNewTokens: flags.newTokens });
+  const { newTokens: maxNewTokens, positions } = flags;
+  checkVlm(config, [prompt], { method, methodOptions: options, budget, maxNewTokens, positions });
   return { method, options, budget, prompt, tokenizer, clip };
 }
 

@@ -121,9 +121,12 @@ async function readInputs(architecture: Architecture, flags: TraceFlags): Promis
     clip !== undefined && flags.question !== undefined
       ? (await readWording(clip, (await readClipConfig(clip)).text))(flags.question, '--question')
       : undefined;
+  if (clip !== undefined && flags.question === undefined)
+    throw new UserError(`${method.name} reads the question: give --question`);
   const prompts = ids.map((row) => ({ ...cutPrompt(row, architecture, what), question }));
   const budget = parseBudget(flags.keep, patchCount(architecture.vision));
-  checkVlm(architecture, prompts, { method, methodOptions, budget, maxNewTokens: flags.newTokens });
+  const { newTokens: maxNewTokens, positions } = flags;
+  checkVlm(architecture, prompts, { method, methodOptions, budget, maxNewTokens, positions });
   return { ...inputs, llava: { prompts, method, methodOptions, budget }, clip };
 }
 

@@ -27,6 +27,7 @@ export const dpcKnn: VisionMethod<{ neighbours: number }> = {
   paper: 'Towards Semantic Equivalence of Tokenization in Multimodal LLM (SeTok), arXiv 2406.05127',
   summary: 'clusters patches around dense ones that are far apart, and takes the mean of each cluster',
   where: 'vision',
+  makesTokens: true,
   defaults: { neighbours: 5 },
   help: { neighbours: { text: 'k, how many nearest patches tell how dense it is around one' } },
   asks(_, { neighbours }) {

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { mixTokens } from '../tensor/similarity.ts';
 import { argmax } from './host.ts';
-import type { Compressed, VisionFeatures } from './method.ts';
+import type { Compressed, Fates, VisionFeatures } from './method.ts';
 
 /** How one new token is made: patch → weight; a patch that is not named has weight 0. */
 export type Recipe = ReadonlyMap<number, number>;
@@ -29,14 +29,17 @@ export function mergePatches(
     }
   }
   const tokens = tf.tidy(() => mixTokens(tf.tensor3d(weights, [batch, U, P]), all()));
-  return { tokens, groups: recipes.map((rows) => groupPatches(rows, P)) };
+  return { tokens, fates: () => recipes.map((rows) => tellFates(rows, P)) };
 }
 
-/** For each patch the token that it weighs most in, the first of equals; −1 where no token has it. */
-function groupPatches(rows: readonly Recipe[], P: number): number[] {
-  return Array.from({ length: P }, (_, patch) => {
+/** A patch belongs to the token that it weighs most in, the first of equals. */
+function tellFates(rows: readonly Recipe[], P: number): Fates {
+  const alone = rows.flatMap((row) => [...row].filter(([, weight]) => row.size === 1 && weight === 1));
+  const groups = Array.from({ length: P }, (_, patch) => {
     const weigh = (u: number) => rows[u].get(patch) ?? 0;
     const most = argmax([...rows.keys()], weigh);
     return weigh(most) > 0 ? most : -1;
   });
+  const kept = alone.map(([patch]) => patch).sort((p, q) => p - q);
+  return { kept, made: rows.length - kept.length, groups };
 }

@@ -56,8 +56,20 @@ export interface TowerSource extends FeatureSource {
 /** The same for a method that works between the decoder's layers. */
 export interface DecoderSource extends FeatureSource {
   decoderLayers: number;
+  /** E, the decoder's own, whatever else a state may carry. */
+  decoderWidth: number;
   /** How many tokens the uncompressed picture takes in the prompt. */
   visualTokens: number;
+}
+
+/** What became of a picture's patches. */
+export interface Fates {
+  /** Those that are tokens by themselves, ascending. */
+  kept: number[];
+  /** How many tokens were made of several, or of none. */
+  made: number;
+  /** For each patch the token that it is the largest part of, by its place among the tokens; −1 for none. */
+  groups: number[];
 }
 
 /** What a vision-side method returns. The caller disposes it. */
@@ -65,8 +77,8 @@ export interface Compressed {
   tokens: tf.Tensor3D; // [B, U, D]
   /** Which patches stayed, [B, U] int32 ascending; absent when tokens are new ones. */
   kept?: tf.Tensor2D;
-  /** Of new tokens, for each patch the one that it weighs most in, [B][P]; −1 for none. */
-  groups?: number[][];
+  /** Of new tokens, for who wants to see it: what each of B pictures' patches became. */
+  fates?: () => Fates[];
   /** What they were ranked by, [B, P], where the method ranks. */
   scores?: tf.Tensor2D;
 }
@@ -89,6 +101,8 @@ export interface VisionMethod<Options extends MethodOptions = MethodOptions> ext
   where: 'vision';
   /** Whether its choice depends on the question. Then it needs a CLIP whose text tower reads it. */
   readsQuestion?: boolean;
+  /** Whether its tokens are new ones, which have no place in the uncut prompt. */
+  makesTokens?: boolean;
   /**
    * The attention and keys this method needs, by layer.
    * @throws UserError for options that the tower cannot serve

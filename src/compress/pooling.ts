@@ -23,6 +23,7 @@ export const pooling: VisionMethod<{ pattern: (typeof patterns)[number] }> = {
   paper: 'Efficient Large Multi-modal Models via Visual Context Compression (LLaVolta), arXiv 2406.20092',
   summary: 'takes the mean of neighbouring patches, the same cells in every picture',
   where: 'vision',
+  makesTokens: true,
   defaults: { pattern: 'grid' },
   help: { pattern: { text: 'runs along the raster, or cells of the grid', choices: patterns } },
   asks: () => ({}),

@@ -27,7 +27,7 @@ import { mergeHeads } from '../tensor/attention.ts';
 import { shape } from '../tensor/axes.ts';
 import { cosines } from '../tensor/similarity.ts';
 import { checkWhole } from './checks.ts';
-import { descending, readPictures, without } from './host.ts';
+import { argmax, descending, readPictures, without } from './host.ts';
 import { mergePatches, type Recipe } from './merge.ts';
 import type { VisionMethod } from './method.ts';
 import { scoreByCls } from './score.ts';
@@ -74,6 +74,7 @@ const describe = (name: string, summary: string, pickCentres: PickCentres): Visi
   paper: 'LLaVA-PruMerge: Adaptive Token Reduction for Efficient Large Multimodal Models, arXiv 2403.15388',
   summary,
   where: 'vision',
+  makesTokens: true,
   defaults: { count: 'budget', neighbours: 32 },
   help: {
     count: { text: 'U tokens, or as many as there are outliers in the attention and one', choices: counts },
@@ -99,7 +100,13 @@ const describe = (name: string, summary: string, pickCentres: PickCentres): Visi
           `${name}: count=adaptive makes ${[...lengths].join(' and ')} tokens of the pictures of one batch; ask about one picture at a time`,
         );
       }
-      return { ...mergePatches(features, recipes), scores };
+      const merged = mergePatches(features, recipes);
+      const homes = (b: number) => findHomes(recipes[b], similarities[b]);
+      return {
+        ...merged,
+        scores,
+        fates: () => merged.fates!().map((fate, b) => ({ ...fate, groups: homes(b) })),
+      };
     } catch (error) {
       scores.dispose();
       throw error;
@@ -144,4 +151,19 @@ function mergeInto(
     return new Map([[centre, 1], ...weigh(alike.slice(0, neighbours))]);
   });
   return [...tokens, new Map(weigh(without(P, centres)))];
+}
+
+/**
+ * For each patch one of the tokens that it is in, all with the same weight: that of the centre most like it, the last
+ * one where no centre has taken it up.
+ */
+function findHomes(rows: readonly Recipe[], similarity: Float32Array): number[] {
+  const P = Math.sqrt(similarity.length);
+  const centres = rows.slice(0, -1).map((row) => [...row.keys()][0]); // named first
+  return Array.from({ length: P }, (_, patch) => {
+    const takers = centres.filter((_, u) => rows[u].has(patch));
+    if (takers.length === 0) return centres.length;
+    if (takers.includes(patch)) return centres.indexOf(patch);
+    return centres.indexOf(argmax(takers, (centre) => similarity[centre * P + patch]));
+  });
 }

@@ -40,7 +40,7 @@ export const sparsevlm: DecoderMethod<{ recycle: number }> = {
   where: 'decoder',
   defaults: { recycle: 0.3 },
   help: { recycle: { text: 'r, the share of the dropped tokens that is merged instead; 0 merges none' } },
-  hook({ decoderLayers: L, visualTokens: P }, budget, { recycle }) {
+  hook({ decoderLayers: L, decoderWidth: E, visualTokens: P }, budget, { recycle }) {
     checkBudget('sparsevlm', budget, P);
     checkWhole('sparsevlm: decoder layers', L, 2, Infinity, 'its cuts need the attention of a layer before');
     checkShare('sparsevlm: recycle', recycle);
@@ -53,7 +53,7 @@ export const sparsevlm: DecoderMethod<{ recycle: number }> = {
         if (l === 0) raters = await findRaters(state);
         const count = counts.get(l);
         if (count === undefined || imagePlaces(state.roles)[0].length <= count) return state;
-        return sparsify(state, raters, count, recycle);
+        return sparsify(state, raters, count, { recycle, E });
       },
     };
   },
@@ -105,8 +105,7 @@ async function findRaters({ hidden, positions, roles }: DecoderState): Promise<n
     const m = await means.array();
     means.dispose();
     const mean = m.reduce((sum, x) => sum + x, 0) / m.length;
-    const best = Math.max(...m); // rounding could put the mean of equal numbers above them
-    raters.push(text.filter((_, i) => m[i] >= Math.min(mean, best)).map((t) => places[b][t]));
+    raters.push(text.filter((_, i) => m[i] >= mean).map((t) => places[b][t]));
   }
   return raters;
 }
@@ -116,7 +115,7 @@ async function sparsify(
   state: DecoderState,
   raters: number[][],
   n: number,
-  recycle: number,
+  { recycle, E }: { recycle: number; E: number },
 ): Promise<DecoderState> {
   const { hidden, positions, roles } = state;
   const image = imagePlaces(roles);
@@ -130,7 +129,7 @@ async function sparsify(
   for (const [b, row] of roles.entries()) {
     const tokens = better[b].filter((i) => !best[b].includes(i)).map((i) => image[b][i]); // the pool
     const clusters =
-      merged === 0 ? [] : clusterByDensity(await readDistances(hidden, b, tokens), merged, merged);
+      merged === 0 ? [] : clusterByDensity(await readDistances(hidden, b, tokens, E), merged, merged);
     groups.push(
       [
         ...[...row.keys()].filter((t) => row[t] === 'text').map((t) => [t]),
@@ -168,9 +167,16 @@ function meanOfRows(attention: tf.Tensor4D, rows: number[][]): tf.Tensor2D {
 }
 
 /** d² = ‖x_i − x_j‖² / E of some tokens of an item, in float64: [n, n]. */
-async function readDistances(hidden: tf.Tensor3D, b: number, tokens: number[]): Promise<Float64Array> {
-  const [, T, E] = hidden.shape;
-  const rows = tf.tidy(() => tf.gather(tf.reshape(tf.slice(hidden, [b, 0, 0], [1, T, E]), [T, E]), tokens));
+async function readDistances(
+  hidden: tf.Tensor3D,
+  b: number,
+  tokens: number[],
+  E: number,
+): Promise<Float64Array> {
+  const [, T, width] = hidden.shape;
+  const rows = tf.tidy(() =>
+    tf.gather(tf.reshape(tf.slice(hidden, [b, 0, 0], [1, T, width]), [T, width]), tokens),
+  );
   const x = (await rows.array()) as number[][];
   rows.dispose();
   const distance = (a: number[], c: number[]) => a.reduce((sum, v, e) => sum + (v - c[e]) ** 2, 0) / E;

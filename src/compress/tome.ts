@@ -31,6 +31,7 @@ export const tome: VisionMethod = {
   paper: 'Token Merging: Your ViT But Faster, arXiv 2210.09461',
   summary: 'merges the tokens that are most alike, some in every layer of the vision tower',
   where: 'vision',
+  makesTokens: true,
   defaults: {},
   help: {},
   asks(source) {

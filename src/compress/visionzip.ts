@@ -21,7 +21,7 @@ import { cosines } from '../tensor/similarity.ts';
 import { checkShare } from './checks.ts';
 import { argmax, descending, readPictures, without } from './host.ts';
 import { keepPatch, mergePatches, type Recipe } from './merge.ts';
-import type { VisionMethod } from './method.ts';
+import type { Fates, VisionMethod } from './method.ts';
 import { onlyLayer, selectedLayer } from './selected-layer.ts';
 
 const ofCls = ['keep', 'drop'] as const;
@@ -32,6 +32,7 @@ export const visionZip: VisionMethod<{ contextual: number; cls: (typeof ofCls)[n
   summary:
     'keeps what [CLS] attends to most, [CLS] itself, and gathers the rest into a few tokens by their keys',
   where: 'vision',
+  makesTokens: true,
   defaults: { contextual: 10 / 64, cls: 'keep' },
   help: {
     contextual: { text: 'the share of U that is gathered from the rest, from 0 to 1' },
@@ -57,10 +58,10 @@ export const visionZip: VisionMethod<{ contextual: number; cls: (typeof ofCls)[n
       if (first === 0) return { ...mergePatches(features, recipes), scores };
       const cls = features.cls();
       if (budget === 1) return { tokens: cls, scores };
-      const { tokens: patches, groups } = mergePatches(features, recipes);
+      const { tokens: patches, fates } = mergePatches(features, recipes);
       const tokens = tf.concat([cls, patches], 1); // [B, U, D]
       tf.dispose([cls, patches]);
-      return { tokens, groups: groups?.map((row) => row.map((u) => (u < 0 ? u : u + 1))), scores };
+      return { tokens, scores, fates: () => fates!().map(putClsFirst) };
     } catch (error) {
       scores.dispose();
       throw error;
@@ -97,3 +98,9 @@ function gatherRest(dominant: readonly number[], similarity: Float32Array, C: nu
       new Map([[target, 1], ...patches.map((p): [number, number] => [p, 1 / patches.length])]),
   );
 }
+
+const putClsFirst = ({ kept, made, groups }: Fates): Fates => ({
+  kept,
+  made: made + 1,
+  groups: groups.map((token) => (token < 0 ? token : token + 1)),
+});

@@ -17,6 +17,15 @@ export interface Album {
    * @param merge what a method does inside the tower: then the chunk is seen for this loan alone
    */
   lend<T>(chunk: number, use: (seen: SeenPictures) => Promise<T>, merge?: MergeHook): Promise<T>;
+  /**
+   * Sees a chunk anew, asked for no more than one method wants, by the clock. What is seen is the caller's.
+   * @param merge what the method does inside the tower
+   */
+  look(
+    chunk: number,
+    asks: TowerAsk,
+    merge?: MergeHook,
+  ): Promise<{ seen: SeenPictures; milliseconds: number }>;
   dispose(): void;
 }
 
@@ -45,15 +54,25 @@ export function openAlbum(model: Llava, pictures: readonly TaskPicture[], option
   const kept = new Map<number, SeenPictures>();
   let keptBytes = 0;
 
-  const see = async (chunk: number, merge?: MergeHook): Promise<SeenPictures> => {
+  let first: Float32Array | undefined; // the pixels of chunk 0, which every cell looks at anew
+  const readChunk = async (chunk: number): Promise<Float32Array> => {
+    if (chunk === 0 && first) return first;
     const S = vision.image_size;
     const values = new Float32Array(chunks[chunk].length * S * S * 3);
     for (const [b, picture] of chunks[chunk].entries()) {
       values.set(preprocess(await pictures[picture].read(), options.preprocessing), b * S * S * 3);
     }
-    const pixels = tf.tensor4d(values, [chunks[chunk].length, S, S, 3]);
+    if (chunk === 0) first = values;
+    return values;
+  };
+
+  const look: Album['look'] = async (chunk, asks, merge) => {
+    const S = vision.image_size;
+    const pixels = tf.tensor4d(await readChunk(chunk), [chunks[chunk].length, S, S, 3]);
     try {
-      return seePictures(model, pixels, merge ? {} : options.asks, {}, merge);
+      const begun = performance.now();
+      const seen = seePictures(model, pixels, asks, {}, merge);
+      return { seen, milliseconds: performance.now() - begun };
     } finally {
       pixels.dispose();
     }
@@ -61,11 +80,12 @@ export function openAlbum(model: Llava, pictures: readonly TaskPicture[], option
 
   return {
     chunks,
+    look,
     async lend(chunk, use, merge) {
       const known = merge ? undefined : kept.get(chunk);
       if (known) return use(known);
       const before = tf.memory().numBytes;
-      const seen = await see(chunk, merge);
+      const { seen } = await look(chunk, merge ? {} : options.asks, merge);
       const bytes = tf.memory().numBytes - before;
       const keep = !merge && keptBytes + bytes <= options.keepBytes;
       if (keep) {

@@ -45,7 +45,7 @@ export async function answerCell(
 ): Promise<Omit<CellRecord, 'variant' | 'budget' | 'pictures' | 'commit' | 'backend'>> {
   const started = performance.now();
   const { method, methodOptions, positions } = variant;
-  const milliseconds: Times = { compress: 0, prefill: 0, decode: 0 };
+  const milliseconds: Times = { see: 0, prefill: 0, decode: 0 };
   const options: VlmOptions = {
     ...{ method, methodOptions, positions, budget, maxNewTokens, stopTokens },
     onStep: (step) => {
@@ -54,16 +54,17 @@ export async function answerCell(
     },
   };
   const answers = new Map<number, string>(); // by question
+  let seen = 0; // pictures on the clock: those of one chunk
   const read: PromptCount[] = [];
   const asked = questionsByPicture(task);
   const asks = asksOf(model.config, variant);
-  const reads = readsQuestion(method);
   const merge = mergeOf(model.config, options);
+  const reads = readsQuestion(method);
 
   for (const [chunk, pictures] of album.chunks.entries()) {
     const questions = pictures.flatMap((picture) => asked[picture]);
     if (questions.length === 0) continue;
-    const ask = async (seen: SeenPictures) => {
+    const ask = async (shown: SeenPictures) => {
       // A method that reads the question chooses anew for each: the first of every picture, the second …
       const rounds = reads ? Math.max(...pictures.map((picture) => asked[picture].length)) : 1;
       const rowOf = (question: number): number => {
@@ -71,13 +72,11 @@ export async function answerCell(
         const round = reads ? asked[picture].indexOf(question) : 0;
         return round * pictures.length + picture - pictures[0];
       };
-      const begun = performance.now();
       const compressed = await compressRounds(rounds, (round) => {
         // Where a picture has no further question, any will do: nothing is asked about that choice.
         const ofRound = pictures.map((picture) => prompts[asked[picture][round] ?? questions[0]]);
-        return compressPictures(showOnly(seen, asks), { ...options, onStep: undefined }, ofRound);
+        return compressPictures(showOnly(shown, asks), { ...options, onStep: undefined }, ofRound);
       });
-      milliseconds.compress += performance.now() - begun;
       try {
         for (const batch of batchByLength(questions, prompts)) {
           const picture = takeRows(compressed, batch.map(rowOf));
@@ -97,12 +96,32 @@ export async function answerCell(
       }
     };
     await album.lend(chunk, ask, merge);
+    if (seen > 0) continue;
+    const ofEach = pictures.map((picture) => prompts[asked[picture][0] ?? questions[0]]);
+    milliseconds.see = await timeSeeing(await album.look(chunk, asks, merge), options, ofEach);
+    seen = pictures.length;
   }
   const seconds = (performance.now() - started) / 1000;
   const inOrder = [...answers.keys()].sort((a, b) => a - b).map((question) => answers.get(question)!);
   const counted = joinPrompts(read);
   const costs = costOf(model.config.text, counted);
-  return { answers: inOrder, prompts: counted, ...costs, milliseconds, seconds };
+  return { answers: inOrder, prompts: counted, ...costs, milliseconds, seen, seconds };
+}
+
+/** How long a look at some pictures and their compression take together; what was seen is disposed. */
+async function timeSeeing(
+  { seen, milliseconds }: Awaited<ReturnType<Album['look']>>,
+  options: VlmOptions,
+  prompts: ImagePrompt[],
+): Promise<number> {
+  try {
+    const begun = performance.now();
+    const { tokens } = await compressPictures(seen, { ...options, onStep: undefined }, prompts);
+    tokens.dispose();
+    return milliseconds + performance.now() - begun;
+  } finally {
+    seen.dispose();
+  }
 }
 
 /** What a method makes of the pictures in several rounds, the rounds one after the other in one batch. */

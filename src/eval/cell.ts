@@ -21,6 +21,8 @@ export interface CellRecord extends Costs {
   /** What the costs are computed from. */
   prompts: PromptCount[];
   milliseconds: Times;
+  /** How many pictures were seen on the clock; all prompts and answers were. */
+  seen: number;
   /** All of the cell's work, the tower's too where its pictures were not seen before. */
   seconds: number;
   /** What made it. */

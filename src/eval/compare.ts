@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { LlavaConfig } from '../checkpoint/architecture.ts';
 import type { Llava } from '../checkpoint/load.ts';
+import type { Fates } from '../compress/method.ts';
 import { none } from '../compress/none.ts';
 import { spliceImage } from '../decoder/splice.ts';
 import { UserError } from '../errors.ts';
@@ -13,11 +14,10 @@ import {
   answerPrompts,
   compressPictures,
   seePictures,
-  type Choice,
   type CompressedPictures,
   type VlmOptions,
 } from '../vlm.ts';
-import { followHook, followMerge, type Followed } from './follow.ts';
+import { followHook, followMerge } from './follow.ts';
 import { answerProbability, type AskedAnswer } from './probability.ts';
 import type { Variant } from './variant.ts';
 
@@ -125,8 +125,7 @@ async function runOnce(
   const watched = { ...options, method };
   return withPicture(model, question, watched, async (picture) => {
     const probability = asked ? await likelihood(model, picture.tokens, prompt, asked, watched) : 1;
-    const U = picture.tokens.shape[1] - firstPatch(config);
-    const { kept, made, groups } = (asked && tell?.()) ?? readChoice(picture.choice, U);
+    const { kept, made, groups } = (asked && tell?.()) ?? tellFates(picture);
     return {
       variant,
       tokens: tokens[0],
@@ -169,8 +168,8 @@ const firstPatch = (config: LlavaConfig): number =>
 function watch(
   config: LlavaConfig,
   { method }: Variant,
-): { method: VlmOptions['method']; tell?: () => Followed } {
-  let tell: (() => Followed) | undefined;
+): { method: VlmOptions['method']; tell?: () => Fates } {
+  let tell: (() => Fates) | undefined;
   if (method.where === 'vision' && !method.merge) return { method };
   if (method.where === 'vision') {
     const merge: typeof method.merge = (...known) => {
@@ -189,10 +188,8 @@ function watch(
 }
 
 /** What a method after the tower made of the patches. */
-function readChoice({ kept, groups }: Choice, U: number): Followed {
-  const none: number[] = [];
-  if (kept) return { kept: kept[0], made: 0, groups: none };
-  return { kept: none, made: U, groups: groups?.[0] ?? none };
+function tellFates({ choice, fates }: CompressedPictures): Fates {
+  return fates ? fates()[0] : { kept: choice.kept?.[0] ?? [], made: 0, groups: [] };
 }
 
 /** Of the asked answer, after a picture as the method left it. */

@@ -18,10 +18,10 @@ export interface Costs {
   cacheBytes: number;
 }
 
-/** Measured: all of a cell's compression, prompts read and answers written, in milliseconds. */
+/** Measured: pictures seen, all of a cell's prompts read and answers written, in milliseconds. */
 export interface Times {
-  /** The method's own part before the decoder, and what of the tower's last layer it left to do. */
-  compress: number;
+  /** The tower, asked for no more than this method wants, and the method's own part before the decoder. */
+  see: number;
   prefill: number;
   decode: number;
 }
@@ -51,5 +51,5 @@ export function costOf(config: LlamaConfig, prompts: readonly PromptCount[]): Co
 
 export function addTimes(times: readonly Times[]): Times {
   const sum = (part: keyof Times) => times.reduce((total, time) => total + time[part], 0);
-  return { compress: sum('compress'), prefill: sum('prefill'), decode: sum('decode') };
+  return { see: sum('see'), prefill: sum('prefill'), decode: sum('decode') };
 }

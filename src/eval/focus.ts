@@ -51,7 +51,7 @@ export const canFocus = (config: LlavaConfig, { pictures }: Task): boolean =>
 export async function measureFocus(
   { config }: Pick<Llava, 'config'>,
   task: Task,
-  album: Album,
+  album: Pick<Album, 'chunks' | 'lend'>,
 ): Promise<FocusCounts> {
   const grid = gridSide(config.vision);
   const onObject = task.pictures.map(({ objects = [] }) => touchedPatches(objects, grid));

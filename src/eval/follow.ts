@@ -4,31 +4,22 @@
  * comes out say what it was made of.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import type { Fates } from '../compress/method.ts';
 import type { LayerHook } from '../decoder/state.ts';
 import { shape } from '../tensor/axes.ts';
 import type { MergeHook } from '../vision/merging.ts';
 
-/** What became of the patches. */
-export interface Followed {
-  /** Those that are still tokens by themselves, ascending. */
-  kept: number[];
-  /** How many tokens were made of several. */
-  made: number;
-  /** For each patch the token, by its place among those left, that it is the largest part of; −1 for none. */
-  groups: number[];
-}
-
 /** Marks: for each token the share of every patch in it. */
 type Marks = Float32Array[];
 
-/** So small beside a hidden state that no distance or product that a method measures is another for it. */
+/** So small that no distance or product of hidden states that a method measures is another for it. */
 const markSize = 1e-6;
 
 /**
  * The same hook, watched while it reads one prompt.
  * @param firstPatch which of the picture's tokens is patch 0: 1 where the checkpoint keeps [CLS]
  */
-export function followHook(hook: LayerHook, firstPatch: number): { hook: LayerHook; tell: () => Followed } {
+export function followHook(hook: LayerHook, firstPatch: number): { hook: LayerHook; tell: () => Fates } {
   let marks: Marks | undefined;
   const watched: LayerHook = {
     ...hook,
@@ -55,7 +46,7 @@ export function followHook(hook: LayerHook, firstPatch: number): { hook: LayerHo
 }
 
 /** The same for a method inside the tower, whose token 0 is [CLS]. */
-export function followMerge(merge: MergeHook): { merge: MergeHook; tell: () => Followed } {
+export function followMerge(merge: MergeHook): { merge: MergeHook; tell: () => Fates } {
   let marks: Marks | undefined;
   const watched: MergeHook = (layer, tokens, keys) => {
     const [, N, D] = tokens.hidden.shape;
@@ -105,7 +96,7 @@ function takeMarks(marked: tf.Tensor3D, D: number): { hidden: tf.Tensor3D; left:
   return { hidden, left };
 }
 
-function readMarks(marks: Marks): Followed {
+function readMarks(marks: Marks): Fates {
   const parts = marks.map((row) => [...row.keys()].filter((patch) => row[patch] > 0));
   const left = [...marks.keys()].filter((t) => parts[t].length > 0);
   const groups = Array.from(marks[0] ?? [], (_, patch) => {

@@ -104,6 +104,7 @@ function joinRecords(
     prompts,
     ...costOf(config, prompts),
     milliseconds: addTimes(parts.map(({ milliseconds }) => milliseconds)),
+    seen: parts.reduce((sum, { seen }) => sum + seen, 0),
     seconds: parts.reduce((sum, { seconds }) => sum + seconds, 0),
     commit: all(({ commit }) => commit),
     backend: all(({ backend }) => backend),

@@ -4,7 +4,7 @@ import type { LlavaConfig } from '../checkpoint/architecture.ts';
 import { parseBudget } from '../compress/budget.ts';
 import { UserError } from '../errors.ts';
 import { readPreprocessConfig, type PreprocessConfig } from '../image/preprocess.ts';
-import { readAsker } from '../inputs.ts';
+import { readAsker, readClipConfig } from '../inputs.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { patchCount } from '../vision/config.ts';
@@ -62,6 +62,7 @@ export async function makePlan(request: Request, config: LlavaConfig, shard: Sha
   const task = await openTask(request);
   checkShard(shard, task);
   const reads = planned.some(({ variant }) => readsQuestion(variant.method));
+  if (request.clip !== undefined) await readClipConfig(request.clip); // even where none reads: it is in the key
   const clip = reads ? request.clip : undefined;
   const { ask, tokenizer } = await readAsker(request.model, config, clip);
   const prompts = task.questions.map(({ question }) => ask(question));

@@ -49,8 +49,8 @@ export function writeMarkdown(results: Results): string {
     `### Accuracy by question type\n\n${typesTable(rows)}`,
     `### Cost of a question\n\nMeans over the questions: tokens in each decoder layer after the prompt, text and picture; ` +
       `FLOPs of reading it; its keys and values in float32.\n\n${costTable(rows)}`,
-    `### Milliseconds of a question\n\nMeasured, in batches: a picture's compression, after the tower, which runs once for ` +
-      `all methods; reading a prompt (prefill); writing the answer (decode).\n\n${timesTable(rows)}`,
+    `### Milliseconds of a question\n\nMeasured, in batches: seeing a picture, the tower and the method's part before the ` +
+      `decoder together, as if for this method alone; reading a prompt (prefill); writing the answer (decode).\n\n${timesTable(rows)}`,
   ];
   if (focus) parts.push(focusPart(focus));
   return parts.join('\n\n') + '\n';
@@ -103,12 +103,12 @@ function typesTable(rows: readonly Row[]): string {
 }
 
 function timesTable(rows: readonly Row[]): string {
-  const head = ['method', 'tokens kept', 'compress', 'prefill', 'decode', 'all three'];
+  const head = ['method', 'tokens kept', 'see', 'prefill', 'decode', 'all three'];
   const lines = rows
     .filter(({ pictures }) => pictures === 'own')
     .map((row) => {
-      const { compress, prefill, decode } = row.milliseconds;
-      const times = [compress, prefill, decode, compress + prefill + decode].map((time) => time.toFixed(2));
+      const { see, prefill, decode } = row.milliseconds;
+      const times = [see, prefill, decode, see + prefill + decode].map((time) => time.toFixed(2));
       return [nameOf(row), String(row.budget), ...times];
     });
   return markdownTable(head, lines, 1);

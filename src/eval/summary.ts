@@ -23,7 +23,7 @@ export interface Row extends Costs {
   byType: Record<string, Accuracy>;
   /** For a task in POPE's format. */
   pope?: PopeFigures;
-  /** Measured: compression of a picture, and each question's prompt read and answer written. */
+  /** Measured: a picture seen and compressed, a question's prompt read and its answer written. */
   milliseconds: Times;
 }
 
@@ -61,10 +61,11 @@ export function summarise(task: Task, done: readonly { cell: Cell; record: CellR
 }
 
 /** Of one picture and of one question, mean over the seeds. */
-function meanTimes({ pictures, questions }: Task, records: readonly CellRecord[]): Times {
-  const { compress, prefill, decode } = addTimes(records.map(({ milliseconds }) => milliseconds));
-  const [perPicture, perQuestion] = [pictures, questions].map(({ length }) => length * records.length);
-  return { compress: compress / perPicture, prefill: prefill / perQuestion, decode: decode / perQuestion };
+function meanTimes({ questions }: Task, records: readonly CellRecord[]): Times {
+  const { see, prefill, decode } = addTimes(records.map(({ milliseconds }) => milliseconds));
+  const seen = records.reduce((sum, record) => sum + record.seen, 0);
+  const asked = questions.length * records.length;
+  return { see: see / seen, prefill: prefill / asked, decode: decode / asked };
 }
 
 /** Of all questions, mean over the seeds. */

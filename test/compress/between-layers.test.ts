@@ -246,7 +246,7 @@ test('items with more and with fewer image tokens are no batch, and a prompt tha
   );
 });
 
-const source = { layers: 4, selectedLayer: 2, decoderLayers: 4, visualTokens: 16 };
+const source = { layers: 4, selectedLayer: 2, decoderLayers: 4, decoderWidth: 8, visualTokens: 16 };
 
 test('heads below the threshold are named, but for the first two layers', () => {
   const activity = [[0, 0], [0, 0], [0.1, 0.3], [0.2, 0.05]]; // prettier-ignore

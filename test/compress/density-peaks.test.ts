@@ -50,5 +50,5 @@ test('two heaps are two clusters', () => {
 });
 
 test('a token as near to one centre as to another goes to the earlier', () => {
-  expect(clusterByDensity([[0], [0], [2], [2], [1]], 2)).toEqual([[0, 1, 4], [2, 3]]); // prettier-ignore
+  expect(clusterByDensity(squares([[0], [0], [2], [2], [1]]), 2, 2)).toEqual([[0, 1, 4], [2, 3]]); // prettier-ignore
 });

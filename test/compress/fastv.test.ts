@@ -59,7 +59,7 @@ describeEachBackend('FastV', () => {
   });
 });
 
-const source = { layers: 4, selectedLayer: 2, decoderLayers: 4, visualTokens: 16 };
+const source = { layers: 4, selectedLayer: 2, decoderLayers: 4, decoderWidth: 8, visualTokens: 16 };
 
 test.each([
   [0, 2, 'fastv: a budget of 0 is not between 1 and 16 visual tokens'],

@@ -45,7 +45,11 @@ describeEachBackend('PyTorch’s', () => {
 
   test.each(cases)('%s: the tokens of every layer, and the logits', async (name, method, budget, options) => {
     const { decoder, input } = await readCase(stored);
-    const hook = (findMethod(method) as DecoderMethod).hook(sourceOf({ L: 6, P: 16 }), budget, options);
+    const hook = (findMethod(method) as DecoderMethod).hook(
+      sourceOf({ L: 6, P: 16, E: 32 }),
+      budget,
+      options,
+    );
     const run = await runHooked(decoder, input, hook);
     for (const [l, positions] of run.positions.entries()) {
       expect(positions, `layer ${l}`).toEqual(await file.ints(`${name}.positions.0${l}`));

@@ -228,7 +228,7 @@ describe('ToMe’s schedule', () => {
     expect(() => tome.asks({ layers: 4, selectedLayer: -1 }, {})).toThrow(UserError);
     const { config } = tinyLlava(seededRandom(1), { vision_feature_layer: [3, 1] });
     expect(() => mergeOf(config, options)).toThrow(
-      new UserError('tome leaves fewer tokens from layer to layer, but this checkpoint joins hidden 3, 1'),
+      new UserError('tome needs the features of one layer, but this checkpoint joins hidden 3, 1'),
     );
   });
 });

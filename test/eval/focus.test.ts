@@ -48,10 +48,9 @@ describeEachBackend('focus', () => {
       [2, attention([look(0, 5)], [look(1, 4)])], // all
     ]);
     const features = featuresOf(tf.zeros([2, 16, 3]), { clsAttention: rows });
-    const album: Album = {
+    const album: Pick<Album, 'chunks' | 'lend'> = {
       chunks: [[0, 1]],
       lend: (_, use) => use({ features, compareTo: features.relevance, dispose: () => undefined }),
-      dispose: () => undefined,
     };
     expect(focusLayers(config)).toEqual([0, 1, 2]);
     const focus = tellFocus(await measureFocus({ config }, task, album));
@@ -67,7 +66,6 @@ describeEachBackend('focus', () => {
     const partOf = (b: number) => ({
       chunks: [[b]],
       lend: ((...lent) => album.lend(...lent)) as Album['lend'],
-      dispose: () => undefined,
     });
     const alone = await measureFocus({ config }, task, { ...partOf(0) });
     expect(alone.pictures).toBe(1);

@@ -98,7 +98,8 @@ test('times of shards add up, each commit and backend is named once, and the foc
     const store = await work(`part-${shard.number}`, shard, [cell]);
     await store.save(cell, {
       ...(await store.load(cell))!,
-      milliseconds: { compress: 1 + i, prefill: 10 + i, decode: 100 + i },
+      seen: 2,
+      milliseconds: { see: 1 + i, prefill: 10 + i, decode: 100 + i },
       seconds: 5 + i,
       commit: ['c', 'c', 'd'][i],
       backend: ['wasm', 'tensorflow', 'wasm'][i],
@@ -108,7 +109,8 @@ test('times of shards add up, each commit and backend is named once, and the foc
   const merged = await storeOf('merged-parts', whole);
   await mergeShards(await findShards(folders), { task, cells: [cell], config: model.config, key }, merged);
   expect(await merged.load(cell)).toMatchObject({
-    milliseconds: { compress: 6, prefill: 33, decode: 303 },
+    milliseconds: { see: 6, prefill: 33, decode: 303 },
+    seen: 6,
     seconds: 18,
     commit: 'c, d',
     backend: 'wasm, tensorflow',

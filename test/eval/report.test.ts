@@ -49,7 +49,8 @@ const done = cells.map((cell) => {
     prefillFlops: 1e6 * tokens,
     cacheBytes: 1024 * tokens,
     prompts: [],
-    milliseconds: { compress: 3, prefill: 20, decode: 10 },
+    seen: 1,
+    milliseconds: { see: 3, prefill: 20, decode: 10 },
     seconds: 1,
     commit: 'abc',
     backend: 'wasm',
@@ -101,7 +102,7 @@ test('costs and times are means over the seeds; times are those of one picture a
   });
   const [before, after] = [rows, summarise(task, dearer)].map((some) => some[5]);
   expect(after.prefillFlops).toBe(1.5 * before.prefillFlops);
-  expect(before.milliseconds).toEqual({ compress: 3, prefill: 2, decode: 1 });
+  expect(before.milliseconds).toEqual({ see: 3, prefill: 2, decode: 1 });
 });
 
 test('a task in POPE’s format has POPE’s figures in each row, means over the seeds', () => {

@@ -84,8 +84,7 @@ describeEachBackend('the shipped models', () => {
   test('CDPruner keeps for 16 questions what PyTorch keeps', async () => {
     const dir = weights('llava');
     const [model, clip] = [await loadModel(dir), await loadModel(weights('clip'))];
-    const llava = model.llava!;
-    await joinClip(llava, clip.clip!, 'weights/clip');
+    const llava = await joinClip(model.llava!, clip.clip!, 'weights/clip');
     const { ask } = await readAsker(dir, llava.config, weights('clip'));
     const preprocessing = await readPreprocessConfig(dir, llava.config.vision.image_size);
     expect(recorded.cdpruner).toHaveLength(32);

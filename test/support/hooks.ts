@@ -66,10 +66,19 @@ export function randomPrompt(
   };
 }
 
-export const sourceOf = ({ L, P }: { L: number; P: number }) => ({
+export const sourceOf = ({
+  L,
+  P,
+  E = tinyLlamaConfig.hidden_size,
+}: {
+  L: number;
+  P: number;
+  E?: number;
+}) => ({
   layers: 4,
   selectedLayer: 2,
   decoderLayers: L,
+  decoderWidth: E,
   visualTokens: P,
 });
 
