@@ -119,9 +119,13 @@ export function seePictures(
     // The ViT, layer by layer: A_l = softmax(Q·Kᵀ/√C). Of the K ensembled layers the [CLS] row is exposed,
     // A_l[:, :, 0, 1:]. The last layer stays half done.          (vision/clip.ts, block.ts, tensor/attention.ts)
     const tellLayer = (x: tf.Tensor, i: number) => tell(`hidden[${i}]`, 'B N D', x.shape);
+    const tellMerged = (x: tf.Tensor, i: number) => {
+      options.trace?.record('vision.hidden.LL', x, i);
+      tellLayer(x, i);
+    };
     const ask = { hidden: layers, ...asks, open: true };
     const seen = merge // a method inside the tower leaves fewer tokens from layer to layer         (vision/merging.ts)
-      ? runMergingVision(vision, pixels, Math.max(...layers), merge, tellLayer)
+      ? runMergingVision(vision, pixels, Math.max(...layers), merge, tellMerged)
       : runClipVision(vision, pixels, ask, options.trace, tellLayer);
     own(...visionTensors(seen));
     if (seen.open) made(`keys ${seen.openLayer!}`, 'B H N C', seen.open.keys);

@@ -11,7 +11,7 @@ import { writeMarkdown, type Results } from '../eval/report.ts';
 import { scorings } from '../eval/scoring.ts';
 import { nameShard, parseShard, shardQuestions, whole, type Shard } from '../eval/shard.ts';
 import { openStore, writeJson, type CellStore } from '../eval/store.ts';
-import { flopsWith, summarise } from '../eval/summary.ts';
+import { flopsWith, summarise, textTokens } from '../eval/summary.ts';
 import { UserError } from '../errors.ts';
 import { checkWritable, writeText } from '../files.ts';
 import { startBackend } from '../tensor/backend.ts';
@@ -144,7 +144,7 @@ async function doWork(flags: EvalFlags, plan: Plan, store: CellStore, backend: s
   const bar = createBar('asking, {eta_formatted} left,'); // cli-progress fills the time in
   const perCell = shardQuestions(shard, task).length;
   let answered = (cells.length - missing.length) * perCell;
-  const made = { commit: describeCommit(), backend };
+  const made = { commit: describeCommit(), backend, machine: describeMachine() };
   try {
     const exam = {
       ...plan,
@@ -193,8 +193,9 @@ function describeResults(
     command: ['vtc', ...process.argv.slice(2)].join(' '),
     commits: [...new Set(records.map(({ record }) => record.commit))],
     backends: [...new Set(records.map(({ record }) => record.backend))],
-    machine: describeMachine(),
+    machines: [...new Set(records.map(({ record }) => record.machine))],
     date: new Date().toISOString().slice(0, 10),
+    textTokens: textTokens(config, prompts),
     flopsAtBudget: budgets.map((budget) => ({ budget, flops: flopsWith(config, prompts, budget) })),
     rows: summarise(task, records),
     focus: focus && tellFocus(focus),

@@ -6,6 +6,7 @@ import { parseBudget } from '../compress/budget.ts';
 import type { Method, MethodOptions } from '../compress/method.ts';
 import { cacheBytes, prefillMacs } from '../cost.ts';
 import { UserError } from '../errors.ts';
+import { tellLayers } from '../eval/report.ts';
 import { checkWritable } from '../files.ts';
 import { encodePng } from '../image/decode.ts';
 import { drawSheet, showPixels, type Panel } from '../report/heatmap.ts';
@@ -184,6 +185,8 @@ function printResult(config: LlavaConfig, { text, answer }: QuestionResult, heat
     const kept = answer.kept[0];
     console.log(`kept ${kept.length} of ${patchCount(config.vision)} patches: ${kept.join(' ')}`);
   }
+  if (new Set(answer.prefillLengths).size > 1)
+    console.log(`tokens by decoder layer: ${tellLayers(answer.prefillLengths, 0)}`);
   console.log(`decoder: ${describeCost(config, answer)}`);
   if (heatmap) console.log(`heat map: ${heatmap}`);
 }
@@ -199,7 +202,7 @@ export async function saveHeatmap(
   const panels: Panel[] = [{ title: 'what the model sees' }];
   for (const [layer, rows] of layerScores)
     panels.push({ title: `[CLS] attention, layer ${layer}`, values: rows[0] });
-  if (scores) panels.push({ title: 'ensemble', values: scores[0] });
+  if (scores) panels.push({ title: 'scores', values: scores[0] });
   if (kept) panels.push({ title: `kept: ${kept[0].length} of ${grid ** 2}`, kept: kept[0] });
   const picture = showPixels(values, vision.image_size, config);
   await encodePng(await drawSheet(picture, { grid, patch: vision.patch_size }, panels, 3), file);

@@ -10,8 +10,8 @@
  *
  * The paper thresholds γ and so counts its tokens itself, from .5 up; here U of them, as the code does where no γ
  * passes. The code adds positions to F and noise to ρ, to break ties: here F is as it is, and of two patches equally
- * dense the lower index counts as denser. Its k is 64 of 729 patches, and k is an option here. SeTok then runs trained
- * transformers over each cluster; its plain mean is what is left. Exactly U; clusters share out all patches, so the
+ * dense the lower index counts as denser. Its k is 64 of 729 patches; k is an option here, 5 by default. SeTok then runs
+ * trained transformers over each cluster; its plain mean is what is left. Exactly U; clusters share out all patches, so the
  * mean of the tokens, weighted by their sizes, is the mean of F. U = P changes nothing.
  */
 import * as tf from '@tensorflow/tfjs-core';

@@ -13,7 +13,7 @@ import {
   type VlmOptions,
 } from '../vlm.ts';
 import type { Album } from './album.ts';
-import { type Cell, type CellRecord } from './cell.ts';
+import type { Cell, CellRecord, Provenance } from './cell.ts';
 import { costOf, joinPrompts, type PromptCount, type Times } from './costs.ts';
 import type { Task } from './task.ts';
 
@@ -42,7 +42,7 @@ export async function answerCell(
   { variant, budget }: Cell,
   album: Album,
   onQuestions?: (count: number) => void,
-): Promise<Omit<CellRecord, 'variant' | 'budget' | 'pictures' | 'commit' | 'backend'>> {
+): Promise<Omit<CellRecord, keyof Cell | Provenance>> {
   const started = performance.now();
   const { method, methodOptions, positions } = variant;
   const milliseconds: Times = { see: 0, prefill: 0, decode: 0 };

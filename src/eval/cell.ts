@@ -11,6 +11,9 @@ export interface Cell {
   pictures: PictureSource;
 }
 
+/** What a record is made by and on; see provenance.ts. */
+export type Provenance = 'commit' | 'backend' | 'machine';
+
 /** What a cell leaves behind, as it is stored; of a shard, for its own questions. */
 export interface CellRecord extends Costs {
   variant: string;
@@ -28,6 +31,7 @@ export interface CellRecord extends Costs {
   /** What made it. */
   commit: string;
   backend: string;
+  machine: string;
 }
 
 /** Also the name of its file. */

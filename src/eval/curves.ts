@@ -21,7 +21,7 @@ const places = {
  * between its layers, with a legend each. Baselines without the picture are dashed lines.
  */
 export function drawCurves(results: Results): Promise<string> {
-  const curves = curvesOf(results.rows);
+  const curves = curvesOf(results);
   const sides = (['vision', 'decoder'] as const).filter((side) => curves.some(({ where }) => where === side));
   const accuracies = curves.flatMap(({ points }) => points.map(({ accuracy }) => accuracy));
   const levels = results.rows.filter(({ pictures }) => pictures !== 'own');
@@ -36,7 +36,13 @@ export function drawCurves(results: Results): Promise<string> {
     vconcat: sides.map((side) => ({
       title: { text: `methods ${places[side]}`, fontWeight: 'normal' as const, anchor: 'start' as const },
       hconcat: [
-        drawPanel(results, side, domain, 'tokens', `visual tokens kept of ${results.patches}`),
+        drawPanel(
+          results,
+          side,
+          domain,
+          'tokens',
+          `visual tokens of ${results.patches}, mean over the decoder's layers`,
+        ),
         drawPanel(results, side, domain, 'megaflops', 'MFLOPs to read a prompt, all decoder layers'),
       ],
     })),
@@ -46,10 +52,10 @@ export function drawCurves(results: Results): Promise<string> {
 }
 
 /** One panel; the rows share the scale of the accuracies, so that they compare. */
-function drawPanel({ rows }: Results, side: Curve['where'], domain: number[], field: string, title: string) {
-  const curves = curvesOf(rows).filter(({ where }) => where === side);
+function drawPanel(results: Results, side: Curve['where'], domain: number[], field: string, title: string) {
+  const curves = curvesOf(results).filter(({ where }) => where === side);
   const names = curves.map(({ series }) => series);
-  const levels = rows
+  const levels = results.rows
     .filter(({ pictures }) => pictures !== 'own')
     .map((row, i) => ({ level: 100 * row.overall.accuracy, label: nameOf(row), end: 378 - 130 * i })); // side by side
   const points = curves.flatMap(({ series, points }) =>

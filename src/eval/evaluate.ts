@@ -3,7 +3,7 @@ import type { PreprocessConfig } from '../image/preprocess.ts';
 import { asksOf } from '../fit.ts';
 import { openAlbum, type Album } from './album.ts';
 import { answerCell, type Exam } from './answer.ts';
-import { joinAsks, type Cell, type CellRecord } from './cell.ts';
+import { joinAsks, type Cell, type CellRecord, type Provenance } from './cell.ts';
 import { focusLayers, measureFocus, type FocusCounts } from './focus.ts';
 import { shardPictures, whole, type Shard } from './shard.ts';
 import { pictureSources, takePictures } from './task.ts';
@@ -19,7 +19,7 @@ export interface Evaluation extends Exam {
 /** What is left to do, and where its results go. */
 export interface Work {
   cells: readonly Cell[];
-  onCell: (cell: Cell, record: Omit<CellRecord, 'commit' | 'backend'>) => Promise<void>;
+  onCell: (cell: Cell, record: Omit<CellRecord, Provenance>) => Promise<void>;
   /** Given where it is wanted; see {@link canFocus}. */
   onFocus?: (focus: FocusCounts) => Promise<void>;
   /** Called with the number of questions answered since the last call. */

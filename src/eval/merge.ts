@@ -97,7 +97,7 @@ function joinRecords(
   const answers = Array<string>(order.length);
   for (const [i, answer] of parts.flatMap((part) => part.answers).entries()) answers[order[i]] = answer;
   const prompts = joinPrompts(parts.flatMap((part) => part.prompts));
-  const all = (of: (part: CellRecord) => string) => [...new Set(parts.map(of))].join(', ');
+  const all = (of: (part: CellRecord) => string, between = ', ') => [...new Set(parts.map(of))].join(between);
   return {
     ...parts[0], // variant, budget, pictures
     answers,
@@ -108,5 +108,6 @@ function joinRecords(
     seconds: parts.reduce((sum, { seconds }) => sum + seconds, 0),
     commit: all(({ commit }) => commit),
     backend: all(({ backend }) => backend),
+    machine: all(({ machine }) => machine, ' + '),
   };
 }

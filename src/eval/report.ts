@@ -12,11 +12,13 @@ export interface Results {
   model: string;
   /** P, visual tokens of an uncompressed picture. */
   patches: number;
+  /** Tokens of a prompt without its picture, mean over the questions. */
+  textTokens: number;
   command: string;
   /** Several where an evaluation was taken up again under another. */
   commits: string[];
   backends: string[];
-  machine: string;
+  machines: string[];
   date: string;
   /** Per budget, the FLOPs of a prompt that carries so many visual tokens through every layer, mean over questions. */
   flopsAtBudget: { budget: number; flops: number }[];
@@ -43,8 +45,8 @@ export function writeMarkdown(results: Results): string {
   const parts = [
     headline(results),
     `### Accuracy at equal tokens\n\nPer cent of all questions, with 95 % intervals (Wilson); of methods with a seed over questions and seeds.\n\n${tokensTable(results)}`,
-    `### Accuracy at equal FLOPs\n\nOn the line between a method's neighbouring points. The FLOPs are those of reading a ` +
-      `prompt that carries so many visual tokens through every decoder layer.\n\n${flopsTable(results)}`,
+    `### Accuracy at equal FLOPs\n\nOn the line between a method's neighbouring points, where it has some on both sides. The FLOPs ` +
+      `are those of reading a prompt that carries so many visual tokens through every decoder layer.\n\n${flopsTable(results)}`,
     ...(rows.some(({ pope }) => pope) ? [`### POPE\n\n${popeTable(rows)}`] : []),
     `### Accuracy by question type\n\n${typesTable(rows)}`,
     `### Cost of a question\n\nMeans over the questions: tokens in each decoder layer after the prompt, text and picture; ` +
@@ -62,7 +64,7 @@ function headline({ task, questions, pictures, model, patches, ...made }: Result
     '',
     `- command: \`${made.command}\``,
     `- commit: ${made.commits.join(', ')}; ${made.date}`,
-    `- backend: ${made.backends.join(', ')}; ${made.machine}`,
+    `- backend: ${made.backends.join(', ')}; ${made.machines.join(' + ')}`,
   ].join('\n');
 }
 
@@ -80,9 +82,10 @@ function tokensTable({ rows, patches }: Results): string {
   return markdownTable(head, lines, 1);
 }
 
-function flopsTable({ rows, flopsAtBudget }: Results): string {
+function flopsTable(results: Results): string {
+  const { flopsAtBudget } = results;
   const head = ['method', ...flopsAtBudget.map(({ budget, flops }) => `${mega(flops)} M (${budget} tokens)`)];
-  const lines = curvesOf(rows).map((curve) => {
+  const lines = curvesOf(results).map((curve) => {
     const found = flopsAtBudget.map(({ flops }) => accuracyAt(curve, flops));
     return [curve.series, ...found.map((accuracy) => (accuracy === undefined ? '' : percent(accuracy)))];
   });

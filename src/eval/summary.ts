@@ -89,19 +89,23 @@ export const typesOf = ({ questions }: Task): string[] => [...new Set(questions.
 export interface Curve {
   series: string;
   where: Method['where'];
+  /** Visual tokens are the actual ones, mean over the decoder's layers. */
   points: { tokens: number; flops: number; accuracy: Accuracy }[];
 }
 
-/** The curve of each series, ending at the uncompressed model: what a method becomes when it keeps every patch. */
-export function curvesOf(rows: readonly Row[]): Curve[] {
+/**
+ * The curve of each series, ending at the uncompressed model: what a method becomes when it keeps every patch.
+ * @param textTokens what a prompt has without its picture, mean over the questions
+ */
+export function curvesOf({ rows, textTokens }: { rows: readonly Row[]; textTokens: number }): Curve[] {
   const shown = rows.filter(({ pictures }) => pictures === 'own');
   const full = shown.find(({ series }) => series === 'none');
   const names = [...new Set(shown.map(({ series }) => series))].filter((name) => name !== 'none');
   return names.map((series) => {
     const own = shown.filter((row) => row.series === series);
     const isWhole = !full || own.some(({ budget }) => budget === full.budget);
-    const points = (isWhole ? own : [...own, full]).map(({ budget, prefillFlops, overall }) => ({
-      tokens: budget,
+    const points = (isWhole ? own : [...own, full]).map(({ layerTokens, prefillFlops, overall }) => ({
+      tokens: mean(layerTokens) - textTokens,
       flops: prefillFlops,
       accuracy: overall,
     }));
@@ -131,3 +135,9 @@ export function flopsWith(config: LlavaConfig, prompts: readonly ImagePrompt[], 
     }),
   );
 }
+
+/** Tokens of a prompt without its patches, mean over the prompts: a [CLS] that the checkpoint keeps is among them. */
+export const textTokens = (config: LlavaConfig, prompts: readonly ImagePrompt[]): number =>
+  mean(prompts.map(({ before, after }) => before.length + after.length)) +
+  visualTokenCount(config) -
+  patchCount(config.vision);

@@ -55,7 +55,7 @@ async function work(name: string, shard: Shard, only = cells) {
     { ...exam, shard },
     {
       cells: only,
-      onCell: (cell, record) => store.save(cell, { ...record, commit: 'c', backend: 'wasm' }),
+      onCell: (cell, record) => store.save(cell, { ...record, commit: 'c', backend: 'wasm', machine: 'm' }),
       onFocus: (focus) => store.saveFocus(focus),
     },
   );
@@ -103,6 +103,7 @@ test('times of shards add up, each commit and backend is named once, and the foc
       seconds: 5 + i,
       commit: ['c', 'c', 'd'][i],
       backend: ['wasm', 'tensorflow', 'wasm'][i],
+      machine: ['one', 'one', 'two'][i],
     });
   }
   await rm(path.join(folders[1], 'focus.json'));
@@ -114,6 +115,7 @@ test('times of shards add up, each commit and backend is named once, and the foc
     seconds: 18,
     commit: 'c, d',
     backend: 'wasm, tensorflow',
+    machine: 'one + two',
   });
   expect(await merged.loadFocus()).toBeUndefined();
 });

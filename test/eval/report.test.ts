@@ -54,6 +54,7 @@ const done = cells.map((cell) => {
     seconds: 1,
     commit: 'abc',
     backend: 'wasm',
+    machine: 'a machine',
   };
   return { cell, record };
 });
@@ -68,7 +69,8 @@ const results: Results = {
   command: 'vtc eval …',
   commits: ['abc'],
   backends: ['wasm'],
-  machine: 'a machine',
+  machines: ['a machine'],
+  textTokens: 4,
   date: '2026-01-01',
   flopsAtBudget,
   rows,
@@ -116,10 +118,10 @@ test('a task in POPE’s format has POPE’s figures in each row, means over the
 });
 
 test('curves end at the uncompressed model, and are read between their points only', () => {
-  const [vtc, random] = curvesOf(rows);
+  const [vtc, random] = curvesOf(results);
   expect(vtc.points.map(({ tokens, flops }) => [tokens, flops / 1e6])).toEqual([
-    [4, 36],
-    [8, 44],
+    [(16 + 4 + 4) / 3, 36], // all the picture in its first layer
+    [(16 + 8 + 8) / 3, 44],
     [16, 60],
   ]);
   expect(accuracyAt(vtc, 40e6)).toBeCloseTo(0.7);
@@ -176,7 +178,7 @@ test('the curves are an SVG with both axes, every series and the baselines', asy
     'vtc-cls',
     'random',
     'none, grey picture',
-    'visual tokens kept of 16',
+    "visual tokens of 16, mean over the decoder's layers",
     'MFLOPs to read a prompt',
     'methods before the decoder',
   ];
