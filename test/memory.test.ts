@@ -13,6 +13,8 @@ import { createTrace, traceAxes, type Trace } from '../src/tensor/trace.ts';
 import { runVlm, type VlmInput, type VlmOptions, type WalkStep } from '../src/vlm.ts';
 import { describeEachBackend } from './support/backends.ts';
 import { golden } from './support/golden.ts';
+import { seededRandom } from './support/random.ts';
+import { tinyClip } from './support/tiny.ts';
 
 const folder = golden('llava-v5keys'); // 4 vision layers, features of layer 2, P 16; a context of 128
 
@@ -114,11 +116,13 @@ describeEachBackend('memory', () => {
 
   test('every method of the registry', () =>
     withModel(async (llava, input) => {
+      const clip = tinyClip(seededRandom(50), llava.config.vision);
+      const prompts = input.prompts.map((prompt) => ({ ...prompt, question: [1, 2, 7] }));
       for (const method of methods) {
-        await leavesNothing(() =>
-          runVlm(llava, input, { ...vtcCls, method, methodOptions: fitting(method) }),
-        );
+        const options = { ...vtcCls, method, methodOptions: fitting(method) };
+        await leavesNothing(() => runVlm({ ...llava, clip }, { ...input, prompts }, options));
       }
+      tf.dispose([clip.vision.weights, clip.text.weights, clip.weights] as unknown as tf.TensorContainer);
     }));
 
   test('50 times generating from text, greedily and sampled', () =>
@@ -150,7 +154,7 @@ describeEachBackend('memory', () => {
       [
         'a budget beyond the patches',
         () => ({ budget: 17 }),
-        'a budget of 17 is not between 1 and 16 patches',
+        'vtc-cls: a budget of 17 is not between 1 and 16 visual tokens',
       ],
       [
         'a prompt beyond the context',
@@ -160,7 +164,7 @@ describeEachBackend('memory', () => {
       [
         'original positions of tokens that have none',
         () => ({ method: merging, positions: 'original' }),
-        '--positions original: method average makes new tokens, which have no position',
+        '--positions original: average tells no places of its tokens',
       ],
       [
         'prompts of different lengths',
