@@ -84,6 +84,7 @@ export async function makePlan(request: Request, config: LlavaConfig, shard: Sha
   const key = {
     task: task.name,
     questions: digestQuestions(task),
+    images: request.questions === undefined ? '' : imagesOf(request),
     model: await digestModel(request.model),
     clip: request.clip === undefined ? 'none' : await digestModel(request.clip),
     maxNewTokens: request.newTokens,
@@ -93,11 +94,20 @@ export async function makePlan(request: Request, config: LlavaConfig, shard: Sha
   return { config, task, prompts, tokenizer, preprocessing, budgets, cells, leftOut, shard, clip, key };
 }
 
+/** The folder of the pictures: that of the questions, unless another is named. */
+const imagesOf = ({ images, questions }: Pick<Request, 'images' | 'questions'>): string =>
+  images ?? path.dirname(questions!);
+
 function openTask({ task, split, count, questions, images, suffix }: Request): Promise<Task> | Task {
   if (task !== 'world') {
     if (questions === undefined) throw new UserError(`--task ${task} needs --questions FILE`);
-    const folder = images ?? path.dirname(questions);
-    return readTask({ file: questions, images: folder, scoring: task, count, suffix });
+    return readTask({
+      file: questions,
+      images: imagesOf({ images, questions }),
+      scoring: task,
+      count,
+      suffix,
+    });
   }
   if (questions !== undefined || images !== undefined || suffix !== '') {
     throw new UserError(

@@ -14,6 +14,7 @@ import type { Task } from './task.ts';
 export type RunKey = {
   task: string;
   questions: string; // a digest
+  images: string; // the folder that they name pictures of; '' where these are drawn
   model: string; // a digest of the folder's contents
   clip: string; // the same, or `none`
   maxNewTokens: number;

@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { CellRecord } from '../../src/eval/cell.ts';
@@ -98,6 +98,12 @@ describe.concurrent('eval', { timeout: 400_000 }, () => {
     expect(results.rows[0].overall.accuracy).toBe(results.rows[0].pope!.accuracy);
     expect(stdout).toContain(
       '| method             | tokens | accuracy | precision | recall |    F1 | % yes |',
+    );
+    const elsewhere = path.join(folder, 'elsewhere');
+    await cp(world, elsewhere, { recursive: true });
+    expectRefusal(
+      await vtc('eval', '--model', model, ...flags, '--images', elsewhere, '--out', out),
+      `--out ${out} holds an evaluation whose images is "${world}", not "${elsewhere}": give another folder`,
     );
   });
 

@@ -36,6 +36,7 @@ const cells = planCells(parseVariants('none,vtc-cls'), [4], 16);
 const key = {
   task: 'noise',
   questions: 'q',
+  images: '',
   model: 'm',
   clip: 'none',
   maxNewTokens: 3,
