@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { visualTokenCount, type LlavaConfig } from './checkpoint/architecture.ts';
 import type { Llava } from './checkpoint/load.ts';
-import type { Fates, TowerAsk, VisionFeatures, VisionMethod } from './compress/method.ts';
+import type { Fates, TowerAsk, VisionFeatures } from './compress/method.ts';
 import { none } from './compress/none.ts';
 import { scoreByCls } from './compress/score.ts';
 import { cacheLengths } from './decoder/cache.ts';
@@ -217,8 +217,7 @@ export async function compressPictures(
   prompts: readonly ImagePrompt[] = [],
 ): Promise<CompressedPictures> {
   const { own, made, dispose } = startWalk(options);
-  const isHere = options.method.where === 'vision';
-  const method = isHere ? (options.method as VisionMethod) : none;
+  const method = options.method.where === 'vision' ? options.method : none;
   const features = { ...seen, relevance: () => compareTo(prompts.map(({ question }) => question)) };
   try {
     // a_l = mean over heads of A_l[:, :, 0, 1:]                                               (compress/score.ts)
@@ -231,7 +230,7 @@ export async function compressPictures(
       options.methodOptions,
     );
     own(tokens, chosen.kept, scores);
-    const kept = isHere ? chosen.kept : undefined;
+    const kept = method === options.method ? chosen.kept : undefined; // none's choice is nobody's
     if (scores) made('scores s', 'B P', scores, 'compress.scores');
     if (kept) made('kept', 'B U', kept, 'compress.kept');
     made("features F'", 'B U D', tokens);

@@ -117,17 +117,19 @@ async function readInputs(architecture: Architecture, flags: TraceFlags): Promis
   }
   if (architecture.kind !== 'llava') return inputs;
   const clip = readsQuestion(method) ? clipFor(flags) : undefined;
-  const question =
-    clip !== undefined && flags.question !== undefined
-      ? (await readWording(clip, (await readClipConfig(clip)).text))(flags.question, '--question')
-      : undefined;
-  if (clip !== undefined && flags.question === undefined)
-    throw new UserError(`${method.name} reads the question: give --question`);
+  const question = clip === undefined ? undefined : await readWords(clip, method, flags.question);
   const prompts = ids.map((row) => ({ ...cutPrompt(row, architecture, what), question }));
   const budget = parseBudget(flags.keep, patchCount(architecture.vision));
   const { newTokens: maxNewTokens, positions } = flags;
   checkVlm(architecture, prompts, { method, methodOptions, budget, maxNewTokens, positions });
   return { ...inputs, llava: { prompts, method, methodOptions, budget }, clip };
+}
+
+/** The question in tokens of CLIP's text tower. */
+async function readWords(clip: string, method: Method, question: string | undefined): Promise<number[]> {
+  if (question === undefined) throw new UserError(`${method.name} reads the question: give --question`);
+  const { text } = await readClipConfig(clip);
+  return (await readWording(clip, text))(question, '--question');
 }
 
 async function readPrompt(

@@ -20,7 +20,7 @@ export const meanOf = (patches: readonly number[]): Recipe =>
 export function mergePatches(
   { all, batch, patches: P }: VisionFeatures,
   recipes: readonly (readonly Recipe[])[],
-): Compressed {
+): Required<Pick<Compressed, 'tokens' | 'fates'>> {
   const U = recipes[0].length;
   const weights = new Float32Array(batch * U * P);
   for (const [b, rows] of recipes.entries()) {

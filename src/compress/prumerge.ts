@@ -105,7 +105,7 @@ const describe = (name: string, summary: string, pickCentres: PickCentres): Visi
       return {
         ...merged,
         scores,
-        fates: () => merged.fates!().map((fate, b) => ({ ...fate, groups: homes(b) })),
+        fates: () => merged.fates().map((fate, b) => ({ ...fate, groups: homes(b) })),
       };
     } catch (error) {
       scores.dispose();

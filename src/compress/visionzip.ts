@@ -61,7 +61,7 @@ export const visionZip: VisionMethod<{ contextual: number; cls: (typeof ofCls)[n
       const { tokens: patches, fates } = mergePatches(features, recipes);
       const tokens = tf.concat([cls, patches], 1); // [B, U, D]
       tf.dispose([cls, patches]);
-      return { tokens, scores, fates: () => fates!().map(putClsFirst) };
+      return { tokens, scores, fates: () => fates().map(putClsFirst) };
     } catch (error) {
       scores.dispose();
       throw error;

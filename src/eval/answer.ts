@@ -75,7 +75,7 @@ export async function answerCell(
       const compressed = await compressRounds(rounds, (round) => {
         // Where a picture has no further question, any will do: nothing is asked about that choice.
         const ofRound = pictures.map((picture) => prompts[asked[picture][round] ?? questions[0]]);
-        return compressPictures(showOnly(shown, asks), { ...options, onStep: undefined }, ofRound);
+        return compressPictures(showOnly(shown, asks), options, ofRound);
       });
       try {
         for (const batch of batchByLength(questions, prompts)) {
@@ -116,7 +116,7 @@ async function timeSeeing(
 ): Promise<number> {
   try {
     const begun = performance.now();
-    const { tokens } = await compressPictures(seen, { ...options, onStep: undefined }, prompts);
+    const { tokens } = await compressPictures(seen, options, prompts);
     tokens.dispose();
     return milliseconds + performance.now() - begun;
   } finally {

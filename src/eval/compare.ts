@@ -186,21 +186,19 @@ function watch(
   { method }: Variant,
 ): { method: VlmOptions['method']; tell?: () => Fates } {
   let tell: (() => Fates) | undefined;
-  if (method.where === 'vision' && !method.merge) return { method };
-  if (method.where === 'vision') {
-    const merge: typeof method.merge = (...known) => {
-      const followed = followMerge(method.merge!(...known));
-      tell = followed.tell;
-      return followed.merge;
-    };
-    return { method: { ...method, merge }, tell: () => tell!() };
-  }
-  const hook: typeof method.hook = (...known) => {
-    const followed = followHook(method.hook(...known), firstPatch(config));
+  const heed = <T extends { tell: () => Fates }>(followed: T): T => {
     tell = followed.tell;
-    return followed.hook;
+    return followed;
   };
-  return { method: { ...method, hook }, tell: () => tell!() };
+  const told = () => tell!();
+  if (method.where === 'decoder') {
+    const hook: typeof method.hook = (...known) =>
+      heed(followHook(method.hook(...known), firstPatch(config))).hook;
+    return { method: { ...method, hook }, tell: told };
+  }
+  if (!method.merge) return { method };
+  const merge: typeof method.merge = (...known) => heed(followMerge(method.merge!(...known))).merge;
+  return { method: { ...method, merge }, tell: told };
 }
 
 /** What a method after the tower made of the patches. */

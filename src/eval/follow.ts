@@ -4,6 +4,7 @@
  * comes out say what it was made of.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { imagePlaces } from '../compress/image-tokens.ts';
 import type { Fates } from '../compress/method.ts';
 import type { LayerHook } from '../decoder/state.ts';
 import { shape } from '../tensor/axes.ts';
@@ -25,10 +26,7 @@ export function followHook(hook: LayerHook, firstPatch: number): { hook: LayerHo
     ...hook,
     async beforeLayer(layer, state, past, ahead) {
       if (past > 0) return hook.beforeLayer(layer, state, past, ahead);
-      const places = [...state.roles[0].keys()]
-        .filter((t) => state.roles[0][t] === 'image')
-        .slice(firstPatch);
-      marks ??= startMarks(state.roles[0].length, places);
+      marks ??= startMarks(state.roles[0].length, imagePlaces(state.roles)[0].slice(firstPatch));
       const marked = addMarks(state.hidden, marks);
       try {
         const next = await hook.beforeLayer(layer, { ...state, hidden: marked }, past, ahead);
