@@ -23,7 +23,7 @@ const longest = 2000;
  * What a message quotes may hold anything: line ends, terminal escapes, marks that turn the reading direction around,
  * half of a surrogate pair. They are told as `\u001b`; of a very long message the middle is left out.
  */
-function onOneLine(message: string): string {
+export function onOneLine(message: string): string {
   const shown =
     message.length <= longest ? message : `${message.slice(0, longest - 300)} … ${message.slice(-200)}`;
   return shown.replaceAll(
