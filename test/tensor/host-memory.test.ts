@@ -1,9 +1,11 @@
 import { totalmem } from 'node:os';
-import { describe, expect, test, vi } from 'vitest';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { UserError } from '../../src/errors.ts';
+import { startBackend } from '../../src/tensor/backend.ts';
 import { hostBytes, requireHostMemory, tellOutOfMemory } from '../../src/tensor/host-memory.ts';
 
 const GiB = 1024 ** 3;
+beforeAll(() => startBackend('cpu'));
 
 test.each([
   ['no limit', 0, totalmem()],
