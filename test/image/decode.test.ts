@@ -9,6 +9,7 @@ import { decodeImage, decodeImageBytes, encodePng } from '../../src/image/decode
 import { crc32 } from '../support/crc32.ts';
 import {
   arbitraryPicture,
+  fromBase64,
   goldenFolder,
   makeFolder,
   maxDifference,
@@ -43,6 +44,21 @@ describe("equals Pillow's convert('RGB')", async () => {
     expect(maxDifference(got.data, want.data)).toBeLessThanOrEqual(lossy ? 1 : 0);
     const differing = got.data.filter((byte, i) => byte !== want.data[i]).length;
     expect(differing / want.data.length).toBeLessThan(0.05);
+  });
+});
+
+describe("equals Pillow's verdict, orientation and kinds of pixels", async () => {
+  interface Verdict {
+    file: string; // base64
+    picture: StoredPicture | null;
+  }
+  const golden = new URL('../golden/pictures.json', import.meta.url);
+  const cases = Object.entries(JSON.parse(readFileSync(golden, 'utf8')) as Record<string, Verdict>);
+
+  test.each(cases)('%s', async (name, { file, picture }) => {
+    const decoded = decodeImageBytes(fromBase64(file), name);
+    if (picture) expect(await decoded).toEqual(toPicture(picture));
+    else expect(await refusalOf(decoded)).toContain(`${name} `);
   });
 });
 
@@ -142,7 +158,7 @@ describe('encodePng', () => {
     const file = join(await makeFolder(), 'missing', 'out.png');
     const picture = { width: 1, height: 1, data: new Uint8Array(3) };
     expect(await refusalOf(encodePng(picture, file))).toBe(
-      `cannot write ${file}: there is no such file or folder`,
+      `cannot write ${file}: there is no folder ${join(file, '..')}`,
     );
   });
 
