@@ -47,7 +47,7 @@ describe("equals Pillow's convert('RGB')", async () => {
   });
 });
 
-describe("equals Pillow's verdict, orientation and kinds of pixels", async () => {
+describe("equals Pillow's verdict, orientation and kinds of pixels", () => {
   interface Verdict {
     file: string; // base64
     picture: StoredPicture | null;
