@@ -1,7 +1,7 @@
 import { messageOf, UserError } from '../errors.ts';
 import { readWhole, reasonOf, writeAtomically } from '../files.ts';
 import { hasJunk, readOrientation, turnSize, turnUpright, type Format } from './orientation.ts';
-import { checkPixels, type Picture } from './picture.ts';
+import { checkPixels, type Picture, type Sides } from './picture.ts';
 import { checkSizes, type PreprocessConfig } from './preprocess.ts';
 import { loadSharp } from './sharp.ts';
 
@@ -72,6 +72,7 @@ export async function decodeImageBytes(
   checkPixels(name, header.width, header.height);
   const orientation = readOrientation(bytes, format, name);
   if (config) checkSizes(name, turnSize(header, orientation), config);
+  if (format === 'PNG') checkLength(bytes, name, header);
 
   const decode = async (failOn: 'warning' | 'error'): Promise<Picture> => {
     const image = sharp(bytes, { ...input, failOn });
@@ -90,6 +91,15 @@ export async function decodeImageBytes(
     })
     .catch(damaged);
   return turnUpright(decoded, orientation);
+}
+
+/** Deflate packs at most 1032 bytes into one: refuse a PNG that is shorter than its pixels, before they get memory. */
+function checkLength(png: Uint8Array, name: string, { width, height }: Sides): void {
+  const [depth, colour] = png.subarray(24, 26); // of IHDR
+  const samples = [1, 0, 3, 1, 2, 0, 4][colour] ?? 0;
+  if (png.length * 1032 < (height * width * samples * depth) / 8) {
+    throw new UserError(`${name} is truncated: ${png.length} bytes cannot hold ${width} × ${height} pixels`);
+  }
 }
 
 /** What libjpeg warns of and decodes rightly nevertheless. Of several warnings it tells the first. */

@@ -173,6 +173,12 @@ describe('refuses from the header what preprocessing would make too large', () =
     expect(await refusalOf(action)).toContain(`a.png of ${words}`);
   });
 
+  test('a PNG that is too short for its pixels', async () => {
+    expect(await refusalOf(decodeImageBytes(pngHeader(8000, 9000, 1), 'a.png'))).toBe(
+      'a.png is truncated: 92 bytes cannot hold 8000 × 9000 pixels',
+    );
+  });
+
   test('and only that', async () => {
     const picture = await decodeImage(join(folder, 'rgb.png'), clipPreprocess(336));
     expect([picture.width, picture.height]).toEqual([22, 14]);
