@@ -1,6 +1,7 @@
 import { messageOf, UserError } from '../errors.ts';
 import { readWhole, reasonOf, writeAtomically } from '../files.ts';
-import { hasJunk, readOrientation, turnSize, turnUpright, type Format } from './orientation.ts';
+import { readOrientation, turnSize, turnUpright, type Format } from './orientation.ts';
+import { findStrayMarker, hasJunk } from './jpeg.ts';
 import { checkPixels, type Picture, type Sides } from './picture.ts';
 import { checkSizes, type PreprocessConfig } from './preprocess.ts';
 import { loadSharp } from './sharp.ts';
@@ -90,6 +91,8 @@ export async function decodeImageBytes(
       return decode('error');
     })
     .catch(damaged);
+  const stray = format === 'JPEG' ? findStrayMarker(bytes) : undefined;
+  if (stray !== undefined) damaged(`marker 0x${stray.toString(16)} among its pixels`);
   return turnUpright(decoded, orientation);
 }
 

@@ -35,7 +35,7 @@ export function readExifOrientation(data: Uint8Array): number | undefined {
 
   const magic = bytes.toString('latin1', 0, 4);
   if (bytes.length < 8 || !/^((II|MM)(\0\*|\*\0)|MM\0\+)$/.test(magic))
-    throw new Error('it has no TIFF header');
+    throw new Error('its EXIF has no TIFF header');
   const little = magic.startsWith('II');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const has = (at: number, size: number) => at + size <= bytes.length;

@@ -7,6 +7,7 @@ import { isUtf8 } from 'node:buffer';
 import { constants, crc32, inflateSync } from 'node:zlib';
 import { messageOf, UserError } from '../errors.ts';
 import { readExifOrientation } from './exif.ts';
+import { jpegSegments } from './jpeg.ts';
 import type { Picture, Sides } from './picture.ts';
 
 export type Format = 'PNG' | 'JPEG' | 'WebP';
@@ -21,7 +22,7 @@ const MAX_TEXT = 2 ** 20; // bytes of an unpacked text
 
 /**
  * @returns 1 to 8, as EXIF numbers them; 1 is upright
- * @throws UserError where Pillow refuses the picture for what should say it
+ * @throws UserError where Pillow refuses the picture for what should say it, or a PNG for a checksum before its pixels
  */
 export function readOrientation(bytes: Uint8Array, format: Format, name: string): number {
   const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -29,9 +30,7 @@ export function readOrientation(bytes: Uint8Array, format: Format, name: string)
     const found = format === 'PNG' ? ofPng(file) : format === 'JPEG' ? ofJpeg(file) : ofWebp(file);
     return found !== undefined && found >= 2 && found <= 8 && Number.isInteger(found) ? found : 1;
   } catch (error) {
-    throw new UserError(
-      `${name} does not say which way up it is: its EXIF or XMP is damaged, ${messageOf(error)}`,
-    );
+    throw new UserError(`${name} is damaged: ${messageOf(error)}`);
   }
 }
 
@@ -67,13 +66,13 @@ export function turnUpright(picture: Picture, orientation: number): Picture {
 
 function ofInfo(info: Info): number | undefined {
   const exif = info.get('exif') ?? unpackRawProfile(info.get(RAW_EXIF));
-  if (typeof exif === 'string') throw new Error('text stands for EXIF');
+  if (typeof exif === 'string') throw new Error('text stands for its EXIF');
   const orientation = exif && readExifOrientation(exif);
   if (orientation !== undefined) return orientation;
 
   const text = info.get(XMP_TEXT)?.toString('latin1');
   const xmp = info.get('xmp');
-  if (!text && typeof xmp === 'string' && xmp !== '') throw new Error('text stands for XMP');
+  if (!text && typeof xmp === 'string' && xmp !== '') throw new Error('text stands for its XMP');
   const match = /tiff:Orientation(?:="|>)([0-9])/.exec(text || (xmp?.toString('latin1') ?? ''));
   return match ? Number(match[1]) : undefined;
 }
@@ -98,7 +97,16 @@ function ofPng(file: Buffer): number | undefined {
   for (let at = 8; at + 8 <= file.length;) {
     const kind = file.toString('latin1', at + 4, at + 8);
     const end = at + 8 + file.readUInt32BE(at);
-    if (end + 4 > file.length || kind === 'IEND') break;
+    if (kind === 'IEND' || (pixels && !/^\w{4}$/.test(kind))) break;
+    // Pillow looks at the checksums before the pixels only.
+    if (
+      !pixels &&
+      kind !== 'IDAT' &&
+      (end + 4 > file.length || crc32(file.subarray(at + 4, end)) !== file.readUInt32BE(end))
+    ) {
+      throw new Error(`the checksum of its ${kind} chunk is wrong`);
+    }
+    if (end > file.length && kind !== 'IDAT') throw new Error(`its ${kind} chunk is cut off`);
     const body = file.subarray(at + 8, end);
     if (kind === 'IDAT') {
       if (!pixels && frames !== undefined && !controlled) frames++; // the pixels are none of the animation's
@@ -112,10 +120,6 @@ function ofPng(file: Buffer): number | undefined {
       kind === 'eXIf' ||
       (/^[tzi].Xt$/.test(kind) && KEYWORDS.has(cut(body)[0].toString('latin1')))
     ) {
-      // Pillow looks at the checksums before the pixels only.
-      if (!pixels && crc32(file.subarray(at + 4, end)) !== file.readUInt32BE(end)) {
-        throw new Error(`the checksum of the ${kind} chunk is wrong`);
-      }
       noteChunk(info, kind, body);
     }
     at = end + 4;
@@ -160,13 +164,6 @@ function unpack(packed: Buffer, key: string): Buffer | undefined {
   }
 }
 
-interface Segment {
-  marker: number;
-  at: number;
-  length: number;
-  body: Buffer;
-}
-
 /** A JPEG's segments before its first scan. */
 function ofJpeg(file: Buffer): number | undefined {
   const info: Info = new Map();
@@ -188,34 +185,6 @@ function ofJpeg(file: Buffer): number | undefined {
     // Looking for a resolution, Pillow reads the EXIF early; what fails then is not read again, nor is XMP.
     if (!resolution) return undefined;
     throw error;
-  }
-}
-
-/** Whether bytes that are no segment's lie among those before the first scan of a JPEG. */
-export function hasJunk(bytes: Uint8Array): boolean {
-  const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  let end = 2;
-  for (const { at, length } of jpegSegments(file)) {
-    if (file.subarray(end, at).some((byte) => byte !== 0xff)) return true;
-    end = at + length;
-  }
-  return false;
-}
-
-/** Marker segments up to the first scan's, without the bytes between them that are none's. */
-function* jpegSegments(file: Buffer): Generator<Segment> {
-  for (let at = 2; at + 4 <= file.length;) {
-    const marker = file[at + 1];
-    if (file[at] !== 0xff || marker === 0xff || marker === 0) {
-      at++;
-    } else if ((marker >= 0xd0 && marker <= 0xd9) || marker === 0xc8 || (marker >= 0xf0 && marker <= 0xfd)) {
-      at += 2; // stands alone
-    } else {
-      const length = 2 + Math.max(2, file.readUInt16BE(at + 2));
-      yield { marker, at, length, body: file.subarray(at + 4, at + length) };
-      if (marker === 0xda) return;
-      at += length;
-    }
   }
 }
 

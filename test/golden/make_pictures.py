@@ -266,6 +266,10 @@ def make_png():
     files["png xmp after the pixels"] = png(after=long_text(XML, attribute(6)))
     files["png raw profile after the pixels"] = png(after=text(RAW, profile))
     files["png eXIf after the end"] = png(end=six)
+    files["png eXIf after the pixels, cut off"] = png(after=six)[:-20]
+    files["png eXIf after the pixels and a chunk of no name"] = png(after=chunk(b"\0\1\2\3", b"") + six)
+    files["png another chunk, wrong checksum"] = png(wrong_sum(chunk(b"gAMA", bytes(4))) + six)
+    files["png another chunk, wrong checksum, after the pixels"] = png(six, after=wrong_sum(text(b"Comment", b"hello")))
 
     def control(sequence):
         return chunk(b"fcTL", struct.pack(">IIIIIHHBB", sequence, 3, 2, 0, 0, 1, 10, 0, 0))

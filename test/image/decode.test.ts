@@ -199,6 +199,14 @@ describe('JPEGs damaged in mid-stream', () => {
     );
   });
 
+  test('a marker among the pixels, which the decoder does not come to', async () => {
+    const whole = readBytes('rgb.jpg');
+    const bytes = Buffer.concat([whole.subarray(0, -2), Buffer.from([0xff, 0x64]), whole.subarray(-2)]);
+    expect(await refusalOf(decodeImageBytes(bytes, 'cat.jpg'))).toBe(
+      'cat.jpg cannot be decoded, it is damaged or truncated (marker 0x64 among its pixels)',
+    );
+  });
+
   const shared = join(import.meta.dirname, '../../../shared/cases/jpeg');
   const absent = !existsSync(shared);
   if (absent) console.warn('skipped: the cases of JPEGs are not beside this checkout');
