@@ -3,22 +3,18 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, openSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { expectRefusal, expectUsageError, vtc } from '../support/cli.ts';
+import { expectRefusal, expectUsageError, program, vtc } from '../support/cli.ts';
 
 const noFull = existsSync('/dev/full') ? '' : 'there is no /dev/full here';
 
 describe.concurrent('the command line', () => {
   test.skipIf(noFull)(`a full standard output is one sentence ${noFull}`, { timeout: 60_000 }, () => {
     for (const args of [['methods'], ['--help'], ['inspect', 'weights/llava']]) {
-      const { status, stderr } = spawnSync(
-        process.execPath,
-        ['--import', 'tsx', 'src/cli/main.ts', ...args],
-        {
-          cwd: path.join(import.meta.dirname, '..', '..'),
-          stdio: ['ignore', openSync('/dev/full', 'w'), 'pipe'],
-          encoding: 'utf8',
-        },
-      );
+      const { status, stderr } = spawnSync(process.execPath, [program, ...args], {
+        cwd: path.join(import.meta.dirname, '..', '..'),
+        stdio: ['ignore', openSync('/dev/full', 'w'), 'pipe'],
+        encoding: 'utf8',
+      });
       expect({ status, stderr }, args.join(' ')).toEqual({
         status: 1,
         stderr: 'error: cannot write to standard output: no space is left on the device\n',
