@@ -80,6 +80,14 @@ async function answerOneByOne(
 describeEachBackend('an evaluation', () => {
   tidyEachTest();
 
+  test.each(['own', 'grey', 'wrong'] as const)('reads %s pictures for its preprocessing', async (source) => {
+    const exam = makeExam();
+    const read = (config?: PreprocessConfig) => Promise.reject(new Error(`for ${JSON.stringify(config)}`));
+    const pictures = exam.task.pictures.map((picture) => ({ ...picture, read }));
+    const album = openAll({ ...exam, task: { ...exam.task, pictures } }, source);
+    await expect(album.look(0, {})).rejects.toThrow(`for ${JSON.stringify(preprocessing)}`);
+  });
+
   test.each([
     ['none', P, 'own'],
     ['none', P, 'grey'],

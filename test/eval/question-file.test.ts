@@ -5,7 +5,8 @@ import { afterAll, expect, test } from 'vitest';
 import { UserError } from '../../src/errors.ts';
 import { readTask } from '../../src/eval/question-file.ts';
 import type { ScoringName } from '../../src/eval/scoring.ts';
-import { encodePng } from '../../src/image/decode.ts';
+import { encodePng, encodePngBytes } from '../../src/image/decode.ts';
+import { clipPreprocess } from '../../src/image/preprocess.ts';
 
 const images = await mkdtemp(path.join(tmpdir(), 'vtc-cls-questions-'));
 afterAll(() => rm(images, { recursive: true, force: true }));
@@ -41,6 +42,16 @@ test("POPE's lines", async () => {
   ]);
   expect(task.pictures.map(({ id }) => id)).toEqual(['b.png', 'a.png']);
   expect((await task.pictures[1].read()).data).toEqual(new Uint8Array(6).fill(10));
+});
+
+test('a picture that is read for a model which would make it too large is refused before it is decoded', async () => {
+  const png = await encodePngBytes({ width: 1, height: 60_000, data: new Uint8Array(180_000) });
+  await writeFile(path.join(images, 'thin.png'), png.subarray(0, png.length >> 1)); // its pixels cannot be read
+  const file = await writeLines({ id: 1, image: 'thin.png', question: 'what ?', answer: 'this' });
+  const { pictures } = await read('exact', file);
+  await expect(async () => pictures[0].read(clipPreprocess(336))).rejects.toThrow(
+    /thin\.png of 1 × 60000 pixels, resized, has 336 × 20160000 = /,
+  );
 });
 
 test("VQA's lines: ten answers as words or as objects, or one", async () => {
