@@ -6,11 +6,11 @@ import { isObject, type JsonObject } from '../json.ts';
 
 /** The parts of the library's tokenizer that are reached into. */
 export interface LibraryParts {
-  normalizer: unknown;
+  normalizer: ((text: string) => string) | null;
   pre_tokenizer: unknown;
   decoder: unknown;
-  model: { vocab: (string | undefined)[] };
-  added_tokens: { content: string; single_word: boolean; normalized: boolean }[];
+  model: { vocab: (string | undefined)[]; tokens_to_ids: Map<string, number> };
+  added_tokens: { id: number; content: string; single_word: boolean; normalized: boolean }[];
   added_tokens_map: Map<string, { single_word: boolean }>;
   splitter_unnormalized: Splitter;
   splitter_normalized: Splitter;
@@ -29,23 +29,28 @@ export function refuseUnsupported(json: JsonObject): void {
   if (model['type'] === 'BPE' && model['continuing_subword_prefix'])
     refuse('continuing_subword_prefix of BPE');
   if (model['type'] === 'BPE' && model['dropout']) refuse('dropout of BPE');
+  if (model['type'] === 'WordLevel') refuse('the model WordLevel');
   if (model['type'] === 'Unigram' && model['byte_fallback'] === true) refuse('byte_fallback of Unigram');
+  const behaviors = ['Isolated', 'Removed', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous'];
+  for (const { type, behavior = 'Isolated' } of partsOf(json['pre_tokenizer'], 'pretokenizers')) {
+    const splits = type === 'Split' || type === 'Punctuation';
+    if (splits && !behaviors.includes(behavior as string))
+      refuse(`${type} with behavior ${JSON.stringify(behavior)}`);
+  }
   for (const part of partsOf(json['normalizer'], 'normalizers')) {
     if (part['type'] === 'Precompiled') refuse('the normalizer Precompiled');
   }
-  for (const part of partsOf(json['pre_tokenizer'], 'pretokenizers')) {
-    const { type, behavior, invert, pattern } = part;
-    if (type === 'Split') {
-      const kept = behavior === 'Isolated' && invert !== true;
-      const removed =
-        behavior === 'Removed' && (invert === true || (isObject(pattern) && 'Regex' in pattern));
-      if (!kept && !removed) refuse(`Split with behavior ${name(behavior)} and invert ${name(invert)}`);
-    }
-    if (type === 'Punctuation' && behavior !== 'Contiguous') {
-      refuse(`Punctuation with behavior ${name(behavior ?? 'Isolated')}`);
+  const added = Array.isArray(json['added_tokens']) ? json['added_tokens'].filter(isObject) : [];
+  for (const { type, special_tokens } of partsOf(json['post_processor'], 'processors')) {
+    const named =
+      type === 'TemplateProcessing' && isObject(special_tokens) ? Object.entries(special_tokens) : [];
+    for (const [name, token] of named) {
+      const tokens = isObject(token) ? token['tokens'] : undefined;
+      if (!Array.isArray(tokens) || tokens.length !== 1 || tokens[0] !== name) {
+        refuse(`a special token of TemplateProcessing that stands for others, ${JSON.stringify(name)},`);
+      }
     }
   }
-  const added = Array.isArray(json['added_tokens']) ? json['added_tokens'].filter(isObject) : [];
   const first = partsOf(json['pre_tokenizer'], 'pretokenizers').some(
     (part) => part['type'] === 'Metaspace' && part['prepend_scheme'] === 'first',
   );
@@ -57,8 +62,6 @@ export function refuseUnsupported(json: JsonObject): void {
 function refuse(feature: string): never {
   throw new Error(`${feature} is not supported`);
 }
-
-const name = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
 
 /** A part, or the parts of a sequence of them. */
 function partsOf(part: unknown, list: string): JsonObject[] {
@@ -81,12 +84,31 @@ export function mend(tokenizer: LibraryParts, json: JsonObject): void {
   });
   each(tokenizer.pre_tokenizer, json['pre_tokenizer'], 'pretokenizers', mendPreTokenizer);
   each(tokenizer.decoder, json['decoder'], 'decoders', mendDecoder);
+  nameNormalized(tokenizer);
+  if (isObject(json['decoder']) && json['decoder']['type'] === 'BPEDecoder') {
+    (tokenizer.decoder as Part)['end_of_word_suffix'] = undefined; // or the text would be trimmed
+  }
   const single = new Set(
     tokenizer.added_tokens.filter((token) => token.single_word).map(({ content }) => content),
   );
   for (const splitter of [tokenizer.splitter_unnormalized, tokenizer.splitter_normalized]) {
     const split = splitter.split.bind(splitter);
     if (single.size > 0) splitter.split = (text) => joinInsideWords(split(text), tokenizer.added_tokens_map);
+  }
+}
+
+/** Rust writes a normalized added token as it is looked for. */
+function nameNormalized({ normalizer, added_tokens, model }: LibraryParts): void {
+  if (!normalizer) return;
+  const known = new Set(added_tokens.filter((token) => !token.normalized).map(({ content }) => content));
+  for (const { id, content } of added_tokens.filter((token) => token.normalized)) {
+    const normal = normalizer(content);
+    if ((model.tokens_to_ids.get(normal) ?? id) !== id) {
+      refuse(`an added token that is normalized to another token, ${JSON.stringify(normal)},`);
+    }
+    if (known.has(normal)) refuse(`a second added token that is normalized to ${JSON.stringify(normal)}`);
+    known.add(normal);
+    model.vocab[id] = normal;
   }
 }
 
@@ -112,6 +134,16 @@ function mendPreTokenizer(part: Part, json: JsonObject): void {
     const pattern = new RegExp(`[${word}]+|[^${word}\\p{White_Space}]+`, 'gu');
     part['pre_tokenize_text'] = (text: string) => text.match(pattern) ?? [];
   }
+  if (json['type'] === 'Split' || json['type'] === 'Punctuation') {
+    const pattern = json['type'] === 'Split' ? (part['pattern'] as RegExp) : punctuation;
+    const behavior = json['behavior'] ?? 'Isolated';
+    const invert = json['type'] === 'Split' && json['invert'] === true;
+    part['pre_tokenize_text'] = (text: string) => splitBy(text, pattern, behavior, invert);
+  }
+  if (json['type'] === 'FixedLength') {
+    const pattern = new RegExp(`[^]{1,${json['length'] as number}}`, 'gu');
+    part['pre_tokenize_text'] = (text: string) => text.match(pattern) ?? [];
+  }
   if (json['type'] === 'Digits') {
     part['pattern'] = new RegExp(`\\P{N}+|\\p{N}${json['individual_digits'] === true ? '' : '+'}`, 'gu');
   }
@@ -125,6 +157,36 @@ function mendPreTokenizer(part: Part, json: JsonObject): void {
         piece.split(mark).flatMap((rest, i) => (i > 0 ? [mark + rest] : rest === '' ? [] : [rest])),
       )) satisfies PreTokenize;
   }
+}
+
+const punctuation = /[\p{P}!-/:-@[-`{-~]/gu; // ASCII's, which are not all of \p{P}
+
+/** Rust's `SplitDelimiterBehavior`: what becomes of a match, or, inverted, of what is between matches. */
+function splitBy(text: string, pattern: RegExp, behavior: unknown, invert: boolean): string[] {
+  const pieces: { text: string; match: boolean }[] = [];
+  let at = 0;
+  const add = (end: number, match: boolean) => {
+    if (end > at) pieces.push({ text: text.slice(at, end), match: match !== invert });
+    at = Math.max(at, end);
+  };
+  for (const { index, 0: found } of text.matchAll(pattern)) {
+    add(index, false);
+    add(index + found.length, true);
+  }
+  add(text.length, false);
+  if (behavior === 'Removed') return pieces.filter(({ match }) => !match).map((piece) => piece.text);
+  if (behavior === 'Isolated') return pieces.map((piece) => piece.text);
+  const back = behavior === 'MergedWithNext';
+  const merged: string[] = [];
+  let before = false; // was the piece before this one a match?
+  for (const { text: piece, match } of back ? pieces.toReversed() : pieces) {
+    const joins = behavior === 'Contiguous' ? match === before : match && !before;
+    const last = merged.length - 1;
+    if (!joins || last < 0) merged.push(piece);
+    else merged[last] = back ? piece + merged[last] : merged[last] + piece;
+    before = match;
+  }
+  return back ? merged.toReversed() : merged;
 }
 
 function mendDecoder(part: Part, json: JsonObject): void {

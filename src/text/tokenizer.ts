@@ -82,7 +82,8 @@ export async function readTokenizer(dir: string, bosToken: number | null): Promi
         const options = { skip_special_tokens: true, clean_up_tokenization_spaces: cleanUp };
         return withinTime(() => tokenizer.decode(known, options));
       }),
-    tokenOf: (id) => tokenizer.model.vocab[id],
+    tokenOf: (id) =>
+      tokenizer.added_tokens.find((token) => token.id === id)?.content ?? tokenizer.model.vocab[id],
     isByte: (id) => hasByteFallback(whole['decoder']) && byteOf(tokenizer.model.vocab[id]) !== undefined,
   };
 }
@@ -113,12 +114,12 @@ function withAddedTokens(json: JsonObject, config: JsonObject, older: JsonObject
 }
 
 const milliseconds = 1500;
-const sandbox = vm.createContext({ work: undefined as unknown });
+const sandbox: Record<string, unknown> = vm.createContext({ work: undefined });
 const script = new vm.Script('work()');
 
 /** Ends what takes too long: a pattern of a folder's tokenizer can backtrack without end. */
 function withinTime<T>(work: () => T): T {
-  const { work: outer } = sandbox;
+  const outer = sandbox['work'];
   sandbox['work'] = work;
   try {
     return script.runInContext(sandbox, { timeout: milliseconds }) as T;

@@ -88,4 +88,40 @@ describe('readTokenizer', () => {
     await expect(refused).rejects.toThrow(UserError);
     await expect(refused).rejects.toThrow(message);
   });
+
+  /** spm-bpe with some parts replaced. */
+  async function readWith(parts: object) {
+    const dir = await makeTokenizerFolder('spm-bpe');
+    const file = path.join(dir, 'tokenizer.json');
+    const json = JSON.parse(await readFile(file, 'utf8')) as object;
+    await writeFile(file, JSON.stringify({ ...json, ...parts }));
+    return readTokenizer(dir, null);
+  }
+  const template = { type: 'TemplateProcessing', pair: [], special_tokens: {} };
+  const split = { type: 'Split', pattern: { Regex: '(x+x+)+y' }, behavior: 'Isolated', invert: false };
+  const doubled = { type: 'Replace', pattern: { String: 'x' }, content: 'xxxx' };
+
+  test.each([
+    ['a number for a list', { post_processor: { ...template, single: 5 } }],
+    ['a text for an object', { post_processor: { ...template, single: ['x'] } }],
+    ['a pattern that backtracks without end', { pre_tokenizer: split }],
+    [
+      'a text that grows without end',
+      { normalizer: { type: 'Sequence', normalizers: Array.from({ length: 40 }, () => doubled) } },
+    ],
+  ])('%s, met only when a text is read, is one sentence', async (_, parts) => {
+    const tokenizer = await readWith(parts);
+    const encode = () => tokenizer.encode('x'.repeat(40));
+    expect(encode).toThrow(UserError);
+    expect(encode).toThrow(/tokenizer\.json cannot encode a text: /);
+  });
+
+  test('a decoder that cannot decode is one sentence', async () => {
+    const replace = { type: 'Replace', pattern: { Regex: '(x+x+)+y' }, content: '' };
+    const tokenizer = await readWith({
+      decoder: { type: 'Sequence', decoders: [{ type: 'Fuse' }, replace] },
+    });
+    const xs = tokenizer.encodePlain('x'.repeat(40));
+    expect(() => tokenizer.decode(xs)).toThrow(/tokenizer\.json cannot decode token ids: it does not end/);
+  });
 });
