@@ -2,15 +2,19 @@ import { randomBytes } from 'node:crypto';
 import {
   access,
   constants,
+  lstat,
   mkdir,
   open,
   readFile,
+  readlink,
   realpath,
   rename,
   rm,
+  rmdir,
   stat,
   type FileHandle,
 } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
 import path from 'node:path';
 import { messageOf, UserError } from './errors.ts';
 
@@ -23,12 +27,21 @@ const reasons: Record<string, string> = {
   EPERM: 'permission denied',
   EROFS: 'the file system is read-only',
   ENOSPC: 'no space is left on the device',
+  EDQUOT: 'the disk quota is used up',
+  EFBIG: 'the file system takes no file of this size',
+  EIO: 'the device fails',
+  ENAMETOOLONG: 'a name in its path is too long',
+  ELOOP: 'its links lead in a circle',
+  EMFILE: 'too many files are open',
+  ERR_INVALID_ARG_VALUE: 'a null byte is no part of a name',
 };
 
 /** Why the operating system refused, in words. */
 export function reasonOf(error: unknown): string {
-  return reasons[(error as NodeJS.ErrnoException).code ?? ''] ?? messageOf(error);
+  return reasons[codeOf(error) ?? ''] ?? messageOf(error);
 }
+
+const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
 
 /**
  * Reads a whole file.
@@ -51,9 +64,9 @@ export async function writeAtomically(
 ): Promise<void> {
   await checkWritable(file);
   const target = await realpath(file).catch(() => file);
-  const temporary = `${target}.${randomBytes(6).toString('hex')}.tmp`; // a rename must not cross file systems
+  const temporary = besides(target);
   try {
-    const handle = await open(temporary, 'wx');
+    const handle = await openNew(temporary);
     try {
       await write(handle);
     } finally {
@@ -66,6 +79,19 @@ export async function writeAtomically(
   }
 }
 
+/** A new name beside a file: a rename must not cross file systems. */
+const besides = (file: string): string => `${file}.${randomBytes(6).toString('hex')}.tmp`;
+
+/** @throws Error where a folder that is there takes no files, as those of /proc */
+async function openNew(file: string): Promise<FileHandle> {
+  try {
+    return await open(file, 'wx');
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') throw new Error(`${path.dirname(file)} cannot hold files`);
+    throw error;
+  }
+}
+
 /** {@link writeAtomically} of a text. */
 export function writeText(file: string, text: string): Promise<void> {
   return writeAtomically(file, (handle) => handle.writeFile(text));
@@ -73,11 +99,36 @@ export function writeText(file: string, text: string): Promise<void> {
 
 /**
  * Makes a folder, and those above it, where they are not there yet.
- * @throws UserError naming the folder
+ * @throws UserError naming the folder and what stands in its way; none of them is left behind
  */
 export async function makeFolder(dir: string): Promise<void> {
-  await mkdir(dir, { recursive: true }).catch((error: unknown) => {
+  const missing: string[] = []; // the deepest first
+  try {
+    if (dir === '') throw new Error('its name is empty');
+    let place = path.resolve(dir);
+    let found = await lookAt(place);
+    while (!found) {
+      missing.push(place);
+      place = path.dirname(place);
+      found = await lookAt(place);
+    }
+    if (!found.isDirectory()) throw new Error(`${place} is not a folder`);
+    if (missing.length === 0) return;
+    await access(place, constants.W_OK).catch((error: unknown) => {
+      throw new Error(`in ${place} ${reasonOf(error)}`);
+    });
+    // One by one: Node's recursive mkdir never comes back from /proc.
+    for (const folder of missing.toReversed()) await makeOne(folder);
+  } catch (error) {
+    for (const folder of missing) await rmdir(folder).catch(() => undefined); // made in part
     throw new UserError(`cannot make the folder ${dir}: ${reasonOf(error)}`);
+  }
+}
+
+async function makeOne(folder: string): Promise<void> {
+  await mkdir(folder).catch((error: unknown) => {
+    if (codeOf(error) === 'EEXIST') return; // another process was faster
+    throw codeOf(error) === 'ENOENT' ? new Error(`${path.dirname(folder)} cannot hold folders`) : error;
   });
 }
 
@@ -90,12 +141,33 @@ export async function checkWritable(file: string): Promise<void> {
   const folder = path.dirname(file);
   try {
     if (path.basename(file) === '' || file.endsWith(path.sep)) throw new Error('it names no file');
-    if (!(await stat(folder)).isDirectory()) throw new Error(`${folder} is not a folder`);
-    await access(folder, constants.W_OK);
-    const found = await stat(file).catch(() => undefined);
+    const holder = await lookAt(folder);
+    if (!holder) throw new Error(`there is no folder ${folder}`);
+    if (!holder.isDirectory()) throw new Error(`${folder} is not a folder`);
+    const found = await lookAt(file);
     if (found?.isDirectory()) throw new Error('it is a folder');
     if (found && !found.isFile()) throw new Error('it is not a regular file');
+    const trial = besides(found ? await realpath(file) : file); // no other way tells what the system will say
+    await (await openNew(trial)).close();
+    await rm(trial);
   } catch (error) {
     throw new UserError(`cannot write ${file}: ${reasonOf(error)}`);
   }
+}
+
+/**
+ * What is at a place, behind its links.
+ * @returns undefined where nothing is
+ * @throws Error for a link to nothing: whoever writes there would put a file in the link's place, or elsewhere
+ */
+async function lookAt(place: string): Promise<Stats | undefined> {
+  const absent = (error: unknown) => {
+    if (['ENOENT', 'ENOTDIR'].includes(codeOf(error) ?? '')) return undefined;
+    throw error;
+  };
+  const own = await lstat(place).catch(absent);
+  if (!own?.isSymbolicLink()) return own;
+  const found = await stat(place).catch(absent);
+  if (!found) throw new Error(`${place} is a link to ${await readlink(place)}, which is not there`);
+  return found;
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module';
-import { Command } from 'commander';
-import { UserError } from '../errors.ts';
+import { Command, CommanderError } from 'commander';
+import { onOneLine, UserError } from '../errors.ts';
+import { reasonOf } from '../files.ts';
 import { addClassifyCommand } from './classify.ts';
 import { addCompareCommand } from './compare.ts';
 import { addDemoCommand } from './demo.ts';
@@ -15,6 +16,7 @@ import { addSetupTensorflowCommand } from './setup-tensorflow.ts';
 import { addTraceCommand } from './trace.ts';
 import { addTrainCommand } from './train.ts';
 import { addWorldCommand } from './world.ts';
+import { refuseEmptyPaths } from './options.ts';
 
 const { version, description } = createRequire(import.meta.url)('../../package.json') as {
   version: string;
@@ -24,7 +26,14 @@ const { version, description } = createRequire(import.meta.url)('../../package.j
 const program = new Command('vtc')
   .description(description)
   .version(version)
-  .showHelpAfterError('(add --help for the options)');
+  .showHelpAfterError('(add --help for the options)')
+  .configureOutput({
+    // What it quotes of the command line may hold anything.
+    outputError: (text, write) =>
+      write(`${onOneLine(text.trimEnd().replace(/\n(\(Did you mean .*\))$/, ' $1'))}\n`),
+  })
+  .exitOverride() // the process ends by itself, when what was printed is out
+  .hook('preAction', (_, command) => refuseEmptyPaths(command));
 addRunCommand(program);
 addTraceCommand(program);
 addGenerateCommand(program);
@@ -39,16 +48,19 @@ addDoctorCommand(program);
 addDemoCommand(program);
 addSetupTensorflowCommand(program);
 
-// `vtc inspect DIR | head` closes the pipe early: not an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
-  throw error;
+  if (error.code === 'EPIPE') process.exit(0); // `vtc inspect DIR | head` closes the pipe early: not an error
+  console.error(`error: cannot write to standard output: ${reasonOf(error)}`);
+  process.exit(1);
 });
 
 try {
   await program.parseAsync();
 } catch (error) {
-  if (!(error instanceof UserError)) throw error; // a bug keeps its stack trace
-  console.error(`error: ${error.message}`);
-  process.exitCode = 1;
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode; // it has said what there is to say
+  } else if (error instanceof UserError) {
+    console.error(`error: ${error.message}`);
+    process.exitCode = 1;
+  } else throw error; // a bug keeps its stack trace
 }

@@ -2,6 +2,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { MethodOptions, Method } from '../compress/method.ts';
 import { findMethod, methodOptions, methods } from '../compress/registry.ts';
 import type { Sampling } from '../decoder/sample.ts';
+import { UserError } from '../errors.ts';
 import { backendNames } from '../tensor/backend.ts';
 
 /** Options that several commands share, each defined once. */
@@ -133,4 +134,24 @@ export function readIds(text: string): number[] {
 function collect(value: string, all: string[]): string[] {
   if (!/^[^=]+=/.test(value)) throw new InvalidArgumentError('It should be name=value.');
   return [...all, value];
+}
+
+/**
+ * An empty name of a file or folder is most often a shell's variable that was not set: it is never what was meant.
+ * @throws UserError naming the option
+ */
+export function refuseEmptyPaths(command: Command): void {
+  const values = command.opts();
+  const given: [string, unknown][] = [
+    ...command.options.map((option): [string, unknown] => [option.flags, values[option.attributeName()]]),
+    ...command.registeredArguments.map((argument, i): [string, unknown] => [
+      `<${argument.name()}>`,
+      command.processedArgs[i],
+    ]),
+  ];
+  for (const [flags, value] of given) {
+    if (/<(dir|file)(\.\.\.)?>/.test(flags) && [value].flat().includes('')) {
+      throw new UserError(`${flags} is empty: name a file or folder`);
+    }
+  }
 }

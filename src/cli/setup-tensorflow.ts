@@ -3,11 +3,11 @@
  * TensorFlow of today. Each step is skipped when its result is there, so the command may be run again at any time.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, rename, rm, statfs } from 'node:fs/promises';
+import { copyFile, mkdir, rename, rm, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { Option, type Command } from 'commander';
-import { UserError } from '../errors.ts';
-import { reasonOf, writeAtomically } from '../files.ts';
+import { messageOf, UserError } from '../errors.ts';
+import { makeFolder, reasonOf, writeAtomically } from '../files.ts';
 import {
   hasNative,
   nativeFolder,
@@ -83,10 +83,8 @@ export async function setupTensorflow(device: NativeDevice, machine: Machine = t
   }
 
   requirePlatform(device, machine);
-  await mkdir(root, { recursive: true }).catch((error: unknown) => {
-    throw new UserError(
-      `cannot make the folder ${root} (${reasonOf(error)}): name another one in VTC_CLS_CACHE`,
-    );
+  await makeFolder(root).catch((error: unknown) => {
+    throw new UserError(`${messageOf(error)}; VTC_CLS_CACHE names another one`);
   });
   await rm(path.join(root, 'ready.json'), { force: true });
   for (const step of listSteps(root, device, machine)) {
@@ -102,8 +100,7 @@ function listSteps(root: string, device: NativeDevice, machine: Machine): Step[]
   const { env, say } = machine;
   const at = (...parts: string[]) => path.join(root, 'node_modules', nativePackage.name, ...parts);
   const binding = at('lib', 'napi-v8', 'tfjs_binding.node');
-  const nodeHeaders = path.join(process.execPath, '..', '..', 'include', 'node');
-  const packagedHeaders = path.join(root, 'node_modules', 'node-api-headers', 'include');
+  const headers = path.join(root, 'node_modules', 'node-api-headers', 'include');
   const haveNodeHeaders = (folder: string) => existsSync(path.join(folder, 'node_api.h'));
   return [
     {
@@ -119,8 +116,8 @@ function listSteps(root: string, device: NativeDevice, machine: Machine): Step[]
     },
     {
       name: `installing ${nativePackage.name} ${nativePackage.version}`,
-      done: () => isNpmInstalled(root, nativePackage.name, nativePackage.version),
-      run: () => npmInstall(root, `${nativePackage.name}@${nativePackage.version}`, env),
+      done: () => isNpmInstalled(root, nativePackage.name, nativePackage.version) && haveNodeHeaders(headers),
+      run: () => npmInstall(root, env),
     },
     {
       name: "fetching TensorFlow's libraries",
@@ -132,16 +129,10 @@ function listSteps(root: string, device: NativeDevice, machine: Machine): Step[]
       },
     },
     {
-      name: "installing Node's headers",
-      done: () => existsSync(binding) || [nodeHeaders, packagedHeaders].some(haveNodeHeaders),
-      run: () => npmInstall(root, 'node-api-headers@1', env),
-    },
-    {
       name: 'compiling the binding',
       done: () => existsSync(binding),
       run: async () => {
-        const include = [nodeHeaders, packagedHeaders].find(haveNodeHeaders) ?? packagedHeaders;
-        await compileBinding(at(), include, binding, env);
+        await compileBinding(at(), headers, binding, env);
       },
     },
     {
@@ -223,21 +214,23 @@ function isNpmInstalled(root: string, name: string, version: string): boolean {
   }
 }
 
-async function npmInstall(root: string, what: string, env: NodeJS.ProcessEnv): Promise<void> {
-  const args = [
-    'install',
-    '--ignore-scripts',
-    '--no-audit',
-    '--no-fund',
-    '--loglevel=error',
-    '--prefix',
-    root,
-  ];
-  const npm = await runProgram('npm', [...args, what], { env });
+/** The package and Node's headers, with all that they need, by the versions and hashes of a lock file of ours. */
+async function npmInstall(root: string, env: NodeJS.ProcessEnv): Promise<void> {
+  const { name, version } = nativePackage;
+  for (const file of ['package.json', 'package-lock.json']) {
+    await copyFile(path.join(lockFolder, file), path.join(root, file));
+  }
+  const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', '--prefix', root];
+  const npm = await runProgram('npm', args, { env });
   if (npm?.code !== 0) {
-    throw new UserError(`npm cannot install ${what} (${npm?.reason}): try npm view ${what} version`);
+    throw new UserError(
+      `npm cannot install ${name}@${version} (${npm?.reason}): try npm view ${name}@${version} version`,
+    );
   }
 }
+
+/** Seen from src/cli and from dist/cli. */
+const lockFolder = path.join(import.meta.dirname, '..', '..', 'src', 'cli', 'native-package');
 
 async function compileBinding(
   folder: string,

@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { createReadStream, existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { UserError } from '../errors.ts';
@@ -9,6 +10,28 @@ import { runProgram } from './programs.ts';
 const libraries = ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2'];
 /** What the binding includes, and what that includes. */
 const headers = ['tensorflow/c', 'tensorflow/core/platform', 'tsl/platform', 'xla/tsl/c'];
+
+/** The wheel that is taken, whatever the Python that fetches it: only its libraries and headers are wanted. */
+interface Wheel {
+  name: string;
+  version: string;
+  platform: string;
+  megabytes: number;
+  /** Absent where it could not be learnt: then pip's own check against its index is all there is, and it is said. */
+  sha256?: string;
+}
+const version = '2.21.0';
+const wheels: Record<string, Wheel> = {
+  'cpu x64': {
+    name: 'tensorflow-cpu',
+    version,
+    platform: 'manylinux_2_27_x86_64',
+    megabytes: 270,
+    sha256: '2b847d217b02ee7731ed91431daf3250daa0196c3c94614d23be27232e6e5b6c',
+  },
+  'cpu arm64': { name: 'tensorflow', version, platform: 'manylinux_2_27_aarch64', megabytes: 270 },
+  'cuda x64': { name: 'tensorflow', version, platform: 'manylinux_2_27_x86_64', megabytes: 600 }, // CUDA's, and the plain one
+};
 
 export interface LibraryRequest {
   device: NativeDevice;
@@ -94,25 +117,27 @@ async function unpackWheel(deps: string, request: LibraryRequest): Promise<strin
   if (pip.code !== 0)
     throw new UserError(`python3 has no pip: sudo apt-get install python3-pip, ${otherwise}`);
 
-  // For arm64 there is one wheel, without CUDA; for x64 the plain one is CUDA's.
-  const wheelName = device === 'cpu' && arch === 'x64' ? 'tensorflow-cpu' : 'tensorflow';
+  const pinned = wheels[`${device} ${arch}`];
+  const what = `${pinned.name}==${pinned.version}`;
   const findWheel = async () =>
     (await readdir(downloads).catch(() => [])).find((file) => file.endsWith('.whl'));
   if (!(await findWheel())) {
-    say(`downloading ${wheelName} with pip (${device === 'cuda' ? '600' : '270'} MB)`);
+    say(`downloading ${what} with pip (${pinned.megabytes} MB)`);
     const partial = `${downloads}.partial`;
-    const args = ['-m', 'pip', 'download', '--no-deps', '--dest', partial, wheelName];
-    const download = await runProgram('python3', args, { env, show: true });
+    const platform = ['--python-version', '3.11', '--abi', 'cp311', '--platform', pinned.platform];
+    const args = ['-m', 'pip', 'download', '--no-deps', '--only-binary=:all:', ...platform];
+    const download = await runProgram('python3', [...args, '--dest', partial, what], { env, show: true });
     if (download?.code !== 0) {
       throw new UserError(
-        `pip cannot download ${wheelName} (${download?.reason}): ` +
-          `try python3 -m pip download --no-deps ${wheelName}, ${otherwise}`,
+        `pip cannot download ${what} (${download?.reason}): ` +
+          `try python3 -m pip download --no-deps ${what}, ${otherwise}`,
       );
     }
     await rm(downloads, { recursive: true, force: true });
     await rename(partial, downloads);
   }
   const wheel = path.join(downloads, (await findWheel()) ?? '');
+  await checkHash(wheel, pinned, downloads, say);
 
   say(`unpacking what is needed of ${path.basename(wheel)}`);
   const wanted = [
@@ -131,6 +156,25 @@ async function unpackWheel(deps: string, request: LibraryRequest): Promise<strin
   if (device === 'cuda') await installCuda(deps, unpack.stdout.trim().split('\n'), request);
   await rm(downloads, { recursive: true });
   return `pip's ${path.basename(wheel)}`;
+}
+
+/** @throws UserError for another file than the one that was tried out; it is removed */
+async function checkHash(
+  wheel: string,
+  { sha256 }: Wheel,
+  downloads: string,
+  say: LibraryRequest['say'],
+): Promise<void> {
+  const file = path.basename(wheel);
+  if (sha256 === undefined) return say(`${file} is pinned by its version, its SHA-256 is not known here`);
+  const hash = createHash('sha256');
+  for await (const piece of createReadStream(wheel)) hash.update(piece as Buffer);
+  const found = hash.digest('hex');
+  if (found === sha256) return;
+  await rm(downloads, { recursive: true, force: true });
+  throw new UserError(
+    `${file} is not the file that this program was tried with: its SHA-256 is ${found}, should be ${sha256}`,
+  );
 }
 
 /** argv: wheel, target, prefixes. Unpacks the entries with these prefixes; prints what the wheel needs for CUDA. */

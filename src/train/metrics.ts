@@ -1,5 +1,6 @@
 import { appendFile, readFile } from 'node:fs/promises';
-import { writeText } from '../files.ts';
+import { UserError } from '../errors.ts';
+import { reasonOf, writeText } from '../files.ts';
 
 /** What is known of one step. */
 export interface StepMetrics {
@@ -12,7 +13,10 @@ export interface StepMetrics {
 /** The metrics of a run, one JSON object a line. */
 export interface MetricsFile {
   add(metrics: StepMetrics): void;
-  /** Writes what was added. */
+  /**
+   * Writes what was added.
+   * @throws UserError naming the file; a line that was written in part is left out when it is read
+   */
   flush(): Promise<void>;
 }
 
@@ -29,7 +33,9 @@ export async function openMetrics(file: string, step: number): Promise<MetricsFi
       waiting += toLine(metrics);
     },
     flush: async () => {
-      await appendFile(file, waiting);
+      await appendFile(file, waiting).catch((error: unknown) => {
+        throw new UserError(`cannot write ${file}: ${reasonOf(error)}`);
+      });
       waiting = '';
     },
   };

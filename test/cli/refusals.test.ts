@@ -357,7 +357,7 @@ describe.concurrent('outputs that cannot be written are refused before anything 
 
   test('in a missing folder, a folder itself, below a file', async () => {
     const cases: [string, string][] = [
-      [at('missing/out'), 'there is no such file or folder'],
+      [at('missing/out'), `there is no folder ${at('missing')}`],
       [model, 'it is a folder'],
       [path.join(scene, 'out'), `${scene} is not a folder`],
     ];

@@ -1,6 +1,7 @@
 /** `vtc setup-tensorflow` on machines that lack something, with programs of a line each in place of the real ones. */
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -43,6 +44,9 @@ describe('setup-tensorflow', () => {
     await mkdir(path.join(modules, '@tensorflow/tfjs-node-gpu'), { recursive: true });
     const packages = { 'node_modules/@tensorflow/tfjs-node-gpu': { version: '4.22.0' } };
     await writeFile(path.join(modules, '.package-lock.json'), JSON.stringify({ packages }));
+    const headers = path.join(modules, 'node-api-headers/include');
+    await mkdir(headers, { recursive: true });
+    await writeFile(path.join(headers, 'node_api.h'), '');
   }
 
   async function addTensorflow(): Promise<string> {
@@ -94,6 +98,18 @@ describe('setup-tensorflow', () => {
     );
   });
 
+  test('npm takes every package by version and hash, from a lock file that names the package asked for', async () => {
+    await addProgram('g++');
+    await addProgram('npm', 'test "$1" = --version || { echo "error: $*" >&2; exit 1; }');
+    await expect(setupTensorflow('cpu', machine)).rejects.toThrow(`error: ci --ignore-scripts`);
+    const lock = JSON.parse(await readFile(path.join(root(), 'package-lock.json'), 'utf8')) as {
+      packages: Record<string, { version: string; integrity?: string }>;
+    };
+    const { '': own, ...packages } = lock.packages;
+    expect(own).toMatchObject({ dependencies: { '@tensorflow/tfjs-node-gpu': '4.22.0' } });
+    for (const [name, { integrity }] of Object.entries(packages)) expect(integrity, name).toMatch(/^sha512-/);
+  });
+
   test('npm fails', async () => {
     await addProgram('g++');
     await addProgram('npm', 'test "$1" = --version || { echo "npm error code E404" >&2; exit 1; }');
@@ -128,9 +144,24 @@ describe('setup-tensorflow', () => {
         'case "$*" in *download*) echo "ERROR: No matching distribution"; exit 1; esac',
       );
       await expectRefusal(
-        'pip cannot download tensorflow-cpu (ERROR: No matching distribution): ' +
-          `try python3 -m pip download --no-deps tensorflow-cpu, ${otherwise}`,
+        'pip cannot download tensorflow-cpu==2.21.0 (ERROR: No matching distribution): ' +
+          `try python3 -m pip download --no-deps tensorflow-cpu==2.21.0, ${otherwise}`,
       );
+      expect(existsSync(deps())).toBe(false);
+    });
+
+    test('another wheel than the one that was tried is refused and removed', async () => {
+      await addProgram(
+        'python3',
+        'case "$*" in *download*) for last in "$@"; do test "$dest" = 1 && to=$last; dest=0; ' +
+          'test "$last" = --dest && dest=1; done; /bin/mkdir -p "$to"; echo changed > "$to/tensorflow_cpu.whl";; esac',
+      );
+      await expectRefusal(
+        'tensorflow_cpu.whl is not the file that this program was tried with: its SHA-256 is ' +
+          `${createHash('sha256').update('changed\n').digest('hex')}, ` +
+          'should be 2b847d217b02ee7731ed91431daf3250daa0196c3c94614d23be27232e6e5b6c',
+      );
+      expect(existsSync(path.join(root(), 'wheel'))).toBe(false);
       expect(existsSync(deps())).toBe(false);
     });
 

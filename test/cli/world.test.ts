@@ -50,7 +50,10 @@ describe.concurrent('world', () => {
   test('refuses what it cannot do in one sentence', async () => {
     const file = path.join(await makeSubfolder(folder), 'file');
     await writeFile(file, '');
-    expectRefusal(await vtc('world', '--out', file), `cannot make the folder ${file}: it is there already`);
+    expectRefusal(
+      await vtc('world', '--out', file),
+      `cannot make the folder ${file}: ${file} is not a folder`,
+    );
     expectUsageError(await vtc('world'), "required option '--out <dir>' not specified");
     expectUsageError(
       await vtc('world', '--out', file, '--split', 'dev'),

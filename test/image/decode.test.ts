@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { readFileSync } from 'node:fs';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { UserError } from '../../src/errors.ts';
@@ -142,7 +142,7 @@ describe('encodePng', () => {
     const file = join(await makeFolder(), 'missing', 'out.png');
     const picture = { width: 1, height: 1, data: new Uint8Array(3) };
     expect(await refusalOf(encodePng(picture, file))).toBe(
-      `cannot write ${file}: there is no such file or folder`,
+      `cannot write ${file}: there is no folder ${dirname(file)}`,
     );
   });
 

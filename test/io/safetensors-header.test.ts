@@ -164,7 +164,7 @@ const cases: [string, string | Uint8Array, string][] = [
       `FILE: tensor "a" has shape ${JSON.stringify(shape)}, not a list of non-negative integers`,
     ],
   ),
-  ...[[2 ** 32, 2 ** 32], [2 ** 32, 2 ** 32, 0], [2 ** 51], Array<number>(2000).fill(1000)].map(
+  ...[[2 ** 32, 2 ** 32], [2 ** 32, 2 ** 32, 0], [2 ** 51], Array<number>(200).fill(1000)].map(
     (shape): [string, string, string] => [
       `shape ${JSON.stringify(shape).slice(0, 50)}`,
       `{"a":${entry('F32', shape, [0, 8])}}`,

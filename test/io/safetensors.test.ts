@@ -333,7 +333,7 @@ describe('refusing to write', () => {
   test('a folder that is not there, or no folder', async () => {
     const nowhere = join(folder, 'none', 'out.safetensors');
     await expect(writeSafetensors(nowhere, { a: pair() })).rejects.toThrow(
-      `cannot write ${nowhere}: there is no such file or folder`,
+      `cannot write ${nowhere}: there is no folder ${join(folder, 'none')}`,
     );
     const file = join(dir, 'file');
     writeFileSync(file, '');

@@ -1,4 +1,4 @@
-/** The real command line in a process of its own, as `npm run vtc -- …` starts it, and what it leaves behind. */
+/** The real command line in a process of its own, as the built package starts it (test/build.ts), and what it leaves behind. */
 import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -12,6 +12,7 @@ import { writeRandomLlava } from './random-llava.ts';
 import { drawScene } from './simple-scene.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');
+export const program = path.join(root, 'dist', 'cli', 'main.js');
 
 export interface CliResult {
   code: number | null;
@@ -43,7 +44,7 @@ async function inTurn(start: () => Promise<CliResult>): Promise<CliResult> {
 
 /** Starts `vtc` and kills it, as by `kill -9`, as soon as a condition holds. */
 export async function killWhen(args: string[], reached: () => Promise<boolean>): Promise<void> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args], {
+  const child = spawn(process.execPath, [program, ...args], {
     cwd: root,
     stdio: 'ignore',
   });
@@ -57,8 +58,10 @@ export async function killWhen(args: string[], reached: () => Promise<boolean>):
 /** In the repository's root, without a terminal. */
 function run(args: string[], read: boolean): Promise<CliResult> {
   return new Promise((resolve, reject) => {
-    const command = ['--import', 'tsx', 'src/cli/main.ts', ...args];
-    const child = spawn(process.execPath, command, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [program, ...args], {
+      cwd: root,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     const result: CliResult = { code: null, stdout: '', stderr: '' };
     child.stdout.setEncoding('utf8').on('data', (text: string) => (result.stdout += text));
     child.stderr.setEncoding('utf8').on('data', (text: string) => (result.stderr += text));
