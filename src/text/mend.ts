@@ -31,6 +31,19 @@ export function refuseUnsupported(json: JsonObject): void {
   if (model['type'] === 'BPE' && model['dropout']) refuse('dropout of BPE');
   if (model['type'] === 'WordLevel') refuse('the model WordLevel');
   if (model['type'] === 'Unigram' && model['byte_fallback'] === true) refuse('byte_fallback of Unigram');
+  for (const [part, list] of [
+    ['normalizer', 'normalizers'],
+    ['pre_tokenizer', 'pretokenizers'],
+    ['decoder', 'decoders'],
+  ]) {
+    for (const { type, pattern } of partsOf(json[part], list)) {
+      const { Regex, String: text } = isObject(pattern) ? pattern : {};
+      const known = typeof Regex === 'string' || typeof text === 'string';
+      if ((type === 'Replace' || type === 'Split') && !known) {
+        refuse(`${type} with the pattern ${JSON.stringify(pattern)}`);
+      }
+    }
+  }
   const behaviors = ['Isolated', 'Removed', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous'];
   for (const { type, behavior = 'Isolated' } of partsOf(json['pre_tokenizer'], 'pretokenizers')) {
     const splits = type === 'Split' || type === 'Punctuation';
