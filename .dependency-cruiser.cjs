@@ -4,7 +4,7 @@
  */
 const floors = [
   ['errors.ts', 'random.ts'],
-  ['files.ts'],
+  ['files.ts', 'json-syntax.ts'],
   ['json.ts'],
   ['tensor/'],
   ['io/', 'image/', 'text/'],

@@ -54,6 +54,54 @@ export async function readWhole(file: string): Promise<Buffer> {
 }
 
 /**
+ * Reads a file that should be text. As Python's readers, it takes no byte-order mark and nothing but UTF-8.
+ * @throws UserError naming the file; the operating system's error where there is no such file
+ */
+export async function readText(file: string): Promise<string> {
+  const bytes = await readWhole(file).catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT') throw error;
+    throw new UserError(`cannot read ${file}: ${reasonOf(error)}`);
+  });
+  refusePointer(bytes, file);
+  if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
+    throw new UserError(`${file} begins with a byte-order mark: save it as UTF-8 without one`);
+  }
+  return decodeUtf8(bytes, file);
+}
+
+/** @throws UserError naming the text and its first byte that is no UTF-8 */
+export function decodeUtf8(bytes: Uint8Array, what: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    const read = new TextDecoder('utf-8').decode(bytes);
+    const good = Buffer.byteLength(read.slice(0, firstBad(bytes, read)));
+    const byte = bytes[good].toString(16).padStart(2, '0');
+    throw new UserError(`${what} is not UTF-8: byte ${good} is 0x${byte}`);
+  }
+}
+
+/** Where in the text the first U+FFFD stands that the bytes do not hold themselves. */
+function firstBad(bytes: Uint8Array, read: string): number {
+  let at = read.indexOf('\uFFFD');
+  for (; ; at = read.indexOf('\uFFFD', at + 1)) {
+    const begin = Buffer.byteLength(read.slice(0, at));
+    if (!(bytes[begin] === 0xef && bytes[begin + 1] === 0xbf && bytes[begin + 2] === 0xbd)) return at;
+  }
+}
+
+const pointerStart = 'version https://git-lfs.github.com/spec/';
+
+/** @throws UserError for what a clone without git-lfs leaves in a large file's place */
+export function refusePointer(bytes: Uint8Array, file: string): void {
+  if (Buffer.from(bytes.subarray(0, pointerStart.length)).toString('latin1') === pointerStart) {
+    throw new UserError(
+      `${file} is a git-lfs pointer, not the file itself: run git lfs pull in its repository`,
+    );
+  }
+}
+
+/**
  * Writes a file whole or not at all: under a temporary name beside it, then renamed. A link stays one: what it
  * points to is replaced.
  * @throws UserError naming the file when it cannot be written; nothing is left behind

@@ -1,6 +1,7 @@
 import path from 'node:path';
-import { messageOf, UserError } from './errors.ts';
-import { makeFolder, readWhole, reasonOf, writeText } from './files.ts';
+import { UserError } from './errors.ts';
+import { makeFolder, readText, writeText } from './files.ts';
+import { parseJson } from './json-syntax.ts';
 
 export type JsonObject = Record<string, unknown>;
 
@@ -16,17 +17,12 @@ export function isObject(value: unknown): value is JsonObject {
 export async function readJson(file: string): Promise<JsonObject | undefined> {
   let text: string;
   try {
-    text = (await readWhole(file)).toString('utf8');
+    text = await readText(file);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new UserError(`cannot read ${file}: ${reasonOf(error)}`);
+    throw error;
   }
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new UserError(`${file} is not JSON: ${messageOf(error)}`);
-  }
+  const value = parseJson(text, file);
   if (!isObject(value)) throw new UserError(`${file} should hold a JSON object`);
   return value;
 }
@@ -56,8 +52,13 @@ export function fieldReader(json: JsonObject, file: string) {
     return value;
   };
   return {
-    count: (key: string, fallback?: number) =>
-      get(key, fallback, 'a positive integer', (x): x is number => Number.isSafeInteger(x) && Number(x) > 0),
+    /** @param most what nobody's model exceeds: a number that sizes something is refused before it is made */
+    count: (key: string, fallback?: number, most = 2 ** 24) => {
+      const isCount = (x: unknown): x is number => Number.isSafeInteger(x) && Number(x) > 0;
+      const value = get(key, fallback, 'a positive integer', isCount);
+      if (value > most) throw new UserError(`${file}: ${key} should be at most ${most}, is ${value}`);
+      return value;
+    },
     integer: (key: string, fallback?: number) =>
       get(key, fallback, 'an integer', (x): x is number => Number.isSafeInteger(x)),
     number: (key: string, fallback?: number) =>

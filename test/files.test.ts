@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { UserError } from '../src/errors.ts';
-import { checkWritable, makeFolder, writeAtomically, writeText } from '../src/files.ts';
+import { checkWritable, makeFolder, readText, writeAtomically, writeText } from '../src/files.ts';
 
 const root = await mkdtemp(path.join(tmpdir(), 'vtc-cls-files-'));
 afterAll(() => rm(root, { recursive: true, force: true }));
@@ -135,5 +135,39 @@ describe('checkWritable and writeText', () => {
     expect(await refusal(half)).toBe(`cannot write ${at('file')}: ${reason}`);
     expect(await readdir(folder)).toEqual(['file']);
     expect(await readFile(at('file'), 'utf8')).toBe('old');
+  });
+});
+
+describe('readText', () => {
+  const of = async (bytes: Buffer | string) => {
+    await writeFile(at('text'), bytes);
+    return readText(at('text'));
+  };
+
+  test('is the text, U+FFFD of its own included', async () => {
+    expect(await of('größer \uFFFD 😀\r\n')).toBe('größer \uFFFD 😀\r\n');
+  });
+
+  test.each([
+    ['Latin-1', Buffer.from('Wo ist der größte Kreis?', 'latin1'), 13, 'f6'],
+    ['behind a U+FFFD of its own', Buffer.from([0xef, 0xbf, 0xbd, 0x61, 0xff]), 4, 'ff'],
+    ['a character cut short', Buffer.from('ab😀').subarray(0, 5), 2, 'f0'],
+    ['UTF-16', Buffer.from('\uFEFF{}', 'utf16le'), 0, 'ff'],
+  ])('%s is refused by its first byte that is no UTF-8', async (_, bytes, byte, value) => {
+    expect(await refusal(of(bytes))).toBe(`${at('text')} is not UTF-8: byte ${byte} is 0x${value}`);
+  });
+
+  test('a byte-order mark and a git-lfs pointer are named', async () => {
+    expect(await refusal(of('\uFEFF{}'))).toBe(
+      `${at('text')} begins with a byte-order mark: save it as UTF-8 without one`,
+    );
+    expect(await refusal(of('version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n'))).toBe(
+      `${at('text')} is a git-lfs pointer, not the file itself: run git lfs pull in its repository`,
+    );
+  });
+
+  test('where there is none, the system says so', async () => {
+    await expect(readText(at('none'))).rejects.toMatchObject({ code: 'ENOENT' });
+    expect(await refusal(readText(folder))).toBe(`cannot read ${folder}: it is a folder`);
   });
 });

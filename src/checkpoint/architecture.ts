@@ -1,7 +1,9 @@
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { parseLlamaConfig, type LlamaConfig } from '../decoder/config.ts';
 import { UserError } from '../errors.ts';
-import { fieldReader, readJson, type JsonObject } from '../json.ts';
+import { nameOtherWeights } from '../io/other-formats.ts';
+import { fieldReader, isObject, readJson, type JsonObject } from '../json.ts';
 import type { ProjectorConfig } from '../projector.ts';
 import { activationNames } from '../tensor/activation.ts';
 import { parseClipVisionConfig, patchCount, type ClipVisionConfig } from '../vision/config.ts';
@@ -51,15 +53,16 @@ const supported = 'llava (CLIP and LLaMA), clip, clip_vision_model or llama';
 export async function readArchitecture(dir: string): Promise<Architecture> {
   const file = path.join(dir, 'config.json');
   const json = await readJson(file);
-  if (!json) throw new UserError(`${dir} is no checkpoint folder: it has no config.json`);
+  if (!json) throw new UserError(await describeLack(dir));
+  refuseOthers(json, file);
   switch (json['model_type']) {
     case 'llava':
       return parseLlava(json, file);
     case 'clip':
       return {
         kind: 'clip',
-        vision: parseClipVisionConfig(subConfig(json, 'vision_config', file) ?? {}, `${file}: vision_config`),
-        text: parseClipTextConfig(subConfig(json, 'text_config', file) ?? {}, `${file}: text_config`),
+        vision: parseClipPart(json, 'vision_config', file, parseClipVisionConfig),
+        text: parseClipPart(json, 'text_config', file, parseClipTextConfig),
         projection_dim: fieldReader(json, file).count('projection_dim', 512),
       };
     case 'clip_vision_model':
@@ -70,6 +73,54 @@ export async function readArchitecture(dir: string): Promise<Architecture> {
       throw new UserError(
         `${file}: model_type ${JSON.stringify(json['model_type'])} is not supported, only ${supported}`,
       );
+  }
+}
+
+/**
+ * A part of CLIP's config. Where its older name `…_config_dict` stands too, transformers (5.18, CLIPConfig) takes that, with
+ * defaults for what it leaves out, whatever the newer one says.
+ */
+function parseClipPart<T>(
+  json: JsonObject,
+  key: 'vision_config' | 'text_config',
+  file: string,
+  parse: (part: JsonObject, file: string) => T,
+): T {
+  const name = (json[`${key}_dict`] ?? null) === null ? key : `${key}_dict`;
+  return parse(subConfig(json, name, file) ?? {}, `${file}: ${name}`);
+}
+
+/** What a folder without config.json is instead. */
+async function describeLack(dir: string): Promise<string> {
+  const names = await readdir(dir).catch(() => []);
+  const lack = `${dir} is no checkpoint folder: it has no config.json`;
+  const other = nameOtherWeights(names);
+  return other ? `${lack}, but ${other}` : lack;
+}
+
+/**
+ * Names what a config describes and this program does not read, before defaults are filled in.
+ * @throws UserError with the next step
+ */
+function refuseOthers(json: JsonObject, file: string): void {
+  const text = isObject(json['text_config']) ? json['text_config'] : {};
+  for (const key of ['quantization_config', 'quantization', 'compression_config']) {
+    const found = json[key] ?? text[key];
+    if (!isObject(found)) continue;
+    const method = [found['quant_method'], found['mode'], found['quantization_method']].find(
+      (value) => typeof value === 'string',
+    );
+    throw new UserError(
+      `${file}: the weights are quantised (${key}${method ? `: ${method}` : ''}), and only plain float weights are read: ` +
+        'take the checkpoint that they were made from',
+    );
+  }
+  const authors = ['mm_vision_tower', 'mm_hidden_size'].find((key) => key in json);
+  if (authors && !isObject(json['text_config'])) {
+    throw new UserError(
+      `${file} has ${authors}, so it is in the layout of the LLaVA authors' own code, which is not read: take a folder that was ` +
+        'converted for Hugging Face, such as llava-hf/llava-1.5-7b-hf',
+    );
   }
 }
 
@@ -129,7 +180,11 @@ function subConfig(json: JsonObject, key: string, file: string, modelType?: stri
 /** −2 or [−2, 1] → indices into the L + 1 hidden states. */
 function featureLayers(value: unknown, L: number, file: string): number[] {
   const layers = (Array.isArray(value) ? value : [value]) as unknown[];
-  if (layers.length === 0) throw new UserError(`${file}: vision_feature_layer is an empty list`);
+  if (layers.length === 0 || layers.length > L + 1) {
+    throw new UserError(
+      `${file}: vision_feature_layer is a list of ${layers.length}, should name 1 to ${L + 1} hidden states`,
+    );
+  }
   return layers.map((layer) => {
     const index = Number(layer) < 0 ? L + 1 + Number(layer) : Number(layer);
     if (typeof layer !== 'number' || !Number.isInteger(index) || index < 0 || index > L) {

@@ -1,22 +1,27 @@
 import type { Command } from 'commander';
 import { readArchitecture, type Architecture } from '../checkpoint/architecture.ts';
+import { publishedNames, unusedNames, weightTable } from '../checkpoint/names.ts';
 import { openWeights } from '../io/sharded.ts';
+import { checkNames } from '../io/weight-table.ts';
 import { patchCount } from '../vision/config.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';
 
 export function addInspectCommand(program: Command): void {
   program
     .command('inspect')
-    .description('print what a checkpoint folder holds: architecture, sizes, every tensor')
+    .description('print what a checkpoint folder holds, and whether its weights fit its config')
     .argument('<dir>', 'a Hugging Face folder')
     .option('--json', 'print one JSON object instead of text', false)
     .action(inspect);
 }
 
+/** Tells what is there, and then what is wrong with it. */
 async function inspect(dir: string, { json }: { json: boolean }): Promise<void> {
   const architecture = await readArchitecture(dir);
   const files = await openWeights(dir);
-  await files.close();
+  await files.close(); // their headers are all that is wanted
+  const check = () =>
+    checkNames(publishedNames(files, architecture), weightTable(architecture), unusedNames(architecture));
   const tensors = [...files.tensors.values()].map(({ name, dtype, shape, begin, end }) => ({
     name,
     dtype,
@@ -30,7 +35,7 @@ async function inspect(dir: string, { json }: { json: boolean }): Promise<void> 
   if (json) {
     const summary = { dir, architecture, files: files.files, parameters, bytes: files.bytes, tensors };
     console.log(JSON.stringify(summary, null, 2));
-    return;
+    return check();
   }
   console.log(describe(architecture).join('\n'));
   console.log(
@@ -44,6 +49,7 @@ async function inspect(dir: string, { json }: { json: boolean }): Promise<void> 
     formatBytes(bytes),
   ]);
   console.log(formatTable([['tensor', 'type', 'shape', 'size'], ...rows], [3]));
+  check();
 }
 
 /** An architecture in a line for each part. */

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { onOneLine, UserError } from '../errors.ts';
 import { reasonOf } from '../files.ts';
+import { tellOutOfMemory } from '../tensor/host-memory.ts';
 import { addClassifyCommand } from './classify.ts';
 import { addCompareCommand } from './compare.ts';
 import { addDemoCommand } from './demo.ts';
@@ -62,5 +63,10 @@ try {
   } else if (error instanceof UserError) {
     console.error(`error: ${error.message}`);
     process.exitCode = 1;
-  } else throw error; // a bug keeps its stack trace
+  } else {
+    const told = tellOutOfMemory(error);
+    if (told === undefined) throw error; // a bug keeps its stack trace
+    console.error(`error: ${onOneLine(told)}`);
+    process.exitCode = 1;
+  }
 }

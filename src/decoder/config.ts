@@ -35,6 +35,9 @@ export interface LlamaConfig {
   eos_token_id: number[];
 }
 
+/** More than any model has: beyond it a config is damaged. */
+const mostLayers = 1024;
+
 /** Reads a `LlamaConfig`; absent keys take transformers' defaults (LLaMA-7B). */
 export function parseLlamaConfig(json: JsonObject, file: string): LlamaConfig {
   const { count, number, flag, choice } = fieldReader(json, file);
@@ -44,12 +47,12 @@ export function parseLlamaConfig(json: JsonObject, file: string): LlamaConfig {
     vocab_size: count('vocab_size', 32000),
     hidden_size,
     intermediate_size: count('intermediate_size', 11008),
-    num_hidden_layers: count('num_hidden_layers', 32),
+    num_hidden_layers: count('num_hidden_layers', 32, mostLayers),
     num_attention_heads,
     num_key_value_heads: count('num_key_value_heads', num_attention_heads),
     head_dim: count('head_dim', Math.floor(hidden_size / num_attention_heads)),
     hidden_act: choice('hidden_act', activationNames, 'silu'),
-    max_position_embeddings: count('max_position_embeddings', 2048),
+    max_position_embeddings: count('max_position_embeddings', 2048, 2 ** 30),
     rms_norm_eps: number('rms_norm_eps', 1e-6),
     ...parseRope(json, file),
     attention_bias: flag('attention_bias', false),
@@ -98,7 +101,8 @@ function parseRope(json: JsonObject, file: string): Pick<LlamaConfig, 'rope_thet
           high_freq_factor: number('high_freq_factor'),
           original_max_position_embeddings: count(
             'original_max_position_embeddings',
-            top.count('max_position_embeddings', 2048),
+            top.count('max_position_embeddings', 2048, 2 ** 30),
+            2 ** 30,
           ),
         },
       };

@@ -4,6 +4,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { UserError, messageOf } from '../errors.ts';
 import { reasonOf } from '../files.ts';
 import { toFloat32, toInt32 } from './dtype.ts';
+import { nameOtherFormat } from './other-formats.ts';
 import { describeTensor, parseHeader, prefixBytes, readHeaderLength } from './safetensors-header.ts';
 import type { Header, TensorInfo } from './safetensors-header.ts';
 
@@ -73,8 +74,10 @@ async function openFile(path: string): Promise<FileHandle> {
 async function readHeader(handle: FileHandle, path: string): Promise<Header> {
   const what = `${path}: the header`;
   const fileBytes = (await handle.stat()).size;
-  const prefix = await readAt(handle, 0, Math.min(prefixBytes, fileBytes), what);
-  const length = readHeaderLength(prefix, fileBytes, path);
+  const start = await readAt(handle, 0, Math.min(64, fileBytes), what);
+  const other = nameOtherFormat(start);
+  if (other && start[prefixBytes] !== '{'.charCodeAt(0)) throw new UserError(`${path} is ${other}`);
+  const length = readHeaderLength(start.slice(0, prefixBytes), fileBytes, path);
   return parseHeader(await readAt(handle, prefixBytes, length, what), fileBytes, path);
 }
 

@@ -4,10 +4,11 @@
  *
  *     { "metadata": { … }, "weight_map": { "TENSOR": "SHARD", … } }
  */
-import { readFile, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from '../errors.ts';
-import { reasonOf } from '../files.ts';
+import { readText, reasonOf } from '../files.ts';
+import { nameOtherWeights } from './other-formats.ts';
 import { openSafetensors } from './safetensors.ts';
 import type { SafetensorsFile, TensorInfo } from './safetensors.ts';
 import { parseStrictJson } from './strict-json.ts';
@@ -66,18 +67,15 @@ async function listFolder(dir: string): Promise<string[]> {
 
 function describeLack(dir: string, names: string[]): string {
   const lack = `${dir} has neither ${singleName} nor ${indexName}`;
-  const pickle = names.find((name) => /^pytorch_model.*\.bin(\.index\.json)?$/.test(name));
-  return pickle ? `${lack}; it has ${pickle}, but only safetensors weights are read` : lack;
+  const other = nameOtherWeights(names);
+  return other ? `${lack}; ${other}` : lack;
 }
 
 /** Tensor name → name of its shard, a plain file name. */
 async function readIndex(path: string): Promise<Map<string, string>> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    throw new UserError(`cannot read ${path}: ${reasonOf(error)}`);
-  }
+  const text = await readText(path).catch((error: unknown) => {
+    throw error instanceof UserError ? error : new UserError(`cannot read ${path}: ${reasonOf(error)}`);
+  });
   const index = parseStrictJson(text, path) as { weight_map?: unknown } | null;
   const map = index?.weight_map;
   if (typeof map !== 'object' || map === null || Array.isArray(map)) {

@@ -1,5 +1,6 @@
 /** JSON as a checkpoint may hold it: `JSON.parse`, refusing the things it forgives. */
-import { UserError, messageOf } from '../errors.ts';
+import { UserError } from '../errors.ts';
+import { parseJson } from '../json-syntax.ts';
 
 const maxDepth = 100;
 
@@ -12,12 +13,7 @@ const maxDepth = 100;
  * @throws UserError
  */
 export function parseStrictJson(text: string, what: string, numbers: 'any' | 'integers' = 'any'): unknown {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new UserError(`${what} is not JSON: ${messageOf(error)}`);
-  }
+  const value = parseJson(text, what);
   refuseWhatParseForgives(text, what, numbers);
   return value;
 }

@@ -112,8 +112,35 @@ export function checkNames(source: TensorSource, tree: object, ignored: RegExp):
     .filter(([, names]) => names.length > 0)
     .map(([kind, names]) => `${names.length} ${kind}: ${listSome(names)}`);
   if (problems.length > 0) {
-    throw new UserError(`the weights in ${source.dir} do not fit its config.json: ${problems.join('; ')}`);
+    const cause = likelyCause(missing, unused, misshapen.length);
+    const because = cause ? ` (${cause})` : '';
+    throw new UserError(
+      `the weights in ${source.dir} do not fit its config.json${because}: ${problems.join('; ')}`,
+    );
   }
+}
+
+const signs: [sign: RegExp, cause: string][] = [
+  [
+    /\.(qweight|qzeros|g_idx|scales|SCB|absmax|quant_map|weight_scale(_inv)?|quant_state\.\S+)$/,
+    'they are quantised, and only plain float weights are read',
+  ],
+  [/\.lora_[AB]\.|\.lora_embedding_/, 'they are an adapter: merge it with its model first'],
+  [
+    /^model\.(mm_projector|vision_tower\.vision_tower)\./,
+    "they are in the layout of the LLaVA authors' own code: take a folder converted for Hugging Face",
+  ],
+];
+
+/** Why names do not match, where they show it. */
+function likelyCause(missing: string[], unused: string[], misshapen: number): string | undefined {
+  const told = signs.find(([sign]) => unused.some((name) => sign.test(name)));
+  if (told) return told[1];
+  const layer = (names: string[]) => names.find((name) => /\.layers\.\d+\./.test(name));
+  if (missing.length + unused.length === 0 && misshapen > 1) return "it describes another model's sizes";
+  if (layer(missing) && unused.length === 0 && misshapen === 0) return 'it names more layers than they have';
+  if (layer(unused) && missing.length === 0 && misshapen === 0) return 'it names fewer layers than they have';
+  return undefined;
 }
 
 /**

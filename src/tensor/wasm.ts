@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
+import { requireHostMemory } from './host-memory.ts';
 import { loadThreadedWasm, type WasmModule } from './wasm-threads.ts';
 
 const require = createRequire(import.meta.url);
@@ -69,16 +70,17 @@ let largestMatrix = 64 * 1024 ** 2;
 
 /**
  * Refuses a model that will not fit in the backend's memory, before it is loaded: on wasm running out is silent and
- * overwrites earlier tensors, or computes garbage.
+ * overwrites earlier tensors, or computes garbage; elsewhere the kernel ends the process.
  * @param matrices float32 bytes of each matrix that will be multiplied by
  * @param otherBytes float32 bytes of the other weights
  * @param what the sentence's subject, e.g. the model's folder
  * @throws UserError with the numbers
  */
 export function requireMemory(matrices: readonly number[], otherBytes: number, what: string): void {
-  if (tf.getBackend() !== 'wasm') return;
-  largestMatrix = matrices.reduce((largest, bytes) => Math.max(largest, bytes), largestMatrix);
+  const largest = matrices.reduce((most, bytes) => Math.max(most, bytes), 0);
   const weightBytes = matrices.reduce((sum, bytes) => sum + bytes, 0);
+  if (tf.getBackend() !== 'wasm') return requireHostMemory(weightBytes + otherBytes, largest, what);
+  largestMatrix = Math.max(largest, largestMatrix);
   const needed = limits.wasmCopiesPerWeight * (weightBytes + tf.memory().numBytes) + otherBytes;
   if (needed > limits.wasmHeapBytes) {
     const gib = (bytes: number) => `${(bytes / GiB).toFixed(2)} GiB`;

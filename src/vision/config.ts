@@ -14,15 +14,19 @@ export interface ClipVisionConfig {
   layer_norm_eps: number;
 }
 
+/** More than any model has: beyond them a config is damaged. */
+export const mostLayers = 1024;
+const mostPixels = 4096;
+
 /** Reads a `CLIPVisionConfig`; absent keys take transformers' defaults (ViT-B/32). */
 export function parseClipVisionConfig(json: JsonObject, file: string): ClipVisionConfig {
   const { count, number, choice } = fieldReader(json, file);
   const config: ClipVisionConfig = {
     hidden_size: count('hidden_size', 768),
     intermediate_size: count('intermediate_size', 3072),
-    num_hidden_layers: count('num_hidden_layers', 12),
+    num_hidden_layers: count('num_hidden_layers', 12, mostLayers),
     num_attention_heads: count('num_attention_heads', 12),
-    image_size: count('image_size', 224),
+    image_size: count('image_size', 224, mostPixels),
     patch_size: count('patch_size', 32),
     hidden_act: choice('hidden_act', activationNames, 'quick_gelu'),
     layer_norm_eps: number('layer_norm_eps', 1e-5),

@@ -1,5 +1,6 @@
 import { UserError } from '../errors.ts';
 import { fieldReader, type JsonObject } from '../json.ts';
+import { mostLayers } from './config.ts';
 import { activationNames, type ActivationName } from '../tensor/activation.ts';
 
 /** CLIP's text tower, under Hugging Face's names. */
@@ -24,7 +25,7 @@ export function parseClipTextConfig(json: JsonObject, file: string): ClipTextCon
     vocab_size: count('vocab_size', 49408),
     hidden_size: count('hidden_size', 512),
     intermediate_size: count('intermediate_size', 2048),
-    num_hidden_layers: count('num_hidden_layers', 12),
+    num_hidden_layers: count('num_hidden_layers', 12, mostLayers),
     num_attention_heads: count('num_attention_heads', 8),
     max_position_embeddings: count('max_position_embeddings', 77),
     hidden_act: choice('hidden_act', activationNames, 'quick_gelu'),

@@ -1,4 +1,6 @@
 /** What config.json says, what it leaves out, and what is refused. */
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readArchitecture } from '../../src/checkpoint/architecture.ts';
 import { UserError } from '../../src/errors.ts';
@@ -183,8 +185,80 @@ describe('RoPE, in either generation of configs', () => {
   });
 });
 
+test('of a CLIP config that has a part under its older name too, that one is taken whole, as transformers 5.18 does', async () => {
+  const dir = await writeConfig({
+    model_type: 'clip',
+    vision_config: { hidden_size: 96, image_size: 80 },
+    vision_config_dict: { num_hidden_layers: 3, image_size: 64 },
+    text_config: { hidden_size: 96, num_attention_heads: 4 },
+    text_config_dict: { num_hidden_layers: 3 },
+  });
+  // CLIPConfig(**json).vision_config and .text_config: what the older name leaves out is a default again.
+  expect(await readArchitecture(dir)).toMatchObject({
+    vision: { hidden_size: 768, num_hidden_layers: 3, image_size: 64 },
+    text: { hidden_size: 512, num_attention_heads: 8, num_hidden_layers: 3 },
+  });
+});
+
 describe('refusals', () => {
   const llava = publishedLlava7b;
+
+  test.each(['num_hidden_layers', 'image_size'])('a number that would size something: %s', async (key) => {
+    for (const value of [1e5, 2e7, 1e9, 4294967296]) {
+      const most = key === 'image_size' ? 4096 : 1024;
+      const dir = await writeConfig({ ...llava, vision_config: { ...llava.vision_config, [key]: value } });
+      await expect(readArchitecture(dir)).rejects.toThrow(
+        new UserError(`${dir}/config.json: vision_config: ${key} should be at most ${most}, is ${value}`),
+      );
+    }
+  });
+
+  test.each([
+    [{ quantization_config: { quant_method: 'gptq', bits: 4 } }, 'quantization_config: gptq'],
+    [{ quantization_config: { quant_method: 'fp8' } }, 'quantization_config: fp8'],
+    [{ quantization: { group_size: 64, bits: 4 } }, 'quantization'], // MLX
+    [{ text_config: { quantization_config: { quant_method: 'awq' } } }, 'quantization_config: awq'],
+  ])('quantised weights: %j', async (change, told) => {
+    const dir = await writeConfig({ ...llava, ...change });
+    await expect(readArchitecture(dir)).rejects.toThrow(
+      new UserError(
+        `${dir}/config.json: the weights are quantised (${told}), and only plain float weights are read: ` +
+          'take the checkpoint that they were made from',
+      ),
+    );
+  });
+
+  test.each([['llava'], ['llava_llama'], ['llava_mistral']])(
+    "the layout of LLaVA's authors: %s",
+    async (model_type) => {
+      const dir = await writeConfig({
+        model_type,
+        hidden_size: 4096,
+        mm_vision_tower: 'openai/clip-vit-large-patch14-336',
+      });
+      await expect(readArchitecture(dir)).rejects.toThrow(
+        /config\.json has mm_vision_tower, so it is in the layout of the LLaVA authors' own code, .* llava-hf\/llava-1\.5-7b-hf$/,
+      );
+    },
+  );
+
+  test('a folder of other weights without a config', async () => {
+    const dir = await makeFolder();
+    await writeFile(path.join(dir, 'llava-v1.5-7b-Q4_K.gguf'), '');
+    await expect(readArchitecture(dir)).rejects.toThrow(
+      `${dir} is no checkpoint folder: it has no config.json, but it has llava-v1.5-7b-Q4_K.gguf, llama.cpp's GGUF format`,
+    );
+  });
+
+  test('more feature layers than there are', async () => {
+    const dir = await writeConfig({ ...llava, vision_feature_layer: Array(1e5).fill(-2) });
+    await expect(readArchitecture(dir)).rejects.toThrow(
+      new UserError(
+        `${dir}/config.json: vision_feature_layer is a list of 100000, should name 1 to 25 hidden states`,
+      ),
+    );
+  });
+
   const llama = { model_type: 'llama' };
   const clip = { model_type: 'clip_vision_model' };
 

@@ -46,11 +46,11 @@ const norm = 'model.language_model.norm.weight';
 const position = 'model.vision_tower.embeddings.position_embedding.weight';
 
 describe('names and shapes', () => {
-  const refuse = async (change: (checkpoint: Checkpoint) => void, problems: string) => {
+  const refuse = async (change: (checkpoint: Checkpoint) => void, problems: string, cause = '') => {
     const checkpoint = await readCheckpoint('llava-v5keys');
     change(checkpoint);
     const dir = await writeCheckpoint(checkpoint);
-    await expectRefusal(dir, `the weights in ${dir} do not fit its config.json: ${problems}`);
+    await expectRefusal(dir, `the weights in ${dir} do not fit its config.json${cause}: ${problems}`);
   };
 
   test('missing, unused and misshapen tensors are listed together', () =>
@@ -85,7 +85,35 @@ describe('names and shapes', () => {
         ', language_model.model.layers.2.post_attention_layernorm.weight, ' +
         ['gate', 'up'].map((x) => `language_model.model.layers.2.mlp.${x}_proj.weight`).join(', ') +
         ' and 1 more',
+      ' (it names more layers than they have)',
     ));
+
+  test.each([
+    [
+      'model.language_model.layers.0.mlp.up_proj.qweight',
+      'they are quantised, and only plain float weights are read',
+    ],
+    [
+      'model.language_model.layers.0.mlp.up_proj.lora_A.weight',
+      'they are an adapter: merge it with its model first',
+    ],
+    [
+      'model.mm_projector.0.weight',
+      "they are in the layout of the LLaVA authors' own code: take a folder converted for Hugging Face",
+    ],
+  ])('%s tells what the weights are', async (name, cause) => {
+    const checkpoint = await readCheckpoint('llava-v5keys');
+    checkpoint.weights.set(name, { shape: [1], data: new Float32Array(1) });
+    const dir = await writeCheckpoint(checkpoint);
+    await expect(loadModel(dir)).rejects.toThrow(`do not fit its config.json (${cause}): 1 unused: `);
+  });
+
+  test('a config of other sizes', async () => {
+    const checkpoint = await readCheckpoint('llava-v5keys');
+    (checkpoint.config['text_config'] as { intermediate_size: number }).intermediate_size = 7;
+    const dir = await writeCheckpoint(checkpoint);
+    await expect(loadModel(dir)).rejects.toThrow("(it describes another model's sizes): 6 misshapen: ");
+  });
 
   test('no head, unless the config ties it', () =>
     refuse(({ weights }) => weights.delete(head), '1 missing: language_model.lm_head.weight'));

@@ -1,8 +1,17 @@
+import { cp, readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { methods } from '../../src/compress/registry.ts';
-import { makeDemoFiles, makeFileFolder, readTensors, vtc, vtcOk, vtcUnread } from '../support/cli.ts';
+import {
+  makeDemoFiles,
+  makeFileFolder,
+  makeSubfolder,
+  readTensors,
+  vtc,
+  vtcOk,
+  vtcUnread,
+} from '../support/cli.ts';
 import { golden } from '../support/golden.ts';
 
 const folder = await makeFileFolder();
@@ -55,6 +64,23 @@ describe.concurrent('inspect', () => {
     const main = json.tensors.find((tensor) => tensor.shape.length === 2)!;
     expect(main.dtype).toBe(dtype);
     expect(main.bytes).toBe(main.shape[0] * main.shape[1] * (dtype === 'F32' ? 4 : 2));
+  });
+
+  test('weights that do not fit the config: all is told, and then why it will not load, with exit code 1', async () => {
+    const other = path.join(await makeSubfolder(folder), 'other');
+    await cp(model, other, { recursive: true });
+    const file = path.join(other, 'config.json');
+    const config = JSON.parse(await readFile(file, 'utf8')) as { text_config: { num_hidden_layers: number } };
+    config.text_config.num_hidden_layers++;
+    await writeFile(file, JSON.stringify(config));
+    for (const json of [[], ['--json']]) {
+      const { code, stdout, stderr } = await vtc('inspect', other, ...json);
+      expect(stderr).toMatch(
+        /^error: the weights in \S+ do not fit its config\.json \(it names more layers than they have\): 9 missing: [^\n]+\n$/,
+      );
+      expect(code).toBe(1);
+      expect(stdout).toContain('language_model.model.layers.3.mlp.up_proj.weight');
+    }
   });
 
   test('describes both towers of a CLIP, or says that one is missing', async () => {

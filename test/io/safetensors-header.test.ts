@@ -26,6 +26,23 @@ const entry = (dtype: unknown, shape: unknown, offsets: unknown) =>
   JSON.stringify({ dtype, shape, data_offsets: offsets });
 const good = entry('F32', [2], [0, 8]);
 
+test.each([
+  [
+    'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 13\n',
+    'a git-lfs pointer, not the file itself: run git lfs pull in its repository',
+  ],
+  ['GGUF\x03\0\0\0\x10\0\0\0', "in llama.cpp's GGUF format: take the checkpoint that it was made from"],
+  [
+    'PK\x03\x04\x14\0\x08\x08archive/data.pkl',
+    "a Python pickle (PyTorch's .bin) under this name: save it as safetensors",
+  ],
+  ['\x80\x02}q\0X\x0c', "a Python pickle (PyTorch's .bin) under this name: save it as safetensors"],
+  ['<!DOCTYPE html><html>Sign in', 'a web page, not a file of weights: download it again'],
+  ['{"error": "Entry not found"}', 'JSON text, not a file of weights'],
+])('another format under this name: %j', async (text, what) => {
+  expect(await refusalOf(Buffer.from(text, 'latin1'))).toBe(`FILE is ${what}`);
+});
+
 describe('the frame', () => {
   test.each([0, 1, 7])('%i bytes', async (length) => {
     expect(await refusalOf(new Uint8Array(length))).toBe(

@@ -78,17 +78,31 @@ describe('a folder', () => {
 
   const lack = `${dir} has neither model.safetensors nor model.safetensors.index.json`;
   test('without weights', async () => {
-    writeFileSync(join(dir, 'other.safetensors'), '');
+    writeFileSync(join(dir, 'README.md'), '');
     await expectRefusal(lack);
   });
 
-  test.each(['pytorch_model.bin', 'pytorch_model-00001-of-00002.bin', 'pytorch_model.bin.index.json'])(
-    'with only %s',
-    async (name) => {
-      writeFileSync(join(dir, name), '');
-      await expectRefusal(`${lack}; it has ${name}, but only safetensors weights are read`);
-    },
-  );
+  test.each([
+    ['pytorch_model.bin', 'weights as a Python pickle'],
+    ['pytorch_model-00001-of-00002.bin', 'weights as a Python pickle'],
+    ['pytorch_model.bin.index.json', 'weights as a Python pickle'],
+    ['consolidated.00.pth', 'weights as a Python pickle'],
+    ['adapter_config.json', 'an adapter (LoRA) without its model'],
+    ['adapter_model.safetensors', 'an adapter (LoRA) without its model'],
+    ['llava-v1.5-7b-Q4_K_M.gguf', "llama.cpp's GGUF format"],
+    ['model.onnx', 'an ONNX graph'],
+    ['tf_model.h5', "TensorFlow's weights"],
+    ['flax_model.msgpack', "Flax's weights"],
+    ['other.safetensors', 'weights must be named model.safetensors'],
+  ])('with only %s', async (name, what) => {
+    writeFileSync(join(dir, name), '');
+    const message = await openWeights(dir).then(
+      () => '',
+      ({ message }: Error) => message,
+    );
+    expect(message.startsWith(`${lack}; it has ${name}`)).toBe(true);
+    expect(message.slice(lack.length)).toContain(what);
+  });
 });
 
 describe('an index', () => {
