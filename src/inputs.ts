@@ -35,42 +35,77 @@ export async function readPicture(
   return { pixels: tf.tensor4d(values, [1, imageSize, imageSize, 3]), values, config };
 }
 
+/** How a question becomes the prompt, where the folder's own way is not wanted. */
+export interface Wording {
+  /** A CLIP's folder, whose text tower reads the question too. */
+  clip?: string;
+  /** A chat template's file, instead of the folder's. */
+  template?: string;
+}
+
 /**
  * What it takes to ask a checkpoint in words: its tokenizer, and how a question becomes the prompt that it was trained
  * on, cut at the picture.
- * @param clip the folder of a CLIP whose text tower will read the question too
  * @throws UserError for a folder that cannot be asked in words
  */
 export async function readAsker(
   dir: string,
   config: LlavaConfig,
-  clip?: string,
+  { clip, template }: Wording = {},
 ): Promise<{ ask: (question: string) => ImagePrompt; tokenizer: Tokenizer }> {
-  const { bos_token_id } = config.text;
-  const tokenizer = await readTokenizer(dir, bos_token_id);
-  const template = await readPromptTemplate(dir);
+  const tokenizer = await readTokenizer(dir, config.text.bos_token_id);
+  const image = tokenizer.tokenOf(config.image_token_index);
+  const writePrompt = await readPromptTemplate(dir, { template, image });
   const readWords =
     clip === undefined ? undefined : await readWording(clip, (await readClipConfig(clip)).text);
   const ask = (question: string) => {
-    const text = template(question);
-    // A template may have written the BOS token itself; then nothing more is added, as in transformers.
-    const plain = tokenizer.encodePlain(text);
-    const ids = plain[0] === bos_token_id ? plain : tokenizer.encode(text);
-    const prompt = cutPrompt(ids, config, 'the prompt');
+    const prompt = tokenizePrompt(writePrompt(question), tokenizer, config);
     return readWords ? { ...prompt, question: readWords(question, 'the question') } : prompt;
   };
   return { ask, tokenizer };
 }
 
-/** One question, by {@link readAsker}. */
+function tokenizePrompt(text: string, tokenizer: Tokenizer, config: LlavaConfig): ImagePrompt {
+  // A template may have written the BOS token itself; then nothing more is added, as in transformers.
+  const plain = tokenizer.encodePlain(text);
+  const ids = plain[0] === config.text.bos_token_id ? plain : tokenizer.encode(text);
+  return cutPrompt(ids, config, 'the prompt');
+}
+
+/** What is asked of a picture: a question that the template puts into words, or the words themselves. */
+export interface Asked extends Wording {
+  question?: string;
+  /** The whole prompt, the image token where the picture goes. */
+  prompt?: string;
+}
+
+/**
+ * One question, by {@link readAsker}, or one prompt as it is given.
+ * @throws UserError also for both or neither, and for a prompt without the image token
+ */
 export async function readQuestion(
   dir: string,
   config: LlavaConfig,
-  question: string,
-  clip?: string,
+  asked: Asked | string,
 ): Promise<{ prompt: ImagePrompt; tokenizer: Tokenizer }> {
-  const { ask, tokenizer } = await readAsker(dir, config, clip);
-  return { prompt: ask(question), tokenizer };
+  const { question, prompt, clip, template } = typeof asked === 'string' ? { question: asked } : asked;
+  if (prompt === undefined) {
+    if (question === undefined) throw new UserError('something must be asked: give --question or --prompt');
+    const { ask, tokenizer } = await readAsker(dir, config, { clip, template });
+    return { prompt: ask(question), tokenizer };
+  }
+  const other = question !== undefined ? '--question' : template !== undefined ? '--template' : undefined;
+  if (other !== undefined) throw new UserError(`--prompt is the whole prompt: leave ${other} out`);
+  if (clip !== undefined)
+    throw new UserError('a method that reads the question needs --question, not --prompt');
+  const tokenizer = await readTokenizer(dir, config.text.bos_token_id);
+  const image = tokenizer.tokenOf(config.image_token_index) ?? '<image>';
+  if (!prompt.includes(image)) {
+    throw new UserError(
+      `--prompt has no ${image}, which says where the picture goes: ${JSON.stringify(prompt)}`,
+    );
+  }
+  return { prompt: tokenizePrompt(prompt, tokenizer, config), tokenizer };
 }
 
 /** @throws UserError when the folder holds no CLIP, or one without its text tower */

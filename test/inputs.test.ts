@@ -1,4 +1,4 @@
-import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -6,6 +6,7 @@ import { readArchitecture, type LlavaConfig } from '../src/checkpoint/architectu
 import { UserError } from '../src/errors.ts';
 import { readPicture, readQuestion } from '../src/inputs.ts';
 import { startBackend } from '../src/tensor/backend.ts';
+import { readTokenizer } from '../src/text/tokenizer.ts';
 import { golden } from './support/golden.ts';
 
 let dir: string;
@@ -35,13 +36,66 @@ describe('readQuestion', () => {
     expect(written).toEqual(added);
   });
 
-  test('a template that refuses, or cannot take a picture, is one sentence', async () => {
+  test('a template that refuses is one sentence', async () => {
     await writeTemplate('{{ raise_exception("only text") }}');
     await expect(readQuestion(dir, config, 'hi')).rejects.toThrow(
-      new UserError(`the chat template in ${dir} cannot be used: only text`),
+      new UserError(
+        `the chat template of ${path.join(dir, 'chat_template.jinja')} cannot be used: only text`,
+      ),
     );
-    await writeTemplate('{{ messages[0].content.strip() }}');
-    await expect(readQuestion(dir, config, 'hi')).rejects.toThrow(UserError);
+  });
+});
+
+describe('a prompt in the user\u2019s own words', () => {
+  const prompt = 'see <image> hi';
+
+  test('is taken as it stands', async () => {
+    const { before, after } = (await readQuestion(dir, config, { prompt })).prompt;
+    const tokenizer = await readTokenizer(dir, null);
+    expect(before).toEqual([560, ...tokenizer.encodePlain('see ')]);
+    expect(after).toEqual(tokenizer.encodePlain(' hi'));
+  });
+
+  test.each([
+    [{ prompt, question: 'hi' }, '--prompt is the whole prompt: leave --question out'],
+    [{ prompt, template: 'x' }, '--prompt is the whole prompt: leave --template out'],
+    [{ prompt, clip: 'x' }, 'a method that reads the question needs --question, not --prompt'],
+    [{ prompt: 'hi' }, '--prompt has no <image>, which says where the picture goes: "hi"'],
+    [{}, 'something must be asked: give --question or --prompt'],
+  ])('%j is refused', async (asked, message) => {
+    await expect(readQuestion(dir, config, asked)).rejects.toThrow(new UserError(message));
+  });
+
+  test('a template of the user\u2019s is asked by', async () => {
+    await writeTemplate('no picture');
+    const template = path.join(dir, 'mine.jinja');
+    await writeFile(template, '<image>{{ messages[0].content[1].text }}!');
+    const { after } = (await readQuestion(dir, config, { question: 'hi', template })).prompt;
+    expect(after).toEqual((await readTokenizer(dir, null)).encodePlain('hi!'));
+  });
+});
+
+describe('an image token that stands only in another file', () => {
+  test.each([
+    ['added_tokens.json', { '<image>': 562 }],
+    ['tokenizer_config.json', { added_tokens_decoder: { 562: { content: '<image>', special: true } } }],
+  ])('%s', async (name, content) => {
+    const file = path.join(dir, 'tokenizer.json');
+    const json = JSON.parse(await readFile(golden('tokenizer', 'byte-bpe.json'), 'utf8')) as {
+      added_tokens: { content: string }[];
+    };
+    await writeFile(path.join(dir, name), JSON.stringify(content));
+    await writeFile(
+      file,
+      JSON.stringify({ ...json, added_tokens: json.added_tokens.filter((t) => t.content !== '<image>') }),
+    );
+    await writeTemplate('<image>{{ messages[0].content[1].text }}');
+    try {
+      expect((await readQuestion(dir, config, 'hi')).prompt.before).toEqual([560]);
+    } finally {
+      await rm(path.join(dir, name));
+      await copyFile(golden('tokenizer', 'byte-bpe.json'), file);
+    }
   });
 });
 

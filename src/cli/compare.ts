@@ -13,14 +13,21 @@ import { startBackend } from '../tensor/backend.ts';
 import { gridSide, patchCount } from '../vision/config.ts';
 import { readsQuestion } from '../fit.ts';
 import { formatTable } from './format.ts';
-import { addBackend, addClip, readInteger, type BackendOption } from './options.ts';
+import {
+  addAsk,
+  addBackend,
+  addClip,
+  askOf,
+  readInteger,
+  type AskFlags,
+  type BackendOption,
+} from './options.ts';
 import { createBar, loadWithBar } from './progress.ts';
 import { readLlavaConfig } from './run.ts';
 import { clipFor, shippedLlava } from './shipped.ts';
 
-interface CompareFlags extends BackendOption {
+interface CompareFlags extends BackendOption, AskFlags {
   image: string;
-  question: string;
   model: string;
   clip?: string;
   keep: string;
@@ -36,7 +43,6 @@ export function addCompareCommand(program: Command): void {
     .command('compare')
     .description('all methods on one picture: what each keeps, what it answers, how sure, how fast')
     .requiredOption('--image <file>', 'PNG, JPEG or WebP')
-    .requiredOption('--question <text>', 'what to ask')
     .option('--model <dir>', 'a Hugging Face folder of type LLaVA', shippedLlava)
     .option('--keep <U>', 'visual tokens to keep: a count, a ratio such as 0.25, or a percentage', '25%')
     .option('--methods <list>', 'with commas between; options follow a colon: vtc-cls:layers=1', 'all')
@@ -44,7 +50,7 @@ export function addCompareCommand(program: Command): void {
     .option('--pad', "pad the picture to a square first, as LLaVA-1.5's own code does", false)
     .requiredOption('--out <file>', 'the contact sheet, a PNG')
     .option('--html <file>', 'the same as one page, pictures and all');
-  addBackend(addClip(command)).action(run);
+  addBackend(addClip(addAsk(command))).action(run);
 }
 
 async function run(flags: CompareFlags): Promise<void> {
@@ -61,7 +67,7 @@ async function run(flags: CompareFlags): Promise<void> {
   const moved = variants.find(({ positions }) => positions !== 'contiguous');
   if (moved) throw new UserError(`--methods ${moved.name}: compare gives all methods contiguous positions`);
   const clip = variants.some(({ method }) => readsQuestion(method)) ? clipFor(flags) : undefined;
-  const { prompt, tokenizer } = await readQuestion(flags.model, config, flags.question, clip);
+  const { prompt, tokenizer } = await readQuestion(flags.model, config, { ...askOf(flags), clip });
   const loaded = await readPicture(flags.image, flags.model, vision.image_size, flags.pad);
   try {
     const model = await loadWithBar(flags.model, clip);
@@ -74,7 +80,7 @@ async function run(flags: CompareFlags): Promise<void> {
       );
       bar.stop();
       const page = {
-        question: flags.question,
+        question: flags.question ?? flags.prompt!,
         facts: {
           model: flags.model,
           picture: flags.image,

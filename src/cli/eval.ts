@@ -17,7 +17,7 @@ import { checkWritable, writeText } from '../files.ts';
 import { startBackend } from '../tensor/backend.ts';
 import { patchCount } from '../vision/config.ts';
 import { splits } from '../world/split.ts';
-import { addBackend, addClip, readInteger, type BackendOption } from './options.ts';
+import { addBackend, addClip, addTemplate, readInteger, type BackendOption } from './options.ts';
 import { createBar, loadWithBar } from './progress.ts';
 import { readLlavaConfig } from './run.ts';
 import { clipFor, shippedLlava } from './shipped.ts';
@@ -78,7 +78,7 @@ export function addEvalCommand(program: Command): void {
       '--out <dir>',
       'folder for results; an evaluation that was cut off goes on where it stopped',
     );
-  addBackend(addClip(command)).action((flags: EvalFlags) =>
+  addBackend(addClip(addTemplate(command))).action((flags: EvalFlags) =>
     flags.merge ? merge(flags, command) : run(flags),
   );
 }

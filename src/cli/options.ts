@@ -19,6 +19,28 @@ export function addBackend(command: Command): Command {
   );
 }
 
+/** How to ask: a question, or other words than the folder's template would make of it. */
+export interface AskFlags {
+  question?: string;
+  prompt?: string;
+  template?: string;
+}
+
+export function addAsk(command: Command): Command {
+  return addTemplate(
+    command
+      .option('--question <text>', 'what to ask')
+      .option('--prompt <text>', 'the whole prompt instead, <image> where the picture goes'),
+  );
+}
+
+/** Only how to ask, of all that a command was given. */
+export const askOf = ({ question, prompt, template }: AskFlags): AskFlags => ({ question, prompt, template });
+
+export function addTemplate(command: Command): Command {
+  return command.option('--template <file>', "a Jinja chat template to ask by, instead of the folder's own");
+}
+
 /** For methods that read the question; see {@link clipFor}. */
 export function addClip(command: Command): Command {
   return command.option(

@@ -18,12 +18,15 @@ import { checkVlm, readsQuestion } from '../fit.ts';
 import { runVlm, type VlmAnswer, type WalkStep } from '../vlm.ts';
 import { formatBytes, formatCount, formatShape } from './format.ts';
 import {
+  addAsk,
   addBackend,
+  askOf,
   addMethod,
   addSampling,
   readInteger,
   readMethod,
   readSampling,
+  type AskFlags,
   type BackendOption,
   type MethodFlags,
   type SamplingFlags,
@@ -32,9 +35,8 @@ import { readPicture, readQuestion, type LoadedPicture } from '../inputs.ts';
 import { loadWithBar } from './progress.ts';
 import { clipFor, shippedLlava } from './shipped.ts';
 
-interface RunFlags extends BackendOption, MethodFlags, SamplingFlags {
+interface RunFlags extends BackendOption, MethodFlags, SamplingFlags, AskFlags {
   image: string;
-  question: string;
   model: string;
   newTokens: number;
   pad: boolean;
@@ -47,7 +49,6 @@ export function addRunCommand(program: Command): void {
     .command('run')
     .description('answer a question about a picture, and show every step on the way')
     .requiredOption('--image <file>', 'PNG, JPEG or WebP')
-    .requiredOption('--question <text>', 'what to ask')
     .option(
       '--model <dir>',
       'a Hugging Face folder of type LLaVA; the default comes with this program',
@@ -57,7 +58,7 @@ export function addRunCommand(program: Command): void {
     .option('--pad', "pad the picture to a square first, as LLaVA-1.5's own code does", false)
     .option('--heatmap <file>', 'save the attention over the picture as a PNG')
     .option('--json', 'print one JSON object instead of text', false);
-  addBackend(addSampling(addMethod(command))).action(run);
+  addBackend(addSampling(addMethod(addAsk(command)))).action(run);
 }
 
 async function run(flags: RunFlags): Promise<void> {
@@ -119,12 +120,12 @@ export interface Question {
 export async function prepareQuestion(
   dir: string,
   config: LlavaConfig,
-  flags: MethodFlags & { question: string; newTokens: number },
+  flags: MethodFlags & AskFlags & { newTokens: number },
 ): Promise<Question> {
   const { method, options } = readMethod(flags);
   const clip = readsQuestion(method) ? clipFor({ model: dir, clip: flags.clip }) : undefined;
   const budget = parseBudget(flags.keep, patchCount(config.vision));
-  const { prompt, tokenizer } = await readQuestion(dir, config, flags.question, clip);
+  const { prompt, tokenizer } = await readQuestion(dir, config, { ...askOf(flags), clip });
   const { newTokens: maxNewTokens, positions } = flags;
   checkVlm(config, [prompt], { method, methodOptions: options, budget, maxNewTokens, positions });
   return { method, options, budget, prompt, tokenizer, clip };
@@ -221,6 +222,7 @@ function jsonOf(
     model: flags.model,
     image: flags.image,
     question: flags.question,
+    prompt: flags.prompt,
     backend: { name: backend.name, device: backend.device, version: backend.version },
     method: flags.method,
     options,

@@ -19,11 +19,14 @@ import { checkVlm, readsQuestion } from '../fit.ts';
 import { runVlm } from '../vlm.ts';
 import { formatShape, formatTable } from './format.ts';
 import {
+  addAsk,
   addBackend,
   addMethod,
+  askOf,
   readIds,
   readInteger,
   readMethod,
+  type AskFlags,
   type BackendOption,
   type MethodFlags,
 } from './options.ts';
@@ -31,12 +34,11 @@ import { cutPrompt, readClipConfig, readPicture, readQuestion, readWording } fro
 import { loadWithBar } from './progress.ts';
 import { clipFor, shippedLlava } from './shipped.ts';
 
-interface TraceFlags extends BackendOption, MethodFlags {
+interface TraceFlags extends BackendOption, MethodFlags, AskFlags {
   model: string;
   out: string;
   inputs?: string;
   image?: string;
-  question?: string;
   ids?: number[];
   newTokens: number;
   pad: boolean;
@@ -52,21 +54,20 @@ export function addTraceCommand(program: Command): void {
       'the safetensors file to write; its metadata names the axes of each tensor',
     )
     .option('--image <file>', 'PNG, JPEG or WebP')
-    .option('--question <text>', 'what to ask about it')
     .addOption(
       new Option('--ids <ids>', 'a prompt as token ids, e.g. 1,299,5, where a folder has no tokenizer')
         .argParser(readIds)
-        .conflicts('question'),
+        .conflicts(['question', 'prompt', 'template']),
     )
     .addOption(
       new Option(
         '--inputs <file>',
         'safetensors with pixel_values [B,3,S,S] and input_ids [B,T] instead',
-      ).conflicts(['image', 'question', 'ids']),
+      ).conflicts(['image', 'question', 'prompt', 'template', 'ids']),
     )
     .option('--new-tokens <R>', 'generate exactly this many tokens, whatever they are', readInteger(0), 0)
     .option('--pad', "pad the picture to a square first, as LLaVA-1.5's own code does", false);
-  addBackend(addMethod(command)).action(run);
+  addBackend(addMethod(addAsk(command))).action(run);
 }
 
 async function run(flags: TraceFlags): Promise<void> {
@@ -134,16 +135,21 @@ async function readWords(clip: string, method: Method, question: string | undefi
 
 async function readPrompt(
   architecture: Exclude<Architecture, { kind: 'clip' }>,
-  { model, ids, question }: TraceFlags,
+  { model, ids, ...flags }: TraceFlags,
 ): Promise<number[][]> {
   if (ids) return [ids];
-  if (question === undefined) throw new UserError('a prompt is needed: give --question, --ids or --inputs');
+  const { question, prompt, template } = flags;
+  if (question === undefined && prompt === undefined) {
+    throw new UserError('a prompt is needed: give --question, --prompt, --ids or --inputs');
+  }
   if (architecture.kind === 'llava') {
-    const { before, after } = (await readQuestion(model, architecture, question)).prompt;
+    const { before, after } = (await readQuestion(model, architecture, askOf(flags))).prompt;
     return [[...before, architecture.image_token_index, ...after]];
   }
   const tokenizer = await readTokenizer(model, architecture.text.bos_token_id);
-  return [tokenizer.encode(question)];
+  if (template !== undefined)
+    throw new UserError(`${model} is a llama checkpoint: --template asks about pictures`);
+  return [tokenizer.encode((question ?? prompt)!)];
 }
 
 async function readPixels(

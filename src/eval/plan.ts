@@ -30,6 +30,8 @@ export type Request = {
   questions?: string;
   images?: string;
   suffix: string;
+  /** A chat template's file, instead of the model's own. */
+  template?: string;
   pad: boolean;
   methods: string;
   seeds: number;
@@ -64,7 +66,7 @@ export async function makePlan(request: Request, config: LlavaConfig, shard: Sha
   const reads = planned.some(({ variant }) => readsQuestion(variant.method));
   if (request.clip !== undefined) await readClipConfig(request.clip); // even where none reads: it is in the key
   const clip = reads ? request.clip : undefined;
-  const { ask, tokenizer } = await readAsker(request.model, config, clip);
+  const { ask, tokenizer } = await readAsker(request.model, config, { clip, template: request.template });
   const prompts = task.questions.map(({ question }) => ask(question));
   const length = ({ before, after }: ImagePrompt) => before.length + after.length;
   const longest = prompts.reduce((a, b) => (length(b) > length(a) ? b : a));
@@ -85,7 +87,7 @@ export async function makePlan(request: Request, config: LlavaConfig, shard: Sha
     task: task.name,
     questions: digestQuestions(task),
     images: request.questions === undefined ? '' : imagesOf(request),
-    model: await digestModel(request.model),
+    model: await digestModel(request.model, request.template),
     clip: request.clip === undefined ? 'none' : await digestModel(request.clip),
     maxNewTokens: request.newTokens,
     pad: request.pad,

@@ -75,13 +75,15 @@ export function digestQuestions({ questions, pictures }: Task): string {
   return createHash('sha256').update(JSON.stringify(told)).digest('hex').slice(0, 16);
 }
 
-/** A digest of what a model's folder holds: its JSON files, templates and weights. */
-export async function digestModel(dir: string): Promise<string> {
+/** A digest of what a model's folder holds, its JSON files, templates and weights, and of the template given beside it. */
+export async function digestModel(dir: string, template?: string): Promise<string> {
   const hash = createHash('sha256');
   const names = (await readdir(dir)).filter((name) => /\.(json|jinja|safetensors)$/.test(name)).sort();
-  for (const name of names) {
+  const files = names.map((name) => [name, path.join(dir, name)]);
+  if (template !== undefined) files.push(['--template', template]);
+  for (const [name, file] of files) {
     hash.update(`${name}\n`);
-    for await (const piece of createReadStream(path.join(dir, name))) hash.update(piece as Buffer);
+    for await (const piece of createReadStream(file)) hash.update(piece as Buffer);
   }
   return hash.digest('hex').slice(0, 16);
 }

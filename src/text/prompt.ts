@@ -1,8 +1,6 @@
-import { readFile } from 'node:fs/promises';
-import path from 'node:path';
-import { Template } from '@huggingface/jinja';
 import { messageOf, UserError } from '../errors.ts';
-import { isObject, readJson } from '../json.ts';
+import { overLimit, renderTemplate } from './render.ts';
+import { findTemplate, readSpecialTokens, readTemplateFile } from './template.ts';
 
 /** A question about a picture → the text that the model was trained to continue, `<image>` where the picture goes. */
 export type PromptTemplate = (question: string) => string;
@@ -10,53 +8,57 @@ export type PromptTemplate = (question: string) => string;
 /** LLaVA-1.5's conversation, as its Hugging Face checkpoints write it. */
 export const llavaPrompt: PromptTemplate = (question) => `USER: <image>\n${question} ASSISTANT:`;
 
+export interface TemplateChoice {
+  /** A Jinja file to take instead of the folder's template. */
+  template?: string;
+  /** How the picture's place is written. */
+  image?: string;
+}
+
 /**
- * The chat template of a Hugging Face folder: `chat_template.jinja`, `chat_template.json`, or `chat_template` in
- * `processor_config.json` or `tokenizer_config.json`; without any, {@link llavaPrompt}.
+ * The chat template of a Hugging Face folder, found by {@link findTemplate}; without any, {@link llavaPrompt}. A
+ * template that takes a message's content as plain text is given the image token and a line break before the question,
+ * as LLaVA's own code writes them.
  */
-export async function readPromptTemplate(dir: string): Promise<PromptTemplate> {
-  const source = await findTemplate(dir);
-  if (source === undefined) return llavaPrompt;
-  const special = (await readJson(path.join(dir, 'tokenizer_config.json'))) ?? {};
-  const orRefuse = <T>(work: () => T): T => {
+export async function readPromptTemplate(
+  dir: string,
+  { template, image = '<image>' }: TemplateChoice = {},
+): Promise<PromptTemplate> {
+  const found = template === undefined ? await findTemplate(dir) : await readTemplateFile(template);
+  if (found === undefined) {
+    return image === '<image>' ? llavaPrompt : (question) => `USER: ${image}\n${question} ASSISTANT:`;
+  }
+  const { source, file } = found;
+  const tokens = await readSpecialTokens(dir);
+  const refusal = (error: unknown) =>
+    new UserError(`the chat template of ${file} cannot be used: ${messageOf(error)}`);
+  const render = (content: unknown): string | UserError => {
+    const messages = [{ role: 'user', content }];
     try {
-      return work();
+      const given = { messages, tools: null, documents: null, add_generation_prompt: true };
+      return renderTemplate(source, { ...given, ...tokens });
     } catch (error) {
-      throw new UserError(`the chat template in ${dir} cannot be used: ${messageOf(error)}`);
+      if ((error as Error).cause === overLimit) throw refusal(error); // as text it would not end either
+      return refusal(error);
     }
   };
-  const template = orRefuse(() => new Template(source));
-  return (question) =>
-    orRefuse(() =>
-      template.render({
-        messages: [{ role: 'user', content: [{ type: 'image' }, { type: 'text', text: question }] }],
-        add_generation_prompt: true,
-        bos_token: tokenText(special['bos_token']),
-        eos_token: tokenText(special['eos_token']),
-      }),
-    );
-}
-
-async function findTemplate(dir: string): Promise<string | undefined> {
-  try {
-    return await readFile(path.join(dir, 'chat_template.jinja'), 'utf8');
-  } catch {
-    // An older folder keeps it in a JSON file.
-  }
-  for (const name of ['chat_template.json', 'processor_config.json', 'tokenizer_config.json']) {
-    const template = (await readJson(path.join(dir, name)))?.['chat_template'];
-    if (typeof template === 'string') return template;
-    if (template !== undefined && template !== null) {
-      throw new UserError(`${path.join(dir, name)}: chat_template should be one template`);
+  return (question) => {
+    const asParts = render([{ type: 'image' }, { type: 'text', text: question }]);
+    if (typeof asParts === 'string' && asParts.includes(image) && asParts.includes(question.trim())) {
+      return asParts;
     }
-  }
-  return undefined;
-}
-
-/** A special token in tokenizer_config.json is a string or an object that holds it. */
-function tokenText(token: unknown): string {
-  const text = isObject(token) ? token['content'] : token;
-  return typeof text === 'string' ? text : '';
+    const asText = render(`${image}\n${question}`);
+    if (typeof asText === 'string' && asText.includes(image) && asText.includes(question.trim())) {
+      return asText;
+    }
+    if (typeof asParts !== 'string') throw asParts;
+    if (asParts.includes(image)) return asParts; // it writes the question in a way of its own
+    const shown = JSON.stringify(asParts.length > 200 ? `${asParts.slice(0, 200)}…` : asParts);
+    throw new UserError(
+      `the chat template of ${file} makes a prompt without ${image}: ${shown}; ` +
+        'give another by --template, or the whole prompt by --prompt',
+    );
+  };
 }
 
 /** A prompt's token ids, cut at the picture. */

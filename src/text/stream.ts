@@ -11,13 +11,13 @@ export interface TextStream {
 const REPLACEMENT = '\uFFFD'; // what a decoder writes for bytes that are not, or not yet, UTF-8
 
 /**
- * One character may be several byte tokens, so text is held back while it ends in an unfinished one. A token's text
- * also depends on its neighbours (a leading space), so each is decoded together with those before it, and the text
- * that was already given is cut off.
+ * One character may be several byte tokens, so text is held back while it ends in an unfinished one, or in a run of
+ * fallback bytes, whose text a later byte can still undo. A token's text also depends on its neighbours (a leading
+ * space), so each is decoded together with those before it, and the text that was already given is cut off.
  * @param prompt the tokens before the first, as context; their text is not repeated
  */
 export function createTextStream(
-  tokenizer: Pick<Tokenizer, 'decode'>,
+  tokenizer: Pick<Tokenizer, 'decode' | 'isByte'>,
   prompt: readonly number[] = [],
 ): TextStream {
   const ids = [...prompt];
@@ -35,6 +35,7 @@ export function createTextStream(
   return {
     push(token) {
       ids.push(token);
+      if (tokenizer.isByte(token)) return '';
       const text = pending();
       return text === '' || text.endsWith(REPLACEMENT) ? '' : give(text);
     },

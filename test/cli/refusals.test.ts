@@ -264,7 +264,7 @@ describe.concurrent('prompts', () => {
   test('neither prompt nor picture', async () => {
     expectRefusal(
       await traceInto('--model', bareGolden, '--image', scene),
-      'a prompt is needed: give --question, --ids or --inputs',
+      'a prompt is needed: give --question, --prompt, --ids or --inputs',
     );
     expectRefusal(
       await traceInto('--model', bareGolden, '--ids', '1,119'),

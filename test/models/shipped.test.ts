@@ -85,7 +85,7 @@ describeEachBackend('the shipped models', () => {
     const dir = weights('llava');
     const [model, clip] = [await loadModel(dir), await loadModel(weights('clip'))];
     const llava = await joinClip(model.llava!, clip.clip!, 'weights/clip');
-    const { ask } = await readAsker(dir, llava.config, weights('clip'));
+    const { ask } = await readAsker(dir, llava.config, { clip: weights('clip') });
     const preprocessing = await readPreprocessConfig(dir, llava.config.vision.image_size);
     expect(recorded.cdpruner).toHaveLength(32);
     for (const { question, image, kept } of recorded.cdpruner) {

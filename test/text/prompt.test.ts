@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -15,6 +15,7 @@ const template =
 async function makeTemplates(files: Record<string, unknown>): Promise<string> {
   const dir = await makeFolder();
   for (const [name, content] of Object.entries(files)) {
+    await mkdir(path.dirname(path.join(dir, name)), { recursive: true });
     await writeFile(path.join(dir, name), typeof content === 'string' ? content : JSON.stringify(content));
   }
   return dir;
@@ -45,25 +46,140 @@ describe('readPromptTemplate', () => {
     expect((await readPromptTemplate(dir))('Q')).toBe('<s>[user]<image>;Q;</s>GO');
   });
 
-  test('takes the file of its own before a field of another', async () => {
+  test('takes the sources in the order of LlavaProcessor', async () => {
     const files = {
-      'chat_template.jinja': '1',
-      'chat_template.json': { chat_template: '2' },
-      'processor_config.json': { chat_template: '3' },
-      'tokenizer_config.json': { chat_template: '4' },
+      'processor_config.json': { chat_template: '<image>1' },
+      'chat_template.json': { chat_template: '<image>2' },
+      'chat_template.jinja': '<image>3',
+      'additional_chat_templates/default.jinja': '<image>4',
+      'tokenizer_config.json': { chat_template: '<image>5' },
     };
     const names = Object.keys(files) as (keyof typeof files)[];
     for (const [i] of names.entries()) {
       const rest = Object.fromEntries(names.slice(i).map((name) => [name, files[name]]));
-      expect((await readPromptTemplate(await makeTemplates(rest)))('')).toBe(String(i + 1));
+      expect((await readPromptTemplate(await makeTemplates(rest)))('')).toBe(`<image>${i + 1}`);
     }
   });
 
-  test('refuses a template that is not Jinja', async () => {
-    const dir = await makeTemplates({ 'chat_template.jinja': '{% for %}' });
-    const refused = readPromptTemplate(dir);
-    await expect(refused).rejects.toThrow(UserError);
-    await expect(refused).rejects.toThrow(`the chat template in ${dir} cannot be used: `);
+  test('takes the default of named templates, and says which there are where none is', async () => {
+    const list = [
+      { name: 'tool_use', template: 'no' },
+      { name: 'default', template: '<image>yes' },
+    ];
+    const dir = await makeTemplates({ 'tokenizer_config.json': { chat_template: list } });
+    expect((await readPromptTemplate(dir))('')).toBe('<image>yes');
+    const without = { 'tokenizer_config.json': { chat_template: list.slice(0, 1) } };
+    await expect(readPromptTemplate(await makeTemplates(without))).rejects.toThrow(
+      /none is named default \(tool_use\): give one with --template$/,
+    );
+    const folder = await makeTemplates({ 'additional_chat_templates/rag.jinja': '<image>' });
+    await expect(readPromptTemplate(folder)).rejects.toThrow(/none is named default \(rag\)/);
+  });
+
+  test('only a file that is not there falls through to the next', async () => {
+    const dir = await makeTemplates({ 'tokenizer_config.json': { chat_template: '<image>' } });
+    await mkdir(path.join(dir, 'chat_template.jinja'));
+    await expect(readPromptTemplate(dir)).rejects.toThrow(
+      new UserError(`cannot read ${path.join(dir, 'chat_template.jinja')}: it is a folder`),
+    );
+  });
+
+  test.each([
+    ['version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n', /is a git-lfs pointer/],
+    [Buffer.from([0x3c, 0xff]), /is not UTF-8 text$/],
+  ])('refuses a template file that is none', async (content, message) => {
+    const dir = await makeFolder();
+    await writeFile(path.join(dir, 'chat_template.jinja'), content);
+    await expect(readPromptTemplate(dir)).rejects.toThrow(message);
+  });
+
+  test.each([
+    ['Jinja that is none', '{% for %}'],
+    ['a refusal of its own', '{{ raise_exception("only text") }}'],
+    ['a range without bound', '{{ range(999999999)|list }}<image>'],
+    ['loops without end', '{% for i in range(99999) %}{% for i in range(99999) %}{% endfor %}{% endfor %}'],
+    [
+      'a text that doubles',
+      "{% set n = namespace(s='a') %}{% for i in range(90) %}{% set n.s = n.s + n.s %}{% endfor %}{{ n.s }}",
+    ],
+    [
+      'lists in lists',
+      '{% set n = namespace(s=[]) %}{% for i in range(90) %}{% set n.s = [n.s, n.s] %}{% endfor %}{{ n.s|tojson }}',
+    ],
+    ['macros in macros', '{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{{ f() }}'],
+  ])('refuses %s at once, and renders the next', async (_, source) => {
+    const dir = await makeTemplates({ 'chat_template.jinja': source });
+    const prompt = await readPromptTemplate(dir);
+    expect(() => prompt('')).toThrow(UserError);
+    expect(() => prompt('')).toThrow(/^the chat template of .*chat_template\.jinja cannot be used: /);
+    const good = await makeTemplates({ 'chat_template.jinja': template });
+    expect((await readPromptTemplate(good))('Q')).toBe('[user]<image>;Q;GO');
+  });
+
+  test.each(['\n', '\r\n', '\r'])('makes one line end of all, and drops those of blocks: %j', async (end) => {
+    const lines = [
+      '{% if true %}',
+      '  {% set x = 1 %}',
+      '<image>',
+      '{{ messages[0].content[1].text }}',
+      '{% endif %}',
+      'A:',
+      '',
+    ];
+    const source = lines.join(end);
+    for (const files of [
+      { 'chat_template.jinja': source },
+      { 'chat_template.json': { chat_template: source } },
+    ]) {
+      expect((await readPromptTemplate(await makeTemplates(files)))('Q')).toBe('<image>\nQ\nA:'); // jinja2
+    }
+  });
+
+  test('knows every special token that transformers binds', async () => {
+    const names = ['bos_token', 'unk_token', 'pad_token', 'image_token', 'boi', 'odd_token', 'sep_token'];
+    const dir = await makeTemplates({
+      'chat_template.jinja':
+        names.map((name) => `{{ ${name} }}`).join('|') +
+        '{{ tools is none }}{{ eos_token is defined }}<image>',
+      'tokenizer_config.json': {
+        bos_token: '<s>',
+        unk_token: { content: '<unk>' },
+        odd_token: '<odd>',
+        extra_special_tokens: { image_token: '<image>', boi: '<boi>' },
+      },
+      'special_tokens_map.json': { pad_token: { content: '<pad>' } },
+    });
+    expect((await readPromptTemplate(dir))('')).toBe('<s>|<unk>|<pad>|<image>|<boi>|<odd>|truefalse<image>');
+  });
+
+  test.each([
+    ['[INST]', "{{ '[INST] ' + messages[0]['content'] + ' [/INST]' }}", '[INST] <image>\nQ? [/INST]'],
+    ['trim', '{{ messages[0].content | trim }}|', '<image>\nQ?|'],
+    ['in place', '{{ messages[0].content }}|', '<image>\nQ?|'],
+  ])('gives a template that takes plain text its content as text: %s', async (_, source, expected) => {
+    expect((await readPromptTemplate(await makeTemplates({ 'chat_template.jinja': source })))('Q?')).toBe(
+      expected,
+    );
+  });
+
+  test('a prompt without an image token says why, and what to do', async () => {
+    const dir = await makeTemplates({ 'chat_template.jinja': 'no {{ bos_token }} picture' });
+    const prompt = await readPromptTemplate(dir);
+    expect(() => prompt('Q')).toThrow(
+      new UserError(
+        `the chat template of ${path.join(dir, 'chat_template.jinja')} makes a prompt without <image>: ` +
+          '"no  picture"; give another by --template, or the whole prompt by --prompt',
+      ),
+    );
+  });
+
+  test('takes the file that the user names', async () => {
+    const dir = await makeTemplates({ 'chat_template.jinja': '1<image>', 'other': '2<image>' });
+    expect((await readPromptTemplate(dir, { template: path.join(dir, 'other') }))('')).toBe('2<image>');
+    const missing = path.join(dir, 'missing');
+    await expect(readPromptTemplate(dir, { template: missing })).rejects.toThrow(
+      new UserError(`cannot read ${missing}: there is no such file or folder`),
+    );
   });
 });
 
