@@ -30,9 +30,8 @@ export async function readPicture(
   imageSize: number,
   pad = false,
 ): Promise<LoadedPicture> {
-  const picture = await decodeImage(file);
   const config = await readPreprocessConfig(dir, imageSize, pad);
-  const values = preprocess(picture, config);
+  const values = preprocess(await decodeImage(file, config), config);
   return { pixels: tf.tensor4d(values, [1, imageSize, imageSize, 3]), values, config };
 }
 

@@ -60,7 +60,8 @@ export function openAlbum(model: Llava, pictures: readonly TaskPicture[], option
     const S = vision.image_size;
     const values = new Float32Array(chunks[chunk].length * S * S * 3);
     for (const [b, picture] of chunks[chunk].entries()) {
-      values.set(preprocess(await pictures[picture].read(), options.preprocessing), b * S * S * 3);
+      const decoded = await pictures[picture].read(options.preprocessing);
+      values.set(preprocess(decoded, options.preprocessing), b * S * S * 3);
     }
     if (chunk === 0) first = values;
     return values;

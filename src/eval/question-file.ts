@@ -85,7 +85,7 @@ export async function readTask({ file, images, scoring, count, suffix = '' }: Qu
         throw new UserError(`${where}: cannot read the image ${picture}: ${reasonOf(error)}`);
       });
       places.set(image, pictures.length);
-      pictures.push({ id: image, read: () => decodeImage(picture) });
+      pictures.push({ id: image, read: (config) => decodeImage(picture, config) });
     }
     questions.push({ ...asked, question: question + suffix, picture: places.get(image)! });
   }

@@ -1,5 +1,6 @@
 /** What a model is asked: pictures, and questions about them with their right answers. */
 import type { Picture } from '../image/picture.ts';
+import type { PreprocessConfig } from '../image/preprocess.ts';
 import type { ScoringName, Truth } from './scoring.ts';
 
 /** Corners [x0, y0, x1, y1] as shares of the picture's width and height, 0 to 1. */
@@ -7,8 +8,11 @@ export type ObjectBox = readonly [number, number, number, number];
 
 export interface TaskPicture {
   id: string;
-  /** Draws or decodes it, when its turn comes. */
-  read: () => Picture | Promise<Picture>;
+  /**
+   * Draws or decodes it, when its turn comes.
+   * @param config what will be done with it: a file that this would make too large is refused before it is decoded
+   */
+  read: (config?: PreprocessConfig) => Picture | Promise<Picture>;
   /** Where its objects are, for a task that knows; see focus.ts. */
   objects?: readonly ObjectBox[];
 }
@@ -42,8 +46,8 @@ export function takePictures({ pictures }: Task, source: PictureSource): TaskPic
   if (source === 'wrong') return pictures.map((_, i) => pictures[(i + 1) % pictures.length]);
   return pictures.map(({ id, read }) => ({
     id,
-    read: async () => {
-      const { width, height } = await read();
+    read: async (config) => {
+      const { width, height } = await read(config);
       return { width, height, data: new Uint8Array(width * height * 3).fill(128) };
     },
   }));

@@ -1,11 +1,13 @@
-import sharp from 'sharp';
 import { messageOf, UserError } from '../errors.ts';
 import { readWhole, reasonOf, writeAtomically } from '../files.ts';
-import { checkPixels, type Picture } from './picture.ts';
+import { hasJunk, readOrientation, turnSize, turnUpright, type Format } from './orientation.ts';
+import { checkPixels, type Picture, type Sides } from './picture.ts';
+import { checkSizes, type PreprocessConfig } from './preprocess.ts';
+import { loadSharp } from './sharp.ts';
 
 export type { Picture } from './picture.ts';
 
-const SUPPORTED = ['PNG', 'JPEG', 'WebP'];
+const SUPPORTED: Format[] = ['PNG', 'JPEG', 'WebP'];
 
 // A file's first bytes say what it is. Only the supported kinds ever reach a decoder; the others are here
 // to be named when they are refused.
@@ -24,23 +26,28 @@ const SIGNATURES: [format: string, start: RegExp][] = [
 /**
  * Decode a picture file to RGB bytes.
  *
- * The rules are those of Pillow's `exif_transpose(Image.open(file)).convert("RGB")`, which LLaVA's users get:
- * the EXIF orientation is applied; alpha and palette transparency are dropped, not composited; grey becomes
- * RGB; CMYK becomes RGB by Pillow's formula; an embedded ICC profile is ignored; an animation gives its first
- * frame. 16-bit samples keep their high byte. (Pillow does so for 16-bit RGB, but clips 16-bit *grey* at 255,
+ * The rules are those of Pillow 12.3's `exif_transpose(Image.open(file)).convert("RGB")`, which LLaVA's users get:
+ * the orientation is applied ({@link readOrientation}); alpha and palette transparency are dropped, not composited;
+ * grey becomes RGB; CMYK becomes RGB by Pillow's formula; an embedded ICC profile is ignored; an animation gives its
+ * first frame. 16-bit samples keep their high byte. (Pillow does so for 16-bit RGB, but clips 16-bit *grey* at 255,
  * which turns nearly every such picture white; that one is not followed.)
  *
+ * A JPEG whose data libjpeg finds damaged is refused, also where Pillow shows what is left of it. It does not find all
+ * damage: a baseline JPEG has no checksum, and other bytes may be another picture.
+ *
+ * @param config - what {@link preprocess} will do with the picture: one that this would make too large is then
+ *   refused from its header
  * @throws UserError naming the file: missing, a folder, empty, not PNG, JPEG or WebP, damaged or truncated,
  *   or of more than 100 million pixels
  */
-export async function decodeImage(file: string): Promise<Picture> {
+export async function decodeImage(file: string, config?: PreprocessConfig): Promise<Picture> {
   let bytes: Uint8Array;
   try {
     bytes = await readWhole(file);
   } catch (error) {
     throw new UserError(`cannot read the image ${file}: ${reasonOf(error)}`);
   }
-  return decodeImageBytes(bytes, file);
+  return decodeImageBytes(bytes, file, config);
 }
 
 /**
@@ -48,26 +55,57 @@ export async function decodeImage(file: string): Promise<Picture> {
  *
  * @param name - what the error messages call the picture
  */
-export async function decodeImageBytes(bytes: Uint8Array, name: string): Promise<Picture> {
-  checkFormat(bytes, name);
-  try {
-    const input = { failOn: 'error', ignoreIcc: true, limitInputPixels: false } as const;
-    const header = await sharp(bytes, input).metadata();
-    checkPixels(name, header.width, header.height);
+export async function decodeImageBytes(
+  bytes: Uint8Array,
+  name: string,
+  config?: PreprocessConfig,
+): Promise<Picture> {
+  const format = readFormat(bytes, name);
+  const sharp = await loadSharp();
+  const damaged = (error: unknown): never => {
+    throw new UserError(
+      `${name} cannot be decoded, it is damaged or truncated (${messageOf(error).split('\n')[0]})`,
+    );
+  };
+  const input = { ignoreIcc: true, limitInputPixels: false } as const;
+  const header = await sharp(bytes, input).metadata().catch(damaged);
+  checkPixels(name, header.width, header.height);
+  const orientation = readOrientation(bytes, format, name);
+  if (config) checkSizes(name, turnSize(header, orientation), config);
+  if (format === 'PNG') checkLength(bytes, name, header);
 
-    const cmyk = header.space === 'cmyk';
-    const upright = sharp(bytes, input).autoOrient();
+  const decode = async (failOn: 'warning' | 'error'): Promise<Picture> => {
+    const image = sharp(bytes, { ...input, failOn });
     // CMYK is taken as it is; of all else sharp makes 8-bit RGB, also of grey and of 16 bits.
-    const channels = cmyk ? upright.pipelineColourspace('cmyk').toColourspace('cmyk') : upright.removeAlpha();
+    const cmyk = header.space === 'cmyk';
+    const channels = cmyk ? image.pipelineColourspace('cmyk').toColourspace('cmyk') : image.removeAlpha();
     const { data, info } = await channels.raw().toBuffer({ resolveWithObject: true });
-
     const pixels = new Uint8Array(data.buffer, data.byteOffset, data.length);
     return { width: info.width, height: info.height, data: cmyk ? cmykToRgb(pixels) : pixels };
-  } catch (error) {
-    if (error instanceof UserError) throw error;
-    const reason = messageOf(error).split('\n')[0];
-    throw new UserError(`${name} cannot be decoded, it is damaged or truncated (${reason})`);
+  };
+  // libjpeg warns where the data are damaged; libpng, of profiles that are ignored here.
+  const decoded = await decode(format === 'JPEG' ? 'warning' : 'error')
+    .catch((error: unknown) => {
+      if (format !== 'JPEG' || !isHarmless(messageOf(error), bytes)) throw error;
+      return decode('error');
+    })
+    .catch(damaged);
+  return turnUpright(decoded, orientation);
+}
+
+/** Deflate packs at most 1032 bytes into one: refuse a PNG that is shorter than its pixels, before they get memory. */
+function checkLength(png: Uint8Array, name: string, { width, height }: Sides): void {
+  const [depth, colour] = png.subarray(24, 26); // of IHDR
+  const samples = [1, 0, 3, 1, 2, 0, 4][colour] ?? 0;
+  if (png.length * 1032 < (height * width * samples * depth) / 8) {
+    throw new UserError(`${name} is truncated: ${png.length} bytes cannot hold ${width} × ${height} pixels`);
   }
+}
+
+/** What libjpeg warns of and decodes rightly nevertheless. Of several warnings it tells the first. */
+function isHarmless(warning: string, jpeg: Uint8Array): boolean {
+  if (/extraneous bytes before marker/.test(warning)) return hasJunk(jpeg); // else they were pixels
+  return /Invalid SOS parameters|unknown JFIF revision|Unknown Adobe color transform/.test(warning);
 }
 
 /**
@@ -81,20 +119,24 @@ export async function encodePng(picture: Picture, file: string): Promise<void> {
 }
 
 /** A PNG file's bytes. */
-export function encodePngBytes({ width, height, data }: Picture): Promise<Buffer> {
+export async function encodePngBytes({ width, height, data }: Picture): Promise<Buffer> {
+  const sharp = await loadSharp();
   return sharp(data, { raw: { width, height, channels: 3 } })
     .png()
     .toBuffer();
 }
 
-function checkFormat(bytes: Uint8Array, name: string): void {
+function readFormat(bytes: Uint8Array, name: string): Format {
   if (bytes.length === 0) throw new UserError(`${name} is empty (0 bytes), not an image`);
   const start = Buffer.from(bytes.subarray(0, 1024)).toString('latin1');
-  const format = SIGNATURES.find(([, signature]) => signature.test(start))?.[0];
-  if (format === undefined || !SUPPORTED.includes(format)) {
-    const what = format === undefined ? 'is not an image this program knows' : `is a ${format} file`;
-    throw new UserError(`${name} ${what}: it reads PNG, JPEG and WebP`);
+  if (start.startsWith('version https://git-lfs.github.com/spec/')) {
+    throw new UserError(`${name} is a pointer of git-lfs, not the picture itself: git lfs pull fetches it`);
   }
+  const format = SIGNATURES.find(([, signature]) => signature.test(start))?.[0];
+  const supported = SUPPORTED.find((one) => one === format);
+  if (supported) return supported;
+  const what = format === undefined ? 'is not an image this program knows' : `is a ${format} file`;
+  throw new UserError(`${name} ${what}: it reads PNG, JPEG and WebP`);
 }
 
 /** Pillow's conversion, without colour management: R = K' - C·K'/255 rounded, where K' = 255 - K. */

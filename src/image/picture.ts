@@ -1,9 +1,12 @@
 import { UserError } from '../errors.ts';
 
-/** A picture as bytes: RGB, 3 bytes a pixel, row after row; `data.length` is `width * height * 3`. */
-export interface Picture {
+export interface Sides {
   width: number;
   height: number;
+}
+
+/** A picture as bytes: RGB, 3 bytes a pixel, row after row; `data.length` is `width * height * 3`. */
+export interface Picture extends Sides {
   data: Uint8Array;
 }
 

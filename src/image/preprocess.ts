@@ -1,20 +1,24 @@
-import { checkPixels, paste, type Picture } from './picture.ts';
+import { checkPixels, paste, type Picture, type Sides } from './picture.ts';
 import type { PreprocessConfig } from './preprocess-config.ts';
-import { resizeBicubic } from './resize.ts';
+import { resizeBicubic, sizeBetween } from './resize.ts';
 
 export * from './preprocess-config.ts';
 
 /**
  * Make the vision tower's input of one picture, as transformers' CLIP and LLaVA image processors do on Pillow
- * and NumPy: equal to the last bit of every float32.
+ * 12.3 and NumPy: equal to the last bit of every float32.
  *
  * @returns pixels [S,S,3], row-major (the page convention NHWC without N; Hugging Face's are [3,S,S])
  * @throws UserError if a step would make a picture of more than 100 million pixels (a very thin one, enlarged)
  */
 export function preprocess(picture: Picture, config: PreprocessConfig): Float32Array {
+  checkSizes('a picture', picture, config);
   let image = picture;
   if (config.pad) image = padToSquare(image, meanColour(config));
-  if (config.resize) image = resize(image, config.resize);
+  if (config.resize) {
+    const { width, height } = resizedSize(image, config.resize);
+    image = resizeBicubic(image, width, height);
+  }
   if (config.crop) image = centreCrop(image, config.crop);
   return toFloats(image, config);
 }
@@ -26,7 +30,6 @@ export function preprocess(picture: Picture, config: PreprocessConfig): Float32A
 export function padToSquare(picture: Picture, colour: [number, number, number]): Picture {
   const { width, height } = picture;
   const side = Math.max(width, height);
-  checkPixels(`a picture of ${width} × ${height} pixels, padded to a square,`, side, side);
   const background = new Uint8Array(side * side * 3);
   for (let at = 0; at < background.length; at++) background[at] = colour[at % 3];
   const left = Math.floor((side - width) / 2);
@@ -40,18 +43,31 @@ function meanColour({ normalize }: PreprocessConfig): [number, number, number] {
   return [r, g, b];
 }
 
-function resize(picture: Picture, target: NonNullable<PreprocessConfig['resize']>): Picture {
-  let { width, height } = picture;
-  if ('width' in target) {
-    ({ width, height } = target);
-  } else {
-    // The long edge is rounded down.
-    const edge = target.shortestEdge;
-    const long = Math.floor((edge * Math.max(width, height)) / Math.min(width, height));
-    [width, height] = width <= height ? [edge, long] : [long, edge];
-  }
-  checkPixels(`a picture of ${picture.width} × ${picture.height} pixels, resized,`, width, height);
-  return resizeBicubic(picture, width, height);
+/** What `resize` makes of a size. The long edge is rounded down. */
+function resizedSize({ width, height }: Sides, target: NonNullable<PreprocessConfig['resize']>): Sides {
+  if ('width' in target) return target;
+  const edge = target.shortestEdge;
+  const long = Math.floor((edge * Math.max(width, height)) / Math.min(width, height));
+  return width <= height ? { width: edge, height: long } : { width: long, height: edge };
+}
+
+/**
+ * Refuse a picture by its size alone where a step of {@link preprocess} would make one of more than 100 million pixels.
+ *
+ * @param name - what the message calls the picture
+ * @param size - after the orientation is applied
+ * @throws UserError
+ */
+export function checkSizes(name: string, size: Sides, config: PreprocessConfig): void {
+  const check = (step: string, { width, height }: Sides) =>
+    checkPixels(`${name} of ${size.width} × ${size.height} pixels, ${step},`, width, height);
+  const side = Math.max(size.width, size.height);
+  const padded = config.pad ? { width: side, height: side } : size;
+  check('padded to a square', padded);
+  if (!config.resize) return;
+  const resized = resizedSize(padded, config.resize);
+  check('resized', resized);
+  check('resized along one axis', sizeBetween(padded, resized));
 }
 
 /** The middle of a picture; where the picture is smaller than the crop, black around it. */

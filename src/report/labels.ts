@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
-import sharp from 'sharp';
 import type { Picture } from '../image/picture.ts';
+import { loadSharp } from '../image/sharp.ts';
 
 const font = createRequire(import.meta.url).resolve('dejavu-fonts-ttf/ttf/DejaVuSans.ttf');
 
@@ -11,6 +11,7 @@ const font = createRequire(import.meta.url).resolve('dejavu-fonts-ttf/ttf/DejaVu
 export async function drawLabel(text: string, width: number, height: number): Promise<Picture> {
   const escaped = text.replace(/[&<>]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;' })[c]!);
   const rendered = { text: escaped, font: 'DejaVu Sans 11', fontfile: font, rgba: true, dpi: 96 };
+  const sharp = await loadSharp();
   const line = await sharp({ text: rendered })
     .resize(width - 8, height - 8, { fit: 'inside', withoutEnlargement: true })
     .png()

@@ -158,6 +158,10 @@ def make_resize():
     stripes = Image.fromarray(np.broadcast_to(row[None, :, None], (3, 20, 3)).copy())
     results = [record(stripes.resize(size, Image.Resampling.BICUBIC)) for size in [(47, 5), (13, 2)]]
     cases.append({"input": record(stripes), "results": results})
+    # More than 100 times as tall as wide, just not so, and as wide; some targets are less tall, some are not.
+    for picture in [noise(3, 301), noise(3, 300), noise(301, 3)]:
+        results = [record(picture.resize(size, Image.Resampling.BICUBIC)) for size in [(16, 16), (4, 301), (4, 302), (2, 290)]]
+        cases.append({"input": record(picture), "results": results})
     write("resize.json", cases)
 
 
@@ -183,17 +187,22 @@ def make_processor():
             "image_mean": mean,
         },
     }
+    squashes = {
+        "very tall, square resize": {"size": {"height": 16, "width": 16}, "do_center_crop": False},
+        "very tall, shortest edge": {"size": {"shortest_edge": 2}, "crop_size": 16},
+    }
     pictures = {"wide": draw(40, 23), "tall": draw(13, 30), "small": draw(6, 5)}
+    very_tall = {"very tall": noise(3, 400)}
     cases = []
-    for name, config in settings.items():
+    for name, config in (settings | squashes).items():
         values = {key: value for key, value in config.items() if key != "image_processor_type"}
         kind = LlavaImageProcessorPil if config.get("do_pad") else CLIPImageProcessorPil
         results = {}
-        for picture_name, picture in pictures.items():
+        for picture_name, picture in (very_tall if name in squashes else pictures).items():
             pixels = np.asarray(kind(**values)(picture, return_tensors="np")["pixel_values"][0])  # [3,S,S]
             results[picture_name] = text(pixels.transpose(1, 2, 0).astype("<f4"))
         cases.append({"name": name, "config": config, "side": pixels.shape[1], "results": results})
-    write("processor.json", {"pictures": {k: record(v) for k, v in pictures.items()}, "cases": cases})
+    write("processor.json", {"pictures": {k: record(v) for k, v in (pictures | very_tall).items()}, "cases": cases})
 
 
 if __name__ == "__main__":

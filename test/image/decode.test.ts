@@ -1,14 +1,16 @@
 import fc from 'fast-check';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { UserError } from '../../src/errors.ts';
 import { decodeImage, decodeImageBytes, encodePng } from '../../src/image/decode.ts';
+import { clipPreprocess } from '../../src/image/preprocess.ts';
 import { crc32 } from '../support/crc32.ts';
 import {
   arbitraryPicture,
+  fromBase64,
   goldenFolder,
   makeFolder,
   maxDifference,
@@ -46,6 +48,21 @@ describe("equals Pillow's convert('RGB')", async () => {
   });
 });
 
+describe("equals Pillow's verdict, orientation and kinds of pixels", () => {
+  interface Verdict {
+    file: string; // base64
+    picture: StoredPicture | null;
+  }
+  const golden = new URL('../golden/pictures.json', import.meta.url);
+  const cases = Object.entries(JSON.parse(readFileSync(golden, 'utf8')) as Record<string, Verdict>);
+
+  test.each(cases)('%s', async (name, { file, picture }) => {
+    const decoded = decodeImageBytes(fromBase64(file), name);
+    if (picture) expect(await decoded).toEqual(toPicture(picture));
+    else expect(await refusalOf(decoded)).toContain(`${name} `);
+  });
+});
+
 describe('refuses', () => {
   test('a missing file', async () => {
     expect(await refusalOf(decodeImage('nowhere/cat.png'))).toBe(
@@ -67,6 +84,13 @@ describe('refuses', () => {
     const text = new TextEncoder().encode('not a picture');
     expect(await refusalOf(decodeImageBytes(text, 'cat.png'))).toBe(
       'cat.png is not an image this program knows: it reads PNG, JPEG and WebP',
+    );
+  });
+
+  test('a pointer of git-lfs', async () => {
+    const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 9\n`;
+    expect(await refusalOf(decodeImageBytes(Buffer.from(pointer), 'cat.png'))).toBe(
+      'cat.png is a pointer of git-lfs, not the picture itself: git lfs pull fetches it',
     );
   });
 
@@ -117,6 +141,71 @@ describe('refuses', () => {
     expect(await refusalOf(decodeImageBytes(bomb, 'bomb.png'))).toBe(
       'bomb.png has 60000 × 60000 = 3600000000 pixels, more than the limit of 100000000',
     );
+  });
+});
+
+/** A PNG's first bytes, with EXIF; its pixels are not there. */
+function pngHeader(width: number, height: number, orientation: number): Uint8Array {
+  const chunk = (kind: string, body: Buffer) => {
+    const whole = Buffer.concat([Buffer.alloc(4), Buffer.from(kind), body, Buffer.alloc(4)]);
+    whole.writeUInt32BE(body.length);
+    whole.writeUInt32BE(crc32(whole.subarray(4, -4)), 8 + body.length);
+    return whole;
+  };
+  const header = Buffer.from('0000000000000000' + '0802000000', 'hex');
+  header.writeUInt32BE(width);
+  header.writeUInt32BE(height, 4);
+  const exif = Buffer.from('4d4d002a00000008' + '0001' + '0112000300000001' + '00000000' + '00000000', 'hex');
+  exif.writeUInt16BE(orientation, 18);
+  const start = Buffer.from('89504e470d0a1a0a', 'hex');
+  return Buffer.concat([start, chunk('IHDR', header), chunk('eXIf', exif), chunk('IDAT', Buffer.alloc(9))]);
+}
+
+describe('refuses from the header what preprocessing would make too large', () => {
+  const squash = { ...clipPreprocess(16), resize: { width: 10 ** 8, height: 1 }, crop: null };
+  test.each([
+    [1, 10 ** 8, 1, clipPreprocess(336), '1 × 100000000 pixels, resized, has 336 × 33600000000 = '],
+    [10 ** 8, 1, 1, clipPreprocess(336), '100000000 × 1 pixels, resized, has 33600000000 × 336 = '],
+    [10 ** 8, 1, 1, clipPreprocess(336, true), '100000000 × 1 pixels, padded to a square, has 100000000 × '],
+    [100_000, 1000, 6, squash, '1000 × 100000 pixels, resized along one axis, has 100000000 × 100000 = '],
+  ])('%i × %i, orientation %i', async (width, height, orientation, config, words) => {
+    const action = decodeImageBytes(pngHeader(width, height, orientation), 'a.png', config);
+    expect(await refusalOf(action)).toContain(`a.png of ${words}`);
+  });
+
+  test('a PNG that is too short for its pixels', async () => {
+    expect(await refusalOf(decodeImageBytes(pngHeader(8000, 9000, 1), 'a.png'))).toBe(
+      'a.png is truncated: 92 bytes cannot hold 8000 × 9000 pixels',
+    );
+  });
+
+  test('and only that', async () => {
+    const picture = await decodeImage(join(folder, 'rgb.png'), clipPreprocess(336));
+    expect([picture.width, picture.height]).toEqual([22, 14]);
+  });
+});
+
+describe('JPEGs damaged in mid-stream', () => {
+  // Pillow shows what is left of them.
+  test.each([
+    ['progressive.jpg', 799, 5, '6 extraneous bytes before marker 0xd9'],
+    ['progressive.jpg', 821, 5, 'premature end of data segment'],
+    ['grey.jpg', 332, 1, 'premature end of data segment'],
+  ])('%s without the bytes at %i, %i of them', async (name, at, missing, warning) => {
+    const whole = readBytes(name);
+    const cut = Buffer.concat([whole.subarray(0, at), whole.subarray(at + missing)]);
+    expect(await refusalOf(decodeImageBytes(cut, name))).toBe(
+      `${name} cannot be decoded, it is damaged or truncated (VipsJpeg: Corrupt JPEG data: ${warning})`,
+    );
+  });
+
+  const shared = join(import.meta.dirname, '../../../shared/cases/jpeg');
+  const absent = !existsSync(shared);
+  if (absent) console.warn('skipped: the cases of JPEGs are not beside this checkout');
+  test.skipIf(absent)('those that people met', async () => {
+    for (const file of await readdir(shared)) {
+      expect(await refusalOf(decodeImage(join(shared, file)))).toMatch(/it is damaged or truncated/);
+    }
   });
 });
 

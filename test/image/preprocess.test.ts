@@ -5,7 +5,13 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { UserError } from '../../src/errors.ts';
 import { decodeImage } from '../../src/image/decode.ts';
-import { clipPreprocess, padToSquare, preprocess, readPreprocessConfig } from '../../src/image/preprocess.ts';
+import {
+  checkSizes,
+  clipPreprocess,
+  padToSquare,
+  preprocess,
+  readPreprocessConfig,
+} from '../../src/image/preprocess.ts';
 import { openSafetensors } from '../../src/io/safetensors.ts';
 import { at, mapPixels } from '../reference/bicubic.ts';
 import {
@@ -34,10 +40,10 @@ describe("equals transformers' image processor to the last bit", async () => {
     const folder = await makeFolder();
     await writeFile(join(folder, 'preprocessor_config.json'), JSON.stringify(config));
     const read = await readPreprocessConfig(folder, side);
-    for (const [name, stored] of Object.entries(pictures)) {
-      const expected = new Float32Array(fromBase64(results[name]).buffer);
+    for (const [name, result] of Object.entries(results)) {
+      const expected = new Float32Array(fromBase64(result).buffer);
       expect(expected.length).toBe(side * side * 3);
-      expect(preprocess(toPicture(stored), read), name).toEqual(expected);
+      expect(preprocess(toPicture(pictures[name]), read), name).toEqual(expected);
     }
   });
 });
@@ -112,11 +118,29 @@ describe('preprocess', () => {
   test.each([
     [1, 60000, false, '1 × 60000 pixels, resized, has 336 × 20160000 = 6773760000'],
     [60000, 1, true, '60000 × 1 pixels, padded to a square, has 60000 × 60000 = 3600000000'],
-  ])('refuses %i × %i pixels, which would become enormous', (width, height, pad, words) => {
+  ])('refuses %i × %i pixels, which would become enormous, padded: %s', (width, height, pad, words) => {
     const picture = mapPixels(width, height, () => 0);
     const action = () => preprocess(picture, clipPreprocess(336, pad));
     expect(action).toThrow(UserError);
     expect(action).toThrow(`a picture of ${words} pixels, more than the limit of 100000000`);
+  });
+});
+
+describe('checkSizes', () => {
+  const to = (width: number, height: number) => ({
+    ...clipPreprocess(16),
+    resize: { width, height },
+    crop: null,
+  });
+  test.each([
+    ['wide', 20_000_000, 5, to(16, 16), ''], // 16 × 5 on the way
+    ['tall', 5, 20_000_000, to(16, 16), ''], // 5 × 16
+    ['squat', 100_000, 1000, to(100_000_000, 1), 'resized along one axis, has 100000000 × 1000'],
+    ['growing', 1, 1000, to(200_000, 1001), 'resized, has 200000 × 1001'],
+  ])('%s: what lies between the two passes counts', (_, width, height, config, words) => {
+    const action = () => checkSizes('a.png', { width, height }, config);
+    if (words === '') expect(action).not.toThrow();
+    else expect(action).toThrow(`a.png of ${width} × ${height} pixels, ${words} = `);
   });
 });
 
