@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { Cell, CellRecord } from '../eval/cell.ts';
@@ -5,7 +6,7 @@ import { drawCurves } from '../eval/curves.ts';
 import { evaluate } from '../eval/evaluate.ts';
 import { canFocus, tellFocus, type FocusCounts } from '../eval/focus.ts';
 import { findShards, mergeShards } from '../eval/merge.ts';
-import { makePlan, type Plan, type Request } from '../eval/plan.ts';
+import { makePlan, readRequest, type Plan, type Request } from '../eval/plan.ts';
 import { describeCommit, describeMachine } from '../eval/provenance.ts';
 import { writeMarkdown, type Results } from '../eval/report.ts';
 import { scorings } from '../eval/scoring.ts';
@@ -100,9 +101,9 @@ const requestOf = (flags: EvalFlags): Request => {
 async function run(flags: EvalFlags): Promise<void> {
   const backend = await startBackend(flags.backend);
   const plan = await makePlan(requestOf(flags), await readLlavaConfig(flags.model), flags.shard);
-  const store = await openStore(flags.out, plan.key);
-  await writeJson(path.join(flags.out, 'flags.json'), requestOf(flags));
   const files = await resultFiles(flags.out);
+  const store = await openStore(flags.out, plan.key, plan);
+  await writeJson(path.join(flags.out, 'flags.json'), requestOf(flags));
   for (const reason of plan.leftOut) console.log(`left out: ${reason}`);
   await doWork(flags, plan, store, backend.name);
   if (flags.shard.count === 1) return report(flags, plan, store, files);
@@ -119,17 +120,17 @@ async function merge(flags: EvalFlags, command: Command): Promise<void> {
       `--merge takes --${extra.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)} from the shards' folders: leave it out`,
     );
   const shards = await findShards(flags.merge!);
-  const request = shards[0].flags as Request;
+  const request = readRequest(shards[0].flags, path.join(shards[0].folder, 'flags.json'));
   const plan = await makePlan(request, await readLlavaConfig(request.model), whole);
-  const store = await openStore(flags.out, plan.key);
   const files = await resultFiles(flags.out);
-  await mergeShards(shards, plan, store);
+  const store = await mergeShards(shards, plan, () => openStore(flags.out, plan.key, plan));
   await report({ ...flags, ...request }, plan, store, files);
 }
 
+/** Where the results go; where their folder is there, whether they can. */
 async function resultFiles(out: string): Promise<string[]> {
   const files = ['results.json', 'results.md', 'curves.svg'].map((name) => path.join(out, name));
-  for (const file of files) await checkWritable(file);
+  if (existsSync(out)) for (const file of files) await checkWritable(file);
   return files;
 }
 

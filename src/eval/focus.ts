@@ -9,7 +9,7 @@ import { vtcCls, ensembledLayers } from '../compress/vtc-cls.ts';
 import { gridSide } from '../vision/config.ts';
 import { describeSource } from '../fit.ts';
 import type { Album } from './album.ts';
-import type { ObjectBox, Task } from './task.ts';
+import type { ObjectBox, Task, TaskPicture } from './task.ts';
 
 /** Of the patches that [CLS] attends to most, the share that lies on objects. */
 export interface Focus {
@@ -55,13 +55,8 @@ export async function measureFocus(
 ): Promise<FocusCounts> {
   const grid = gridSide(config.vision);
   const onObject = task.pictures.map(({ objects = [] }) => touchedPatches(objects, grid));
-  const top = Math.max(1, Math.round(topShare * grid ** 2));
-  const layers = focusLayers(config);
-  const together = ensembledLayers(describeSource(config), Math.min(vtcCls.defaults.layers, layers.length));
-  const rankings = [
-    ...layers.map((layer) => ({ name: `layer ${layer}`, layers: [layer] })),
-    { name: `layers ${together[0]} to ${together.at(-1)}, ${vtcCls.defaults.ensemble}`, layers: together },
-  ];
+  const top = topPatches(config);
+  const rankings = rankPatches(config);
   const hits: Record<string, number> = Object.fromEntries(rankings.map(({ name }) => [name, 0]));
   for (const [chunk, pictures] of album.chunks.entries()) {
     await album.lend(chunk, async ({ features }) => {
@@ -78,9 +73,32 @@ export async function measureFocus(
       }
     });
   }
-  const pictures = album.chunks.flat();
-  const onObjects = pictures.reduce((sum, picture) => sum + onObject[picture].filter(Boolean).length, 0);
-  return { patches: top, pictures: pictures.length, patchesEach: grid ** 2, onObjects, hits };
+  const pictures = album.chunks.flat().map((i) => task.pictures[i]);
+  return { patches: top, pictures: pictures.length, ...countOnObjects(config, pictures), hits };
+}
+
+/** How many of a picture's patches are looked at. */
+export const topPatches = ({ vision }: LlavaConfig): number =>
+  Math.max(1, Math.round(topShare * gridSide(vision) ** 2));
+
+/** By what patches are ranked: each layer, and VTC-CLS's default ensemble. */
+export function rankPatches(config: LlavaConfig): { name: string; layers: number[] }[] {
+  const layers = focusLayers(config);
+  const together = ensembledLayers(describeSource(config), Math.min(vtcCls.defaults.layers, layers.length));
+  return [
+    ...layers.map((layer) => ({ name: `layer ${layer}`, layers: [layer] })),
+    { name: `layers ${together[0]} to ${together.at(-1)}, ${vtcCls.defaults.ensemble}`, layers: together },
+  ];
+}
+
+/** How many patches some pictures have, each, and how many of all lie on objects. */
+export function countOnObjects(
+  { vision }: LlavaConfig,
+  pictures: readonly TaskPicture[],
+): Pick<FocusCounts, 'patchesEach' | 'onObjects'> {
+  const grid = gridSide(vision);
+  const counts = pictures.map(({ objects = [] }) => touchedPatches(objects, grid).filter(Boolean).length);
+  return { patchesEach: grid ** 2, onObjects: counts.reduce((sum, n) => sum + n, 0) };
 }
 
 /** Counts as shares. */

@@ -1,5 +1,6 @@
 /** Joins what the shards of an evaluation left to what one undisturbed run would have left. */
 import path from 'node:path';
+import type { LlavaConfig } from '../checkpoint/architecture.ts';
 import type { LlamaConfig } from '../decoder/config.ts';
 import { UserError } from '../errors.ts';
 import { readJson, type JsonObject } from '../json.ts';
@@ -38,12 +39,10 @@ export async function findShards(folders: readonly string[]): Promise<ShardFolde
       const names = found.map(({ name }) => name).join(', ');
       throw new UserError(`--merge: shard ${nameShard(shard)} is missing; the folders hold ${names}`);
     }
-    for (const [flag, value] of Object.entries(found[0].flags)) {
-      const [a, b] = [value, place.flags[flag]].map((value) => JSON.stringify(value));
+    for (const flag of Object.keys({ ...found[0].flags, ...place.flags })) {
+      const [a, b] = [found[0], place].map(({ flags }) => JSON.stringify(flags[flag]) ?? 'not given');
       if (a !== b) {
-        throw new UserError(
-          `--merge: ${flag} was ${a} in ${found[0].folder} but ${b ?? 'not given'} in ${place.folder}`,
-        );
+        throw new UserError(`--merge: ${flag} was ${a} in ${found[0].folder} but ${b} in ${place.folder}`);
       }
     }
     return { folder: place.folder, shard, flags: place.flags };
@@ -53,24 +52,26 @@ export async function findShards(folders: readonly string[]): Promise<ShardFolde
 interface Whole {
   task: Task;
   cells: readonly Cell[];
-  config: { text: LlamaConfig };
+  config: LlavaConfig;
   key: RunKey;
 }
 
 /**
- * Fills a store with all cells of the whole evaluation.
- * @throws UserError when a shard is not finished, or belongs to another evaluation
+ * Fills a store with all cells of the whole evaluation. It is opened when all shards are found to be right.
+ * @throws UserError when a shard is not finished, is damaged, or belongs to another evaluation
  */
 export async function mergeShards(
   shards: readonly ShardFolder[],
   { task, cells, config, key }: Whole,
-  into: CellStore,
-): Promise<void> {
+  open: () => Promise<CellStore>,
+): Promise<CellStore> {
   const stores: CellStore[] = [];
   for (const { folder, shard } of shards) {
-    stores.push(await openStore(folder, { ...key, shard: nameShard(shard) }, '--merge'));
+    const shardKey = { ...key, shard: nameShard(shard) };
+    stores.push(await openStore(folder, shardKey, { task, shard, config }, '--merge'));
   }
   const order = shards.flatMap(({ shard }) => shardQuestions(shard, task)); // of all answers, shard after shard
+  const joined: { cell: Cell; record: CellRecord }[] = [];
   for (const cell of cells) {
     const parts: CellRecord[] = [];
     for (const [i, store] of stores.entries()) {
@@ -82,10 +83,13 @@ export async function mergeShards(
       }
       parts.push(part);
     }
-    await into.save(cell, joinRecords(parts, order, config.text));
+    joined.push({ cell, record: joinRecords(parts, order, config.text) });
   }
   const focus = await Promise.all(stores.map((store) => store.loadFocus()));
+  const into = await open();
+  for (const { cell, record } of joined) await into.save(cell, record);
   if (focus.every((part) => part !== undefined)) await into.saveFocus(joinFocus(focus));
+  return into;
 }
 
 /** @param order for each answer, part after part, its question */

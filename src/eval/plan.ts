@@ -5,11 +5,12 @@ import { parseBudget } from '../compress/budget.ts';
 import { UserError } from '../errors.ts';
 import { readPreprocessConfig, type PreprocessConfig } from '../image/preprocess.ts';
 import { readAsker, readClipConfig } from '../inputs.ts';
+import { fieldReader, type JsonObject } from '../json.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { patchCount } from '../vision/config.ts';
 import { checkVlm, readsQuestion } from '../fit.ts';
-import type { Split } from '../world/split.ts';
+import { splits, type Split } from '../world/split.ts';
 import { planCells, type Cell } from './cell.ts';
 import { readTask } from './question-file.ts';
 import { scorings, type ScoringName } from './scoring.ts';
@@ -39,6 +40,34 @@ export type Request = {
   newTokens: number;
 };
 
+/**
+ * A request as a shard's folder keeps it.
+ * @param file names it in messages
+ * @throws UserError for a flag that is missing or of another kind
+ */
+export function readRequest(flags: JsonObject, file: string): Request {
+  const fields = fieldReader(flags, file);
+  const optional = <T>(name: string, read: (name: string) => T): T | undefined =>
+    flags[name] === undefined ? undefined : read(name);
+  return {
+    model: fields.text('model'),
+    clip: optional('clip', fields.text),
+    task: fields.choice('task', ['world', ...scoringNames]),
+    split: fields.choice('split', splits),
+    count: optional('count', fields.count),
+    questions: optional('questions', fields.text),
+    images: optional('images', fields.text),
+    suffix: fields.text('suffix'),
+    pad: fields.flag('pad'),
+    methods: fields.text('methods'),
+    seeds: fields.count('seeds'),
+    keep: fields.text('keep'),
+    newTokens: fields.count('newTokens'),
+  };
+}
+
+const scoringNames = Object.keys(scorings) as ScoringName[];
+
 export interface Plan {
   config: LlavaConfig;
   task: Task;
@@ -67,7 +96,13 @@ export async function makePlan(request: Request, config: LlavaConfig, shard: Sha
   if (request.clip !== undefined) await readClipConfig(request.clip); // even where none reads: it is in the key
   const clip = reads ? request.clip : undefined;
   const { ask, tokenizer } = await readAsker(request.model, config, { clip, template: request.template });
-  const prompts = task.questions.map(({ question }) => ask(question));
+  const prompts = task.questions.map(({ id, question }) => {
+    try {
+      return ask(question);
+    } catch (error) {
+      throw error instanceof UserError ? new UserError(`question ${id}: ${error.message}`) : error;
+    }
+  });
   const length = ({ before, after }: ImagePrompt) => before.length + after.length;
   const longest = prompts.reduce((a, b) => (length(b) > length(a) ? b : a));
   const leftOut: string[] = [];

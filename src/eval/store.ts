@@ -8,6 +8,7 @@ import { makeFolder, writeText } from '../files.ts';
 import { readJson, type JsonObject } from '../json.ts';
 import { cellName, type Cell, type CellRecord } from './cell.ts';
 import type { FocusCounts } from './focus.ts';
+import { checkFocus, checkRecord, type Contents } from './stored.ts';
 import type { Task } from './task.ts';
 
 /** What all cells of a folder have in common; under another of these, answers would be others. */
@@ -32,24 +33,45 @@ export interface CellStore {
 
 /**
  * Opens a folder of cells, new or begun.
+ * @param contents what its cells must be about
  * @param flag what names the folder in messages
- * @throws UserError when it holds another run's, or cannot be written
+ * @throws UserError when it holds another run's, or cannot be written. So do its `load`s for what is not as it was saved
  */
-export async function openStore(folder: string, key: RunKey, flag = '--out'): Promise<CellStore> {
+export async function openStore(
+  folder: string,
+  key: RunKey,
+  contents: Contents,
+  flag = '--out',
+): Promise<CellStore> {
   const cells = path.join(folder, 'cells');
-  await makeFolder(cells);
   const focusFile = path.join(folder, 'focus.json');
   const keyFile = path.join(folder, 'run.json');
   const found = await readJson(keyFile);
   if (found) checkKey(found, key, `${flag} ${folder}`);
-  else await writeJson(keyFile, key);
+  else await refuseOrphans(cells, `${flag} ${folder}`);
+  await makeFolder(cells);
+  if (!found) await writeJson(keyFile, key);
   const fileOf = (cell: Cell) => path.join(cells, `${cellName(cell)}.json`);
   return {
-    load: async (cell) => (await readJson(fileOf(cell))) as CellRecord | undefined,
+    load: async (cell) => {
+      const record = await readJson(fileOf(cell));
+      return record && checkRecord(record, fileOf(cell), cell, contents);
+    },
     save: (cell, record) => writeJson(fileOf(cell), record),
-    loadFocus: async () => (await readJson(focusFile)) as FocusCounts | undefined,
+    loadFocus: async () => {
+      const focus = await readJson(focusFile);
+      return focus && checkFocus(focus, focusFile, contents);
+    },
     saveFocus: (focus) => writeJson(focusFile, focus),
   };
+}
+
+/** @throws UserError for cells that no run.json says the run of */
+async function refuseOrphans(cells: string, what: string): Promise<void> {
+  const names = await readdir(cells).catch(() => []);
+  if (names.length > 0) {
+    throw new UserError(`${what} has no run.json, but ${names.length} files in cells: give another folder`);
+  }
 }
 
 function checkKey(found: JsonObject, key: RunKey, what: string): void {

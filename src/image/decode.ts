@@ -1,3 +1,4 @@
+import { open, stat } from 'node:fs/promises';
 import { messageOf, UserError } from '../errors.ts';
 import { readWhole, reasonOf, writeAtomically } from '../files.ts';
 import { readOrientation, turnSize, turnUpright, type Format } from './orientation.ts';
@@ -49,6 +50,27 @@ export async function decodeImage(file: string, config?: PreprocessConfig): Prom
     throw new UserError(`cannot read the image ${file}: ${reasonOf(error)}`);
   }
   return decodeImageBytes(bytes, file, config);
+}
+
+/**
+ * Looks at the first bytes of a picture file, before the work that it is for.
+ * @throws UserError as {@link decodeImage} does for what is missing, no regular file, empty or of another kind
+ */
+export async function checkImage(file: string): Promise<void> {
+  const start = Buffer.alloc(1024);
+  let length: number;
+  try {
+    if (!(await stat(file)).isFile()) throw new Error('it is not a regular file'); // opening a pipe would wait
+    const handle = await open(file);
+    try {
+      length = (await handle.read(start)).bytesRead;
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    throw new UserError(`cannot read the image ${file}: ${reasonOf(error)}`);
+  }
+  readFormat(start.subarray(0, length), file);
 }
 
 /**

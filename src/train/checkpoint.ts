@@ -23,31 +23,45 @@ export async function saveCheckpoint(file: string, state: TrainingState, recipe:
 
 /**
  * @param size n, the number of weights
+ * @param steps how many the run has in all
  * @returns undefined when there is no such file
- * @throws UserError for a file of another recipe
+ * @throws UserError for a file of another recipe, or one that no run of this recipe can have left
  */
 export async function loadCheckpoint(
   file: string,
   size: number,
   recipe: string,
+  steps: number,
 ): Promise<TrainingState | undefined> {
   if (!existsSync(file)) return undefined;
   const saved = await openSafetensors(file);
   try {
-    const step = Number(saved.metadata['step']);
-    if (saved.metadata['recipe'] !== recipe || !Number.isSafeInteger(step)) {
+    const told = saved.metadata['step'] ?? '';
+    const step = Number(told);
+    if (saved.metadata['recipe'] !== recipe) {
       throw new UserError(`${file} is of a run with another recipe or seed: give --fresh to begin again`);
     }
+    if (!/^[1-9]\d*$/.test(told) || step > steps) {
+      throw new UserError(
+        `${file} is of step ${JSON.stringify(told)}, not of 1 to ${steps}: give --fresh to begin again`,
+      );
+    }
     const read = async (name: keyof OptimizerState) => {
+      const found = saved.tensors.get(name);
+      if (found?.dtype !== 'F32' || found.shape.length !== 1 || found.shape[0] !== size) {
+        const is = found ? `is ${found.dtype} [${found.shape.join(', ')}]` : 'is missing';
+        throw new UserError(`${file}: ${name} ${is}, should be F32 [${size}]: give --fresh to begin again`);
+      }
       const values = await saved.readFloat32(name);
-      if (values.length !== size)
-        throw new UserError(`${file}: ${name} has ${values.length} values, not ${size}`);
-      return tf.tensor1d(values);
+      const bad = values.find((x) => !Number.isFinite(x) || (name === 'square' && x < 0));
+      if (bad !== undefined) {
+        throw new UserError(`${file}: ${name} holds ${bad}: give --fresh to begin again`);
+      }
+      return values;
     };
-    return {
-      step,
-      optimizer: { weights: await read('weights'), mean: await read('mean'), square: await read('square') },
-    };
+    const [weights, mean, square] = [await read('weights'), await read('mean'), await read('square')];
+    const optimizer = { weights: tf.tensor1d(weights), mean: tf.tensor1d(mean), square: tf.tensor1d(square) };
+    return { step, optimizer };
   } finally {
     await saved.close();
   }

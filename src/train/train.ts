@@ -72,10 +72,15 @@ export async function train<W extends object, Batch>(
   const file = path.join(folder, `${name}.checkpoint.safetensors`);
   const recipe = `${stage.recipe} ${JSON.stringify(pace)}`;
   const size = initial.reduce((sum, tensor) => sum + tensor.size, 0);
-  const found = fresh ? undefined : await loadCheckpoint(file, size, recipe);
+  const found = fresh ? undefined : await loadCheckpoint(file, size, recipe, pace.steps);
   let state: TrainingState = found ?? { step: 0, optimizer: startOptimizer(toVector(initial)) };
   const decays = decayMask(initial);
-  const metrics = await openMetrics(path.join(folder, `${name}.metrics.jsonl`), state.step);
+  const metrics = await openMetrics(path.join(folder, `${name}.metrics.jsonl`), state.step).catch(
+    (error: unknown) => {
+      tf.dispose([state.optimizer as tf.TensorContainer, decays]);
+      throw error;
+    },
+  );
   const view = (vector: tf.Tensor1D): W => replaceTensors(stage.weights, fromVector(vector, initial));
 
   let saved = performance.now();

@@ -1,11 +1,14 @@
 /** Shards of an evaluation on a tiny model made in memory, joined. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
+import { UserError } from '../../src/errors.ts';
 import { planCells, type CellRecord } from '../../src/eval/cell.ts';
 import { evaluate } from '../../src/eval/evaluate.ts';
 import { findShards, mergeShards } from '../../src/eval/merge.ts';
+import { readRequest } from '../../src/eval/plan.ts';
 import { nameShard, whole, type Shard } from '../../src/eval/shard.ts';
 import { openStore, writeJson } from '../../src/eval/store.ts';
 import type { Task } from '../../src/eval/task.ts';
@@ -45,7 +48,11 @@ const key = {
 };
 
 const storeOf = async (name: string, shard: Shard) => {
-  const store = await openStore(path.join(folder, name), { ...key, shard: nameShard(shard) });
+  const store = await openStore(
+    path.join(folder, name),
+    { ...key, shard: nameShard(shard) },
+    { task, shard, config: model.config },
+  );
   await writeJson(path.join(folder, name, 'flags.json'), { methods: 'none,vtc-cls' });
   return store;
 };
@@ -71,14 +78,14 @@ test('four shards joined are one undisturbed run: answers, costs, focus; unfinis
   const names = shards.map(({ number }) => `shard-${number}`);
   for (const [i, shard] of shards.entries()) await work(names[i], shard, i === 2 ? cells.slice(0, 2) : cells);
   const folders = [2, 0, 3, 1].map((i) => path.join(folder, names[i]));
-  const merged = await storeOf('merged', whole);
-  const merge = async () =>
-    mergeShards(await findShards(folders), { task, cells, config: model.config, key }, merged);
+  const all = { task, cells, config: model.config, key };
+  const merge = async () => mergeShards(await findShards(folders), all, () => storeOf('merged', whole));
   await expect(merge()).rejects.toThrow(
     `--merge ${folders[0]}: shard 3/4 is not finished; start it once more`,
   );
   await work(names[2], shards[2], cells.slice(2));
-  await merge();
+  expect(existsSync(path.join(folder, 'merged'))).toBe(false);
+  const merged = await merge();
   for (const cell of cells) {
     const expected = await one.load(cell);
     expect(expected!.answers).toHaveLength(14);
@@ -108,8 +115,11 @@ test('times of shards add up, each commit and backend is named once, and the foc
     });
   }
   await rm(path.join(folders[1], 'focus.json'));
-  const merged = await storeOf('merged-parts', whole);
-  await mergeShards(await findShards(folders), { task, cells: [cell], config: model.config, key }, merged);
+  const merged = await mergeShards(
+    await findShards(folders),
+    { task, cells: [cell], config: model.config, key },
+    () => storeOf('merged-parts', whole),
+  );
   expect(await merged.load(cell)).toMatchObject({
     milliseconds: { see: 6, prefill: 33, decode: 303 },
     seen: 6,
@@ -124,10 +134,74 @@ test('times of shards add up, each commit and backend is named once, and the foc
 test('shards that were asked for different things do not join', async () => {
   const names = ['other-1', 'other-2'].map((name) => path.join(folder, name));
   for (const [i, name] of names.entries()) {
-    await openStore(name, { ...key, shard: `${i + 1}/2` });
+    const shard = { number: i + 1, count: 2 };
+    await openStore(name, { ...key, shard: nameShard(shard) }, { task, shard, config: model.config });
     await writeJson(path.join(name, 'flags.json'), { keep: i === 0 ? '50%' : '25%' });
   }
   await expect(findShards(names)).rejects.toThrow(
     `--merge: keep was "50%" in ${names[0]} but "25%" in ${names[1]}`,
   );
+  await writeJson(path.join(names[0], 'flags.json'), {});
+  await expect(findShards(names)).rejects.toThrow(
+    `--merge: keep was not given in ${names[0]} but "25%" in ${names[1]}`,
+  );
+});
+
+type Change = (record: Record<string, unknown>) => void;
+const changes: [string, Change, string][] = [
+  ['variant', (r) => (r['variant'] = 'none'), 'is of variant "none", not "vtc-cls"'],
+  ['budget', (r) => (r['budget'] = 3), 'is of budget 3, not 4'],
+  ['pictures', (r) => (r['pictures'] = 'grey'), 'is of pictures "grey", not "own"'],
+  ['one answer short', (r) => (r['answers'] as string[]).pop(), 'holds 6 answers, not 7'],
+  ['one too many', (r) => (r['answers'] as string[]).push(''), 'holds 8 answers, not 7'],
+  ['an answer', (r) => ((r['answers'] as unknown[])[0] = null), 'has answers that are not texts'],
+  ['no answers', (r) => delete r['answers'], 'has answers that are not texts'],
+  ['layers', (r) => (r['prompts'] as { layers: number[] }[])[0].layers.pop(), 'has prompts that are not'],
+  ['prompts', (r) => (r['prompts'] as unknown[]).pop(), 'counts the prompts of'],
+  ['a cost', (r) => (r['prefillFlops'] = 1), 'has prefillFlops 1, but its prompts make'],
+  ['seen', (r) => (r['seen'] = 0), 'says that 0 pictures were seen by the clock, of 3'],
+  ['times', (r) => (r['milliseconds'] = { see: 1 }), 'has times that are not numbers from 0 on'],
+  ['seconds', (r) => (r['seconds'] = '1'), 'has times that are not numbers from 0 on'],
+  ['commit', (r) => delete r['commit'], 'names no commit'],
+];
+
+test('a cell or a focus that is not as it was saved is refused, and the merge leaves nothing behind', async () => {
+  const shards = [1, 2].map((number) => ({ number, count: 2 }));
+  const names = shards.map(({ number }) => path.join(folder, `damaged-${number}`));
+  for (const [i, shard] of shards.entries()) await work(path.basename(names[i]), shard);
+  const all = { task, cells, config: model.config, key };
+  const merge = async () => mergeShards(await findShards(names), all, () => storeOf('never', whole));
+  const damage = async (file: string, change: Change, message: string) => {
+    const text = await readFile(file, 'utf8');
+    const json = JSON.parse(text) as Record<string, unknown>;
+    change(json);
+    await writeJson(file, json);
+    await expect(merge()).rejects.toThrow(UserError);
+    await expect(merge()).rejects.toThrow(`${file} ${message}`);
+    await writeFile(file, text);
+  };
+  for (const [, change, message] of changes) {
+    await damage(path.join(names[1], 'cells', 'vtc-cls@4.json'), change, message);
+  }
+  const focus = path.join(names[1], 'focus.json');
+  await damage(focus, (f) => (f['pictures'] = 2), 'has pictures 2, not 3');
+  await damage(focus, (f) => (f['onObjects'] = 2), 'has onObjects 2, not 12');
+  await damage(focus, (f) => (f['hits'] = { 'layer 0': 1 }), 'should count 0 to 6 hits of each of layer 0');
+  expect(existsSync(path.join(folder, 'never'))).toBe(false);
+  await rm(path.join(names[0], 'run.json'));
+  const opening = openStore(names[0], key, { task, shard: shards[0], config: model.config });
+  await expect(opening).rejects.toThrow(`--out ${names[0]} has no run.json, but 4 files in cells`);
+});
+
+test("a request is read back from a shard's flags, or refused by file and flag", () => {
+  const flags = { model: 'm', task: 'pope', split: 'test', suffix: '', pad: false, methods: 'none' };
+  const more = { seeds: 3, keep: '25%', newTokens: 3, questions: 'q.jsonl' };
+  expect(readRequest({ ...flags, ...more }, 'flags.json')).toEqual({ ...flags, ...more });
+  const refused = (changes: object) => () => readRequest({ ...flags, ...more, ...changes }, 'flags.json');
+  expect(refused({ task: 'gqa' })).toThrow(
+    'flags.json: task should be one of world, exact, pope, vqa, is "gqa"',
+  );
+  expect(refused({ count: 0 })).toThrow('flags.json: count should be a positive integer, is 0');
+  expect(refused({ methods: undefined })).toThrow('flags.json: methods is missing');
+  expect(refused({ pad: 'no' })).toThrow(UserError);
 });

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { appendFile, mkdtemp, rm, symlink } from 'node:fs/promises';
+import { appendFile, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -37,4 +37,21 @@ test('a line that was written in part is left out, and a run goes on behind its 
   again.add(line(3));
   await again.flush();
   expect(await readMetrics(file)).toEqual([1, 2, 3].map(line));
+});
+
+test.each([
+  [
+    '{"step":1,"loss":1,"rate":1}\n{"step":3,"loss":1,"rate":1}\n',
+    'line 2 does not hold the metrics of step 2',
+  ],
+  ['{"step":1,"loss":"1","rate":1}\n', 'line 1 does not hold the metrics of step 1'],
+  ['{"step":1,"loss":1,"rate":1,"validation":[1]}\n', 'line 1 does not hold the metrics of step 1'],
+  ['null\n', 'line 1 does not hold the metrics of step 1'],
+  ['{"step":\n', 'line 1 is not JSON'],
+])('what no run has left is refused by file and line: %j', async (text, message) => {
+  const file = path.join(folder, 'metrics.jsonl');
+  await writeFile(file, text);
+  await expect(readMetrics(file)).rejects.toThrow(UserError);
+  await expect(readMetrics(file)).rejects.toThrow(`${file}, ${message}`);
+  await expect(readMetrics(path.dirname(file))).rejects.toThrow('it is a folder');
 });

@@ -3,6 +3,7 @@ import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { UserError } from '../../src/errors.ts';
+import { openSafetensors, writeSafetensors, type TensorToWrite } from '../../src/io/safetensors.ts';
 import { startBackend } from '../../src/tensor/backend.ts';
 import { linear, type Linear } from '../../src/tensor/linear.ts';
 import { answerLogits } from '../../src/train/llava-stage.ts';
@@ -104,6 +105,38 @@ describe('a run', () => {
     const longer = createToy('toy', { steps: 13 });
     await expect(train(longer, { folder, checkpointEvery: 0 })).rejects.toThrow(/--fresh/);
   });
+
+  test.each<[string, string, number[], number[], string, string]>([
+    ['a step', 'F32', [48], [0.5], '1e0', 'is of step "1e0", not of 1 to 12'],
+    ['a step beyond', 'F32', [48], [0.5], '13', 'is of step "13", not of 1 to 12'],
+    ['a shape', 'F32', [6, 8], [0.5], '2', 'square is F32 [6, 8], should be F32 [48]'],
+    ['a length', 'F32', [47], [0.5], '2', 'square is F32 [47], should be F32 [48]'],
+    ['a type', 'I32', [48], [1], '2', 'square is I32 [48], should be F32 [48]'],
+    ['NaN', 'F32', [48], [NaN], '2', 'square holds NaN'],
+    ['a negative square', 'F32', [48], [-1], '2', 'square holds -1'],
+    ['fewer metrics', 'F32', [48], [0.5], '3', 'holds 2 steps, but the checkpoint is of step 3'],
+  ])(
+    'does not go on from a checkpoint that none has left: %s',
+    async (_, dtype, shape, [x], step, message) => {
+      const folder = await makeFolder();
+      await trainAndDie(folder, 3, 0);
+      const file = path.join(folder, 'toy.checkpoint.safetensors');
+      const saved = await openSafetensors(file);
+      const { recipe } = saved.metadata;
+      await saved.close();
+      const size = shape.reduce((product, n) => product * n, 1);
+      const fine = { dtype: 'F32' as const, shape: [48], data: new Float32Array(48).fill(0.5) };
+      const values = dtype === 'I32' ? new Int32Array(size).fill(x) : new Float32Array(size).fill(x);
+      const square = { dtype, shape, data: values } as TensorToWrite;
+      await writeSafetensors(file, { weights: fine, mean: fine, square }, { step, recipe });
+      const toy = createToy();
+      const before = tf.memory().numTensors;
+      const going = train(toy, { folder, checkpointEvery: 0 });
+      await expect(going).rejects.toThrow(UserError);
+      await expect(going).rejects.toThrow(message);
+      expect(tf.memory().numTensors).toBe(before);
+    },
+  );
 
   test('writes no checkpoint before its time, and one at the end', async () => {
     const folder = await makeFolder();

@@ -1,0 +1,109 @@
+/** What is read back from an evaluation's folder is looked at like a stranger's: its shape, its lengths, whose it is. */
+import { isDeepStrictEqual } from 'node:util';
+import type { LlavaConfig } from '../checkpoint/architecture.ts';
+import { UserError } from '../errors.ts';
+import { isObject, type JsonObject } from '../json.ts';
+import type { Cell, CellRecord } from './cell.ts';
+import { costOf, joinPrompts, type PromptCount, type Times } from './costs.ts';
+import { countOnObjects, rankPatches, topPatches, type FocusCounts } from './focus.ts';
+import { shardPictures, shardQuestions, type Shard } from './shard.ts';
+import type { Task } from './task.ts';
+
+/** What the cells of a folder are about. */
+export interface Contents {
+  task: Task;
+  shard: Shard;
+  config: LlavaConfig;
+}
+
+/**
+ * A cell as its file holds it.
+ * @throws UserError naming the file, for another cell, other questions than the folder's, or costs that its prompts do
+ *   not make
+ */
+export function checkRecord(
+  found: JsonObject,
+  file: string,
+  { variant, budget, pictures }: Cell,
+  { task, shard, config }: Contents,
+): CellRecord {
+  const refuse = (why: string) =>
+    new UserError(`${file} ${why}: remove it, and start the evaluation once more`);
+  for (const [name, value] of Object.entries({ variant: variant.name, budget, pictures })) {
+    if (found[name] !== value) throw refuse(`is of ${name} ${tell(found[name])}, not ${tell(value)}`);
+  }
+  const questions = shardQuestions(shard, task).length;
+  const { answers, prompts, milliseconds, seen, seconds } = found;
+  if (!isList(answers, (answer) => typeof answer === 'string'))
+    throw refuse('has answers that are not texts');
+  if (answers.length !== questions) throw refuse(`holds ${answers.length} answers, not ${questions}`);
+  const { num_hidden_layers: L } = config.text;
+  if (!isList(prompts, (prompt) => isPromptCount(prompt, L))) {
+    throw refuse(`has prompts that are not tokens in ${L} layers`);
+  }
+  const asked = prompts.reduce((sum, prompt) => sum + prompt.questions, 0);
+  if (asked !== questions) throw refuse(`counts the prompts of ${asked} questions, not of ${questions}`);
+  for (const [name, value] of Object.entries(costOf(config.text, joinPrompts(prompts)))) {
+    if (!isDeepStrictEqual(found[name], value)) {
+      throw refuse(`has ${name} ${tell(found[name])}, but its prompts make ${tell(value)}`);
+    }
+  }
+  const shown = shardPictures(shard, task.pictures.length).length;
+  if (!isCount(seen) || seen < 1 || seen > shown) {
+    throw refuse(`says that ${tell(seen)} pictures were seen by the clock, of ${shown}`);
+  }
+  if (!isTimes(milliseconds) || !isTime(seconds)) throw refuse('has times that are not numbers from 0 on');
+  for (const name of ['commit', 'backend', 'machine']) {
+    if (typeof found[name] !== 'string') throw refuse(`names no ${name}`);
+  }
+  return found as unknown as CellRecord;
+}
+
+/**
+ * What [CLS] looks at, as its file holds it.
+ * @throws UserError naming the file, for counts of another task or model
+ */
+export function checkFocus(found: JsonObject, file: string, { task, shard, config }: Contents): FocusCounts {
+  const refuse = (why: string) =>
+    new UserError(`${file} ${why}: remove it, and start the evaluation once more`);
+  const shown = shardPictures(shard, task.pictures.length);
+  const { hits, ...counts } = found;
+  const patches = topPatches(config);
+  const expected: Omit<FocusCounts, 'hits'> = {
+    patches,
+    pictures: shown.length,
+    ...countOnObjects(
+      config,
+      shown.map((i) => task.pictures[i]),
+    ),
+  };
+  for (const [name, value] of Object.entries(expected)) {
+    if (counts[name] !== value) throw refuse(`has ${name} ${tell(counts[name])}, not ${tell(value)}`);
+  }
+  const names = rankPatches(config).map(({ name }) => name);
+  const most = patches * shown.length;
+  const isRight = isObject(hits) && isDeepStrictEqual(Object.keys(hits), names);
+  if (!isRight || !Object.values(hits).every((count) => isCount(count) && count <= most)) {
+    throw refuse(`should count 0 to ${most} hits of each of ${names.join(', ')}`);
+  }
+  return found as unknown as FocusCounts;
+}
+
+const tell = (value: unknown): string => JSON.stringify(value) ?? 'nothing';
+
+const isCount = (x: unknown): x is number => Number.isSafeInteger(x) && Number(x) >= 0;
+
+const isTime = (x: unknown): x is number => Number.isFinite(x) && Number(x) >= 0;
+
+const isTimes = (x: unknown): x is Times =>
+  isObject(x) && [x['see'], x['prefill'], x['decode']].every(isTime);
+
+function isPromptCount(x: unknown, L: number): x is PromptCount {
+  if (!isObject(x)) return false;
+  const { layers, questions } = x;
+  return isCount(questions) && questions > 0 && isList(layers, isCount) && layers.length === L;
+}
+
+function isList<T>(list: unknown, is: (x: unknown) => x is T): list is T[] {
+  return Array.isArray(list) && list.every(is);
+}
