@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads';
 
 /** What one rendering may take. A chat template is a program, and it came with a stranger's folder. */
-const limits = { milliseconds: 1000, megabytes: 64, length: 1_000_000 };
+const limits = { milliseconds: 750, megabytes: 64, length: 1_000_000 };
 /** The cause of an error where a rendering took too long. */
 export const overLimit = Symbol('over limit');
 const startMilliseconds = 30_000; // the thread's own start, which a busy machine delays

@@ -26,6 +26,7 @@ export async function findTemplate(dir: string): Promise<TemplateSource | undefi
     const source = json && chooseTemplate(json['chat_template'], file);
     return source ? { source, file } : undefined; // an empty one is none
   };
+  await refuseConflict(dir);
   return (
     (await inJson('processor_config.json')) ??
     (await inJson('chat_template.json')) ??
@@ -34,16 +35,31 @@ export async function findTemplate(dir: string): Promise<TemplateSource | undefi
   );
 }
 
-async function findJinja(dir: string): Promise<TemplateSource | undefined> {
-  const file = path.join(dir, 'chat_template.jinja');
-  const source = await readText(file);
-  if (source) return { source, file };
+/** transformers loads neither of these two. */
+async function refuseConflict(dir: string): Promise<void> {
+  const file = path.join(dir, 'chat_template.json');
+  const legacy = await readJson(file);
+  if (legacy && !('chat_template' in legacy)) throw new UserError(`${file}: chat_template is missing`);
+  const { folder, names } = await listTemplates(dir);
+  if (legacy && names.length > 0)
+    throw new UserError(`${dir} has both ${path.basename(file)} and templates in ${folder}: keep one`);
+}
+
+async function listTemplates(dir: string): Promise<{ folder: string; names: string[] }> {
   const folder = path.join(dir, 'additional_chat_templates');
   const files = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (absent.has(error.code ?? '')) return [];
     throw new UserError(`cannot read ${folder}: ${reasonOf(error)}`);
   });
   const names = files.filter((name) => name.endsWith('.jinja')).map((name) => path.basename(name, '.jinja'));
+  return { folder, names };
+}
+
+async function findJinja(dir: string): Promise<TemplateSource | undefined> {
+  const file = path.join(dir, 'chat_template.jinja');
+  const source = await readText(file);
+  if (source) return { source, file };
+  const { folder, names } = await listTemplates(dir);
   if (names.length === 0) return undefined;
   if (!names.includes('default')) throw noDefault(folder, names);
   const chosen = path.join(folder, 'default.jinja');

@@ -56,7 +56,8 @@ describe('readPromptTemplate', () => {
     };
     const names = Object.keys(files) as (keyof typeof files)[];
     for (const [i] of names.entries()) {
-      const rest = Object.fromEntries(names.slice(i).map((name) => [name, files[name]]));
+      const kept = names.slice(i).filter((name) => i > 1 || !name.startsWith('additional')); // a conflict: see below
+      const rest = Object.fromEntries(kept.map((name) => [name, files[name]]));
       expect((await readPromptTemplate(await makeTemplates(rest)))('')).toBe(`<image>${i + 1}`);
     }
   });
@@ -74,6 +75,19 @@ describe('readPromptTemplate', () => {
     );
     const folder = await makeTemplates({ 'additional_chat_templates/rag.jinja': '<image>' });
     await expect(readPromptTemplate(folder)).rejects.toThrow(/none is named default \(rag\)/);
+  });
+
+  test.each([
+    [{ 'chat_template.json': {} }, /chat_template\.json: chat_template is missing$/],
+    [
+      {
+        'chat_template.json': { chat_template: '<image>' },
+        'additional_chat_templates/default.jinja': '<image>',
+      },
+      /has both chat_template\.json and templates in .*additional_chat_templates: keep one$/,
+    ],
+  ])('refuses what transformers does not load: %j', async (files, message) => {
+    await expect(readPromptTemplate(await makeTemplates(files))).rejects.toThrow(message);
   });
 
   test('only a file that is not there falls through to the next', async () => {

@@ -60,7 +60,11 @@ export const templates: Fuzz = {
           source.slice(0, at) + pick(random, pieces) + source.slice(at + Math.floor(random() ** 4 * 20));
       }
       const name = pick(random, files);
-      for (const file of files) await writeFile(path.join(folder, file), file.endsWith('.json') ? '{}' : '');
+      for (const file of files)
+        await writeFile(
+          path.join(folder, file),
+          file === 'chat_template.json' ? '{"chat_template":null}' : file.endsWith('.json') ? '{}' : '',
+        );
       const values: unknown[] = [
         source,
         source,
