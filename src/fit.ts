@@ -1,8 +1,13 @@
 /** How a method and a model fit: what the method may know, what it asks for, what is refused before weights are read. */
 import { visualTokenCount, type LlavaConfig } from './checkpoint/architecture.ts';
-import { checkBudget } from './compress/checks.ts';
+import { checkBudget, checkOptions } from './compress/checks.ts';
 import type { DecoderSource, Method, MethodOptions, TowerAsk, TowerSource } from './compress/method.ts';
-import { checkContext } from './decoder/generate.ts';
+import {
+  checkContext,
+  checkDecoding,
+  type DecodingOption,
+  type GenerateOptions,
+} from './decoder/generate.ts';
 import type { LayerHook } from './decoder/state.ts';
 import { UserError } from './errors.ts';
 import { checkIds, type ImagePrompt } from './text/prompt.ts';
@@ -18,7 +23,8 @@ export interface ChosenMethod {
 }
 
 /** RoPE positions after pruning: as if the dropped tokens had never been, or with gaps in their place. */
-export type Positions = 'contiguous' | 'original';
+export const positionModes = ['contiguous', 'original'] as const;
+export type Positions = (typeof positionModes)[number];
 
 /**
  * What can be refused before the weights are loaded: options that the method cannot serve in this model, prompts that
@@ -28,9 +34,14 @@ export type Positions = 'contiguous' | 'original';
 export function checkVlm(
   config: LlavaConfig,
   prompts: ImagePrompt[],
-  options: ChosenMethod & { maxNewTokens: number; positions?: Positions },
+  options: ChosenMethod & Pick<GenerateOptions, DecodingOption> & { positions?: Positions },
 ): void {
-  const { method, methodOptions, budget, maxNewTokens, positions } = options;
+  const { method, methodOptions, budget, maxNewTokens, positions = 'contiguous' } = options;
+  if (!positionModes.includes(positions)) {
+    throw new UserError(`positions are ${positionModes.join(' or ')}, not ${JSON.stringify(positions)}`);
+  }
+  checkOptions(method, methodOptions);
+  checkDecoding(options);
   checkBudget(method.name, budget, patchCount(config.vision));
   if (positions === 'original' && method.where === 'decoder') {
     throw new UserError(`--positions original: ${method.name} gives its tokens their positions itself`);

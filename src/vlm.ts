@@ -23,9 +23,8 @@ import {
   type Positions,
 } from './fit.ts';
 import { project } from './projector.ts';
-import { shape } from './tensor/axes.ts';
 import type { Trace, TraceName } from './tensor/trace.ts';
-import type { ImagePrompt } from './text/prompt.ts';
+import { checkIds, type ImagePrompt } from './text/prompt.ts';
 import { readHidden, runClipVision, visionTensors } from './vision/clip.ts';
 import { patchCount } from './vision/config.ts';
 import { embedPatches, embedTexts, type Clip } from './vision/contrastive.ts';
@@ -64,10 +63,13 @@ export interface VlmAnswer extends Choice {
   prefillLengths: number[];
 }
 
-/** @throws UserError for options that the model or the prompt cannot serve */
+/** @throws UserError for pixels or options that the model or the prompt cannot serve; no tensor is left */
 export async function runVlm(model: Llava, input: VlmInput, options: VlmOptions): Promise<VlmAnswer> {
   checkVlm(model.config, input.prompts, options);
-  shape({ pixels: input.pixels }, 'B S S 3', { B: input.prompts.length });
+  const pictures = checkPixels(model.config, input.pixels);
+  if (pictures !== input.prompts.length) {
+    throw new UserError(`pixels are of ${pictures} pictures, but there are ${input.prompts.length} prompts`);
+  }
   const asks = asksOf(model.config, options);
   const seen = seePictures(model, input.pixels, asks, options, mergeOf(model.config, options));
   try {
@@ -102,6 +104,7 @@ export interface SeenPictures {
  * @param pixels [B, S, S, 3], preprocessed
  * @param asks what methods will want of the tower's inner tensors, by layer; see {@link VisionMethod.asks}
  * @param merge what a method does inside the tower, where it does; see {@link VisionMethod.merge}
+ * @throws UserError for pixels that are disposed, of another shape, or no numbers
  */
 export function seePictures(
   { config, vision, projector, clip }: Llava,
@@ -111,7 +114,7 @@ export function seePictures(
   merge?: MergeHook,
 ): SeenPictures {
   const { own, made, tell, dispose } = startWalk(options);
-  const { B } = shape({ pixels }, 'B S S 3');
+  const B = checkPixels(config, pixels);
   const layers = config.vision_feature_layer;
   try {
     tell('pixels', 'B S S 3', pixels.shape);
@@ -172,6 +175,20 @@ export function seePictures(
   }
 }
 
+/** @returns B. Numbers that are none would be heard of in the decoder only, or never. */
+function checkPixels({ vision: { image_size: S } }: LlavaConfig, pixels: tf.Tensor4D): number {
+  if (pixels.isDisposed) throw new UserError('pixels are disposed');
+  const [B, ...sides] = pixels.shape;
+  if (pixels.dtype !== 'float32' || !(B >= 1) || sides.join() !== [S, S, 3].join()) {
+    throw new UserError(
+      `pixels are ${pixels.dtype} [${pixels.shape.join(', ')}], should be float32 [B, ${S}, ${S}, 3]`,
+    );
+  }
+  const bad = pixels.dataSync().find((value) => !Number.isFinite(value));
+  if (bad !== undefined) throw new UserError(`pixels hold ${bad}`);
+  return B;
+}
+
 /** The cosine of each patch and its picture's question, in CLIP's space: [B, P]. @param F [B, P, D]; is disposed */
 function compareWords(
   clip: Clip | undefined,
@@ -181,6 +198,7 @@ function compareWords(
   try {
     const words = questions.filter((ids) => ids !== undefined);
     if (!clip || words.length < F.shape[0]) throw new UserError(needsClip);
+    for (const ids of words) checkIds(ids, clip.text.config.vocab_size, 'the question');
     return tf.tidy(() => {
       const texts = tf.expandDims(embedTexts(clip, words), 1); // [B, 1, W]
       return tf.sum(tf.mul(embedPatches(clip, F), texts), 2);

@@ -55,7 +55,7 @@ const none: VlmOptions = { ...vtcCls, method: findMethod('none'), methodOptions:
 /** A decoder-side method whose hook is given. */
 const hooked = (hook: LayerHook): VlmOptions => ({
   ...vtcCls,
-  method: { ...findMethod('none'), name: 'stub', where: 'decoder', hook: () => hook },
+  method: { ...findMethod('none'), name: 'stub', where: 'decoder', positions: 'original', hook: () => hook },
 });
 
 /** Copies what it is given and asks for all attention: every tensor of the state changes hands. */

@@ -213,7 +213,7 @@ function jsonOf(
   flags: RunFlags,
   backend: BackendChoice,
   config: LlavaConfig,
-  { options, budget }: Question,
+  { method, options, budget }: Question,
   { text, answer, steps }: QuestionResult,
 ): object {
   return {
@@ -226,7 +226,7 @@ function jsonOf(
     backend: { name: backend.name, device: backend.device, version: backend.version },
     method: flags.method,
     options,
-    positions: flags.positions,
+    positions: method.where === 'decoder' ? method.positions : flags.positions,
     patches: patchCount(config.vision),
     budget,
     kept: answer.kept?.[0],

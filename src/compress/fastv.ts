@@ -33,6 +33,7 @@ export const fastv: DecoderMethod<FastvOptions> = {
   paper: 'An Image is Worth 1/2 Tokens After Layer 2, arXiv 2403.06764',
   summary: 'between two decoder layers, keeps the image tokens that the text attends to most',
   where: 'decoder',
+  positions: 'original',
   defaults: { layer: 2, rows: 'last' },
   help: {
     layer: { text: 'k, the first decoder layer that runs without the dropped tokens, counted from 0' },

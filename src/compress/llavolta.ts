@@ -26,6 +26,7 @@ export const llavolta: DecoderMethod<{ layer: number }> = {
   paper: 'Efficient Large Multi-modal Models via Visual Context Compression, arXiv 2406.20092',
   summary: 'averages neighbouring image tokens along the raster before one decoder layer',
   where: 'decoder',
+  positions: 'pooled',
   defaults: { layer: 2 },
   help: { layer: { text: 'k, the first decoder layer that runs on the means; 0: before the decoder' } },
   hook({ decoderLayers, visualTokens }, budget, { layer }) {

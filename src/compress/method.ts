@@ -121,6 +121,11 @@ export interface VisionMethod<Options extends MethodOptions = MethodOptions> ext
 /** Compression between the decoder's layers. */
 export interface DecoderMethod<Options extends MethodOptions = MethodOptions> extends MethodPage<Options> {
   where: 'decoder';
+  /**
+   * What positions its tokens have: those of the uncut prompt, or, of new tokens, one made of theirs (`pooled`); the
+   * text's are as they were.
+   */
+  positions: 'original' | 'pooled';
   /** @param budget U, of `visualTokens` */
   hook(source: DecoderSource, budget: number, options: Options): LayerHook;
 }

@@ -31,6 +31,7 @@ export const pyramiddrop: DecoderMethod<{ stages: number }> = {
     'PyramidDrop: Accelerating Your Large Vision-Language Models via Pyramid Visual Redundancy Reduction, arXiv 2410.17247',
   summary: 'drops image tokens after each stage of the decoder, by the last token’s attention',
   where: 'decoder',
+  positions: 'original',
   defaults: { stages: 4 },
   help: { stages: { text: 'S, how many equal parts of the decoder; the last one holds the budget' } },
   hook({ decoderLayers: L, visualTokens: P }, budget, { stages }) {

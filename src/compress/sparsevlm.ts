@@ -38,6 +38,7 @@ export const sparsevlm: DecoderMethod<{ recycle: number }> = {
   summary:
     'drops image tokens in three stages, rated by the words about the picture; merges the best of the dropped',
   where: 'decoder',
+  positions: 'original',
   defaults: { recycle: 0.3 },
   help: { recycle: { text: 'r, the share of the dropped tokens that is merged instead; 0 merges none' } },
   hook({ decoderLayers: L, decoderWidth: E, visualTokens: P }, budget, { recycle }) {

@@ -35,6 +35,7 @@ export const vtw: DecoderMethod<{ layer: number }> = {
   paper: 'Boosting Multimodal Large Language Models with Visual Tokens Withdrawal, arXiv 2405.05803',
   summary: 'drops all image tokens before one decoder layer, which the budget sets',
   where: 'decoder',
+  positions: 'original',
   defaults: { layer: 0 },
   help: {
     layer: { text: 'k, the first decoder layer without the picture; 0: where the mean over the layers is U' },

@@ -44,6 +44,7 @@ export const yopo: DecoderMethod<YopoOptions> = {
   summary:
     'image tokens attend to neighbours only, use fewer heads and neurons, and leave in the deep layers',
   where: 'decoder',
+  positions: 'original',
   defaults: { window: 5, heads: '', ffn: 2, layer: 0 },
   help: {
     window: { text: 'w, the odd side of the window that an image token sees of the picture; 0: all of it' },

@@ -7,7 +7,7 @@ import { createCache, disposeCache, type KvCache } from './cache.ts';
 import type { LlamaConfig } from './config.ts';
 import { runLlama, type Llama } from './llama.ts';
 import { createRope, type Rope } from './rope.ts';
-import { greedy, pickToken, type Sampling } from './sample.ts';
+import { checkSampling, greedy, pickToken, type Sampling } from './sample.ts';
 import type { DecoderInput, LayerHook } from './state.ts';
 
 /** A prompt that has been read: its caches, and the logits of the token that follows. Dispose it when done. */
@@ -37,6 +37,28 @@ export function checkContext(config: LlamaConfig, positions: number, maxNewToken
   }
 }
 
+/** What decides which tokens come, and how many. */
+export type DecodingOption = 'maxNewTokens' | 'sampling' | 'seed' | 'stopTokens';
+
+/** @throws UserError for counts and numbers that cannot be */
+export function checkDecoding({
+  maxNewTokens,
+  sampling = greedy,
+  seed = 0,
+  stopTokens = [],
+}: Pick<GenerateOptions, DecodingOption>): void {
+  checkNewTokens(maxNewTokens);
+  checkSampling(sampling);
+  if (!Number.isSafeInteger(seed)) throw new UserError(`seed=${seed} is not a whole number`);
+  const bad = stopTokens.find((id) => !Number.isSafeInteger(id) || id < 0);
+  if (bad !== undefined) throw new UserError(`stopTokens: ${bad} is not a token id`);
+}
+
+function checkNewTokens(maxNewTokens: number): void {
+  if (Number.isSafeInteger(maxNewTokens) && maxNewTokens >= 0) return;
+  throw new UserError(`maxNewTokens=${maxNewTokens} is not a whole number from 0`);
+}
+
 /**
  * Reads a prompt: one pass over all its tokens, which fills the caches.
  * @throws UserError when prompt and new tokens exceed the decoder's context
@@ -46,6 +68,7 @@ export async function prefill(
   input: DecoderInput,
   { maxNewTokens, hook, trace }: PrefillOptions,
 ): Promise<Session> {
+  checkNewTokens(maxNewTokens);
   checkContext(llama.config, input.nextPosition, maxNewTokens);
   const rope = createRope(llama.config, input.nextPosition + maxNewTokens);
   const cache = createCache();
@@ -86,6 +109,7 @@ export interface GenerateOptions extends PrefillOptions {
  * Writes on after a prompt, one token a step.
  * @param session disposed by the caller; its cache grows
  * @returns per item, the tokens before a stop token
+ * @throws UserError for more tokens than the prompt was read for, or a session that is disposed
  */
 export async function decode(llama: Llama, session: Session, options: GenerateOptions): Promise<number[][]> {
   const {
@@ -98,6 +122,14 @@ export async function decode(llama: Llama, session: Session, options: GenerateOp
     signal,
     trace,
   } = options;
+  checkDecoding(options);
+  if (session.logits.isDisposed) throw new UserError('this session is disposed: read the prompt again');
+  const left = session.rope.cos.shape[0] - session.nextPosition;
+  if (maxNewTokens - 1 > left) {
+    throw new UserError(
+      `${maxNewTokens} new tokens are asked for, but the prompt was read for ${left + 1} at most`,
+    );
+  }
   const B = session.logits.shape[0];
   const random = createRandom(seed);
   const tokens: number[][] = Array.from({ length: B }, () => []);

@@ -12,6 +12,17 @@ export interface Sampling {
 
 export const greedy: Sampling = { temperature: 0, topK: 0, topP: 1 };
 
+/** @throws UserError for numbers that no draw can be made by */
+export function checkSampling({ temperature, topK, topP }: Sampling): void {
+  if (!(temperature >= 0 && temperature < Infinity)) {
+    throw new UserError(`temperature=${temperature} is not a number of 0 or more`);
+  }
+  if (!Number.isSafeInteger(topK) || topK < 0) {
+    throw new UserError(`topK=${topK} is not a whole number from 0`);
+  }
+  if (!(topP >= 0 && topP <= 1)) throw new UserError(`topP=${topP} is not a share, from 0 to 1`);
+}
+
 /**
  * The probabilities that sampling draws from, in Hugging Face's order: temperature, then top-k, then top-p.
  * @param logits [V]

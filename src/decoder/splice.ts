@@ -1,12 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { UserError } from '../errors.ts';
 import { shape } from '../tensor/axes.ts';
 import { embed } from '../tensor/linear.ts';
 import type { Llama } from './llama.ts';
 import type { DecoderInput, Role } from './state.ts';
 
-/** A prompt of text alone, as the decoder takes it: positions 0 .. T − 1. The caller disposes it. */
-export function embedText({ weights }: Llama, ids: number[][]): DecoderInput {
+/**
+ * A prompt of text alone, as the decoder takes it: positions 0 .. T − 1. The caller disposes it.
+ * @throws UserError for no ids, rows of unlike lengths, or ids out of the vocabulary
+ */
+export function embedText({ weights, config }: Llama, ids: number[][]): DecoderInput {
+  checkRows(ids, config.vocab_size);
   const [B, T] = [ids.length, ids[0].length];
+  if (T === 0) throw new UserError('a prompt needs at least one token');
   return {
     hidden: tf.tidy(() => embed(tf.tensor2d(ids, [B, T], 'int32'), weights.embed_tokens)),
     positions: tf.tensor2d(
@@ -35,6 +41,8 @@ export interface OriginalPlaces {
  * @param prompts per item the token ids around the picture; T must come out the same for all
  * @param visual [B, U, E], not disposed
  * @returns hidden [B, T, E]; the caller disposes it
+ * @throws UserError for no prompts, prompts of unlike lengths, ids out of the vocabulary, or places that are not U of the
+ *   picture's
  */
 export function spliceImage(
   { weights, config }: Llama,
@@ -42,7 +50,12 @@ export function spliceImage(
   visual: tf.Tensor3D,
   original?: OriginalPlaces,
 ): DecoderInput {
+  checkRows(
+    prompts.map(({ before, after }) => [...before, ...after]),
+    config.vocab_size,
+  );
   const { B, U } = shape({ visual }, 'B U E', { B: prompts.length, E: config.hidden_size });
+  if (original) checkPlaces(original, B, U);
   const E = config.hidden_size;
   const hidden = tf.tidy(() => {
     const rows = prompts.map(({ before, after }, b) => {
@@ -72,6 +85,26 @@ export function spliceImage(
     roles,
     nextPosition: original ? T - U + original.length : T,
   };
+}
+
+/** @param rows token ids, [B][T] */
+function checkRows(rows: readonly (readonly number[])[], vocabulary: number): void {
+  if (rows.length === 0) throw new UserError('a batch needs at least one prompt');
+  const lengths = rows.map((row) => row.length);
+  if (new Set(lengths).size > 1) {
+    throw new UserError(
+      `the prompts of a batch have ${lengths.join(', ')} tokens: they must have equally many`,
+    );
+  }
+  // A gather would read past the table without a word.
+  const bad = rows.flat().find((id) => !Number.isSafeInteger(id) || id < 0 || id >= vocabulary);
+  if (bad !== undefined) throw new UserError(`the prompt: ${bad} is not a token id (0 .. ${vocabulary - 1})`);
+}
+
+function checkPlaces({ places, length }: OriginalPlaces, B: number, U: number): void {
+  const inside = (place: number) => Number.isSafeInteger(place) && place >= 0 && place < length;
+  if (places.length === B && places.every((row) => row.length === U && row.every(inside))) return;
+  throw new UserError(`original places should be ${B} rows of ${U} whole numbers from 0 to ${length - 1}`);
 }
 
 const countUp = (row: readonly unknown[], from = 0): number[] => row.map((_, i) => from + i);

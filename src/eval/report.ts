@@ -1,5 +1,5 @@
 /** An evaluation's results as Markdown; as curves in curves.ts. */
-import { markdownTable } from '../report/markdown.ts';
+import { escapeMarkdown, markdownCode, markdownTable } from '../report/markdown.ts';
 import type { Focus } from './focus.ts';
 import type { Accuracy } from './score.ts';
 import { accuracyAt, curvesOf, type Row } from './summary.ts';
@@ -60,11 +60,12 @@ export function writeMarkdown(results: Results): string {
 
 function headline({ task, questions, pictures, model, patches, ...made }: Results): string {
   return [
-    `${task}: ${questions} questions about ${pictures} pictures, ${patches} visual tokens each. Model: ${model}.`,
+    `${escapeMarkdown(task)}: ${questions} questions about ${pictures} pictures, ${patches} visual tokens each. ` +
+      `Model: ${escapeMarkdown(model)}.`,
     '',
-    `- command: \`${made.command}\``,
-    `- commit: ${made.commits.join(', ')}; ${made.date}`,
-    `- backend: ${made.backends.join(', ')}; ${made.machines.join(' + ')}`,
+    `- command: ${markdownCode(made.command)}`,
+    `- commit: ${escapeMarkdown(made.commits.join(', '))}; ${made.date}`,
+    `- backend: ${escapeMarkdown(made.backends.join(', '))}; ${escapeMarkdown(made.machines.join(' + '))}`,
   ].join('\n');
 }
 
@@ -101,7 +102,7 @@ function typesTable(rows: readonly Row[]): string {
     withRange(row.overall),
     ...types.map((type) => withMargin(row.byType[type])),
   ]);
-  const counts = types.map((type) => `${rows[0].byType[type].n} ${type}`).join(', ');
+  const counts = types.map((type) => `${rows[0].byType[type].n} ${escapeMarkdown(type)}`).join(', ');
   return `Of ${counts}; half of the 95 % interval after each.\n\n${markdownTable(head, lines, 1)}`;
 }
 

@@ -1,6 +1,7 @@
 /** Methods as the evaluation is given them: `vtc-cls:layers=1:positions=original`. */
 import { findMethod, methodOptions, methods } from '../compress/registry.ts';
 import { UserError } from '../errors.ts';
+import { positionModes } from '../fit.ts';
 import type { VlmOptions } from '../vlm.ts';
 
 /** A method with its options: a line of the table. */
@@ -10,8 +11,6 @@ export interface Variant extends Pick<VlmOptions, 'method' | 'methodOptions' | '
   /** The same without a seed: what is one line in the table, a mean over seeds. */
   series: string;
 }
-
-const positionModes = ['contiguous', 'original'] as const;
 
 /**
  * Reads a list of variants, with commas between. Each is a method's name and `:name=value` for each option;

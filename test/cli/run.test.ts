@@ -145,6 +145,10 @@ describe.concurrent('run', () => {
     expect((await ask('--temperature', '1.5', '--top-k', '1', '--seed', '9')).tokens).toEqual(greedy.tokens);
   });
 
+  test('--json tells the positions that a method between the layers gives', async () => {
+    expect((await ask('--method', 'fastv', '--new-tokens', '1')).positions).toBe('original');
+  });
+
   test('--backend cpu and wasm say so and agree', async () => {
     const few = ['--new-tokens', '2', '--backend'];
     const [cpu, wasm] = await Promise.all([ask(...few, 'cpu'), ask(...few, 'wasm')]);

@@ -3,8 +3,13 @@ import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Llava } from '../../src/checkpoint/load.ts';
-import { findMethod } from '../../src/compress/registry.ts';
-import type { DecoderMethod, VisionMethod } from '../../src/compress/method.ts';
+import { findMethod, methods } from '../../src/compress/registry.ts';
+import type { DecoderMethod, MethodOptions, VisionMethod } from '../../src/compress/method.ts';
+import { UserError } from '../../src/errors.ts';
+import type { LayerHook } from '../../src/decoder/state.ts';
+import { decode, prefill } from '../../src/decoder/generate.ts';
+import { embedText, spliceImage } from '../../src/decoder/splice.ts';
+import type { ImagePrompt } from '../../src/text/prompt.ts';
 import { axesOf, createTrace, type RecordedTrace } from '../../src/tensor/trace.ts';
 import { visualTokenCount } from '../../src/checkpoint/architecture.ts';
 import { runVlm, type VlmAnswer, type VlmOptions } from '../../src/vlm.ts';
@@ -279,5 +284,115 @@ describeEachBackend('a vision-language model', () => {
     }
     const ragged = { ...input, prompts: [prompts[0], prompts[1], { before: [], after: [1] }] };
     await expectNewTensors(0, 'prompts of unlike lengths', () => runVlm(model, ragged, vtcCls(3, 5)), true);
+  });
+
+  test('what cannot be is refused with its numbers before anything runs, and leaves no tensor', async () => {
+    const random = seededRandom(10);
+    const model = tinyLlava(random);
+    const pixels = tf.tensor4d(draw(random, [1, 9, 9, 3]));
+    const gone = tf.clone(pixels);
+    gone.dispose();
+    const own = [prompts[0]];
+    const sampling = { temperature: 1, topK: 0, topP: 1 };
+    const options: [Partial<Record<keyof VlmOptions, unknown>>, string][] = [
+      [{ maxNewTokens: 1.5 }, 'maxNewTokens=1.5 is not a whole number from 0'],
+      [{ maxNewTokens: NaN }, 'maxNewTokens=NaN is not'],
+      [{ maxNewTokens: -1 }, 'maxNewTokens=-1 is not'],
+      [{ positions: 'contigous' }, 'positions are contiguous or original, not "contigous"'],
+      [{ sampling: { ...sampling, temperature: -1 } }, 'temperature=-1 is not a number of 0 or more'],
+      [{ sampling: { ...sampling, temperature: NaN } }, 'temperature=NaN is not'],
+      [{ sampling: { ...sampling, topK: 0.5 } }, 'topK=0.5 is not a whole number from 0'],
+      [{ sampling: { ...sampling, topP: 1.5 } }, 'topP=1.5 is not a share, from 0 to 1'],
+      [{ seed: 0.5 }, 'seed=0.5 is not a whole number'],
+      [{ stopTokens: [-1] }, 'stopTokens: -1 is not a token id'],
+      [{ budget: 0.5 }, 'vtc-cls: a budget of 0.5 is not between 1 and 16 visual tokens'],
+      [{ methodOptions: { layers: '3', ensemble: 'sum' } }, 'vtc-cls: layers="3" is not a number'],
+      [{ methodOptions: { layers: 3 } }, 'vtc-cls: ensemble=undefined is not a text'],
+      [{ methodOptions: { layers: 3, ensemble: 'most' } }, 'vtc-cls: ensemble="most": choose sum, '],
+      [
+        { methodOptions: { layers: 3, ensemble: 'sum', k: 1 } },
+        'vtc-cls: k=1: the method has no such option',
+      ],
+    ];
+    const cases: [tf.Tensor, ImagePrompt[], object, string][] = [
+      ...options.map(
+        ([more, message]) => [pixels, own, more, message] as [tf.Tensor, ImagePrompt[], object, string],
+      ),
+      [gone, own, {}, 'pixels are disposed'],
+      [tf.zeros([1, 8, 9, 3]), own, {}, 'pixels are float32 [1, 8, 9, 3], should be float32 [B, 9, 9, 3]'],
+      [tf.zeros([9, 9, 3]), own, {}, 'pixels are float32 [9, 9, 3], should be'],
+      [tf.zeros([1, 9, 9, 3], 'int32'), own, {}, 'pixels are int32 [1, 9, 9, 3], should be'],
+      [tf.zeros([2, 9, 9, 3]), own, {}, 'pixels are of 2 pictures, but there are 1 prompts'],
+      [tf.fill([1, 9, 9, 3], NaN), own, {}, 'pixels hold NaN'],
+      [tf.fill([1, 9, 9, 3], Infinity), own, {}, 'pixels hold Infinity'],
+      [pixels, [], {}, 'a batch needs at least one prompt'],
+      [pixels, [{ before: [1e6], after: [] }], {}, 'the prompt: 1000000 is not a token id (0 .. '],
+      [pixels, [{ before: [1.5], after: [] }], {}, 'the prompt: 1.5 is not a token id (0 .. '],
+    ];
+    for (const [tensor, asked, more, message] of cases) {
+      const before = tf.memory().numTensors;
+      const input = { pixels: tensor as tf.Tensor4D, prompts: asked };
+      const running = runVlm(model, input, { ...vtcCls(3, 5), ...more });
+      await expect(running).rejects.toThrow(UserError);
+      await expect(running).rejects.toThrow(message);
+      expect(tf.memory().numTensors, message).toBe(before);
+    }
+  });
+
+  test("the decoder's own calls refuse what they cannot take", async () => {
+    const { decoder } = tinyLlava(seededRandom(11));
+    const refused = (ids: number[][]) => () => embedText(decoder, ids);
+    expect(refused([])).toThrow('a batch needs at least one prompt');
+    expect(refused([[]])).toThrow('a prompt needs at least one token');
+    expect(refused([[1], [1, 2]])).toThrow('the prompts of a batch have 1, 2 tokens');
+    expect(refused([[1, -1]])).toThrow('the prompt: -1 is not a token id');
+    const visual = tf.zeros<tf.Rank.R3>([1, 2, decoder.config.hidden_size]);
+    const places = { places: [[0, 4]], length: 4 };
+    const splicing = () => spliceImage(decoder, [{ before: [1], after: [] }], visual, places);
+    expect(splicing).toThrow('original places should be 1 rows of 2 whole numbers from 0 to 3');
+    const session = await prefill(decoder, embedText(decoder, [[1, 2]]), { maxNewTokens: 2 });
+    const more = decode(decoder, session, { maxNewTokens: 9 });
+    await expect(more).rejects.toThrow('9 new tokens are asked for, but the prompt was read for 3 at most');
+    session.dispose();
+    await expect(decode(decoder, session, { maxNewTokens: 1 })).rejects.toThrow('this session is disposed');
+  });
+
+  test('methods between the layers leave the text at its places, and image tokens where they say', async () => {
+    const model = tinyLlava(seededRandom(12));
+    const pixels = tf.tensor4d(draw(seededRandom(13), [1, 9, 9, 3]));
+    for (const method of methods) {
+      if (method.where !== 'decoder') continue;
+      const stages: MethodOptions = method.name === 'pyramiddrop' ? { stages: 3 } : {};
+      let last: { positions: number[]; roles: string[] } | undefined;
+      const watched: DecoderMethod = {
+        ...method,
+        hook: (...asked) => {
+          const hook = method.hook(...asked);
+          const beforeLayer: LayerHook['beforeLayer'] = async (l, state, past, ahead) => {
+            const next = await hook.beforeLayer(l, state, past, ahead);
+            if (past === 0) last = { positions: (await next.positions.array())[0], roles: next.roles[0] };
+            return next;
+          };
+          return { ...hook, beforeLayer };
+        },
+      };
+      const options = {
+        ...uncompressed,
+        method: watched,
+        methodOptions: { ...method.defaults, ...stages },
+        budget: 4,
+      };
+      await runVlm(model, { pixels, prompts: [prompts[0]] }, options);
+      const placesOf = (role: string) => last!.positions.filter((_, i) => last!.roles[i] === role);
+      expect(placesOf('text'), method.name).toEqual([0, 1, 18, 19, 20]);
+      const image = placesOf('image');
+      // Of 16 patches at 2 to 17: means of four neighbours, or what is left of them.
+      if (method.positions === 'pooled') expect(image, method.name).toEqual([3, 7, 11, 15]);
+      else
+        expect(
+          image.every((place) => place >= 2 && place <= 17),
+          method.name,
+        ).toBe(true);
+    }
   });
 });

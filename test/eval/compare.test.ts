@@ -64,7 +64,7 @@ const mergeAll = hookOf((layer, state) => {
 
 const asMethod = (name: string, hook: LayerHook): Variant => {
   const method: DecoderMethod = {
-    ...{ name, paper: 'none', summary: '', defaults: {}, help: {}, where: 'decoder' },
+    ...{ name, paper: 'none', summary: '', defaults: {}, help: {}, where: 'decoder', positions: 'original' },
     hook: () => hook,
   };
   return { method, methodOptions: {}, positions: 'contiguous', name, series: name };
