@@ -8,7 +8,7 @@ import { argmax, descending } from './host.ts';
  *     δ_i     = d to the nearest denser token; for the densest, the largest d    how far above its neighbours
  *     centres = top-c of γ = ρ·δ;  every other token joins its nearest centre
  *
- * The released codes break ties by noise; here the lower index of two equally dense tokens counts as the denser, and the
+ * In logarithms, for between features that lie far apart exp(−d²) is 0 for all. The released codes break ties by noise; here the lower index of two equally dense tokens counts as the denser, and the
  * lower of two equally near centres gets the token.
  * @param d2 squared distances of n tokens, [n, n]
  * @param k how many neighbours tell a token's density; n at most
@@ -23,22 +23,23 @@ export function clusterByDensity(
   const n = Math.sqrt(d2.length);
   const all = Array.from({ length: n }, (_, i) => i);
   const nearest = Math.min(k, n);
-  const density = all.map((i) => {
+  const logDensity = all.map((i) => {
     const row = d2.slice(i * n, (i + 1) * n);
     row[i] = 0; // what rounding left
-    return Math.exp(
+    return (
       -row
         .sort()
         .subarray(0, nearest)
-        .reduce((sum, x) => sum + x, 0) / nearest,
+        .reduce((sum, x) => sum + x, 0) / nearest
     );
   });
   const farthest = d2.reduce((most, x) => Math.max(most, x), 0);
-  const gamma = Float64Array.from(all, (i) => {
-    const denser = all.filter((j) => density[j] > density[i] || (density[j] === density[i] && j < i));
-    return density[i] * Math.sqrt(denser.reduce((least, j) => Math.min(least, d2[i * n + j]), farthest));
+  const logGamma = Float64Array.from(all, (i) => {
+    const [own, order] = [logDensity[i], (j: number) => logDensity[j] - logDensity[i]];
+    const denser = all.filter((j) => order(j) > 0 || (order(j) === 0 && j < i));
+    return own + Math.log(denser.reduce((least, j) => Math.min(least, d2[i * n + j]), farthest)) / 2;
   });
-  const centres = descending(gamma)
+  const centres = descending(logGamma)
     .slice(0, c)
     .sort((i, j) => i - j);
   const groups = new Map(centres.map((centre): [number, [number, ...number[]]] => [centre, [centre]]));

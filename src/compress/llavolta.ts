@@ -11,7 +11,7 @@
  * | layer k | 2 (heavy), 16 (light), … ; −1 pools before the decoder | 2 by default; 0 pools before the decoder |
  * | pooling | `avg_pool1d`, stride 8 of 576 along the raster; a rest that fills no stride is dropped | groups of ⌊P/U⌋ or ⌈P/U⌉: exactly U, nothing dropped |
  * | positions | pooled too, cast to int | the same |
- * | stages | the compressor lightens as training goes on, and inference is uncompressed | the compressor alone, at prefill |
+ * | stages | 4stage lightens as training goes on, its inference is uncompressed; heavy and light are trained and evaluated compressed, stride 8 before layer 2 or 16 (scripts/v1_5) | the compressor alone, at prefill |
  *
  * The paper trains with it; how much an untrained model bears is what a table shows. U is what is left from layer k on.
  */

@@ -13,12 +13,12 @@
  * | cuts | before layers 8, 16, 24 of 32 | S = 4 stages of any depth, an option |
  * | counts | P·.5, P·.25, P·.125, rounded down | n_i = round(P·(U/P)^(i/(S − 1))): the budget U is what the last stage holds |
  * | score | the coming layer's own query and keys | the same; the prompt's last token is the query |
- * | positions | renumbered 0, 1, 2, … after a cut, but decoding goes on at the uncut place | original |
+ * | positions | renumbered 0, 1, 2, … after a cut, and decoding goes on right behind (modeling_llama_pdrop.py 1259-1268) | original |
  * | in training too | yes | no: as released without training, at prefill |
  *
  * The released counts are U = P/8. Fewer than S layers leave some stages empty: the later cut at a layer then counts.
- * Renumbering moves text relative to the keys that the earlier layers cached, and the answer's first token to a gap that
- * its query alone sees; so positions stay.
+ * Renumbering gives the answer's tokens positions that the text before them had in the earlier layers' caches; so here
+ * positions stay.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { checkBudget, checkWhole } from './checks.ts';

@@ -15,10 +15,13 @@
  * | raters | ≥ mean | > mean, of the text behind the picture | ≥ mean; a prompt that ends with its picture is rated by its last token |
  * | cuts | every layer, by the rank of the attention | after layers 2, 6, 15 of 32 | before the layers at 3/32, 7/32, 16/32 of the depth |
  * | counts | n − rank, scaled | lists by hand: 300, 200, 110; 303, 110, 36; 66, 30, 17 | n_i = round(P·(U/P)^(i/3)), i = 1, 2, 3 |
+ * | pool | the best τ·n of n that go | ⌊.3·n⌋ + 1 | round(r·n), with r = .3 |
  * | merged tokens | in addition | in addition | part of n_i |
  * | merging | sum, weighted | plain mean | plain mean |
  * | place of the merged | – | behind the kept ones | at their cluster centre |
  * | positions | – | renumbered 0, 1, 2, … | original; a merged token has its centre's |
+ *
+ * A version 2.0 is released too, with original positions, no merging and chosen heads: it is not this one.
  *
  * The budget U is what the last stage holds, kept and merged together: with U = 110 of 576, 332, 191 and 110. Where two cuts
  * fall on one layer of a shallow decoder, the later one counts.

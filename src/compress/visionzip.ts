@@ -10,9 +10,8 @@
  *     token_t    = F_t + mean of the F assigned to t           the target alone where none is
  *     F'         = [dominant; contextual]                      [B, U, D]
  *
- * As the released code does it. It makes 64 tokens of 54 dominant and 10 contextual ones, and 128 and 192 in the same
- * proportion; whether [CLS] is one of the 54 it leaves open, here it is, so that U is exact. Where the checkpoint's
- * own [CLS] goes to the decoder anyhow, give cls=drop: U patches are kept. New tokens: `kept` is absent, and U = P is
+ * As the released code does it. It makes 64 tokens of 54 dominant ones, [CLS] and 53 patches (visionzip/main.py 6,
+ * clip_encoder.py 54-57), and 10 contextual ones, and 128 and 192 in the same proportion. Where the checkpoint's own [CLS] goes to the decoder anyhow, give cls=drop: U patches are kept. New tokens: `kept` is absent, and U = P is
  * not the uncut model, for [CLS] takes a place and a contextual token is a sum, not a mean.
  */
 import * as tf from '@tensorflow/tfjs-core';

@@ -7,36 +7,40 @@
  *     ffn      image tokens use the first ⌊M/r⌋ of the M inner neurons; r = 2
  *     layer    from layer L′ on nothing attends to image tokens
  *
- * A head's activity is Σ attention(text → image) / Σ attention(text → text) over a calibration set
- * ({@link measureHeads}); below a threshold it is inactive, but for the first two layers ({@link nameInactiveHeads}).
+ * A head's activity in a sample is Σ attention(all → image) / Σ attention(all → text) ({@link measureHeads}); where it stays
+ * below a threshold in nearly all samples the head is inactive, but for the first two layers ({@link nameInactiveHeads}).
  *
- * | point | released code | here |
+ * `mask` says how the parts withhold. Lines are of the released modeling_llama_prune.py and gen_mask_llava.py:
+ *
+ * | point | release (the default) | cut (ours) |
  * | --- | --- | --- |
- * | window, heads, ffn | masks: the saving is counted, not had | masks too; the costs shown do not count it |
- * | inactive heads | masked | masked before the softmax; a token always sees itself, so that no row is empty |
- * | layer L′ | masked; 20 of 40 | the image tokens are cut: what reads the answer is the same, and the saving is had |
+ * | window | replaces the image's block of the mask: not causal inside it (858-859) | causal inside it too |
+ * | inactive heads | attention to image keys times 0 after the softmax, not made to sum to 1 again, in decoding too (447-459); the whole output of such a head is 0 for image tokens (472-473) | masked before the softmax; a token always sees itself, so that no row is empty |
+ * | layer L′ | the same zeros for every head (449-451): keys and values of the picture stay | the image tokens are cut, and the saving is had |
+ * | active head | above the threshold in more than 40 of 400 samples (gen_mask 16-29) | the same |
+ * | saving | counted, not had; the costs shown do not count it | the cut of layer L′ is had |
  * | fine-tuned with it | yes | no |
  *
+ * The two differ: what `release` zeroes after the softmax still takes its share of a row, so text reads less of all else.
+ *
  * The budget: with layer 0, L′ is the layer at which the mean of the picture's tokens over the layers is nearest to U, as
- * for VTW; so layers 0 .. L′ − 1 hold P image tokens and the others none. The other three parts save no tokens and are
- * the same under every budget: U = P is the full model only with all four parts off. Heads are off by default: they
- * belong to a checkpoint.
+ * for VTW. The other three parts save no tokens and are the same under every budget: U = P is the full model only with all
+ * four parts off. Heads are off by default: they belong to a checkpoint.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { createCache, disposeCache } from '../decoder/cache.ts';
 import { runLlama, type Llama } from '../decoder/llama.ts';
 import { createRope } from '../decoder/rope.ts';
-import type { DecoderInput, LayerHook, Role } from '../decoder/state.ts';
+import type { DecoderInput, LayerHook, LayerLimits, Role } from '../decoder/state.ts';
 import { UserError } from '../errors.ts';
-import { MASKED } from '../tensor/attention.ts';
-import { shape } from '../tensor/axes.ts';
+import { causalMask, MASKED } from '../tensor/attention.ts';
 import type { Trace } from '../tensor/trace.ts';
 import { checkBudget, checkWhole } from './checks.ts';
 import { imagePlaces } from './image-tokens.ts';
 import type { DecoderMethod } from './method.ts';
 import { layerOfMean, withdrawBefore } from './vtw.ts';
 
-export type YopoOptions = { window: number; heads: string; ffn: number; layer: number };
+export type YopoOptions = { window: number; heads: string; ffn: number; layer: number; mask: string };
 
 export const yopo: DecoderMethod<YopoOptions> = {
   name: 'yopo',
@@ -45,7 +49,7 @@ export const yopo: DecoderMethod<YopoOptions> = {
     'image tokens attend to neighbours only, use fewer heads and neurons, and leave in the deep layers',
   where: 'decoder',
   positions: 'original',
-  defaults: { window: 5, heads: '', ffn: 2, layer: 0 },
+  defaults: { window: 5, heads: '', ffn: 2, layer: 0, mask: 'release' },
   help: {
     window: { text: 'w, the odd side of the window that an image token sees of the picture; 0: all of it' },
     heads: { text: 'the heads that see no image token, as layer.head+layer.head; empty: none' },
@@ -53,8 +57,12 @@ export const yopo: DecoderMethod<YopoOptions> = {
     layer: {
       text: 'L′, the first decoder layer without the picture; 0: where the mean over the layers is U',
     },
+    mask: {
+      text: 'release: zeros after the softmax, as the released code; cut: before it, and the picture leaves at L′',
+      choices: ['release', 'cut'],
+    },
   },
-  hook({ decoderLayers: L, visualTokens: P }, budget, { window, heads, ffn, layer }): LayerHook {
+  hook({ decoderLayers: L, visualTokens: P }, budget, { window, heads, ffn, layer, mask }): LayerHook {
     checkBudget('yopo', budget, P);
     checkWhole('yopo: layer', layer, 0, L, `the decoder has ${L} layers, and 0 leaves it to the budget`);
     if (window !== 0 && (!Number.isInteger(window) || window < 1 || window % 2 === 0)) {
@@ -62,24 +70,73 @@ export const yopo: DecoderMethod<YopoOptions> = {
     }
     if (!(ffn >= 1)) throw new UserError(`yopo: ffn=${ffn} is not a ratio of 1 or more`);
     const inactive = parseHeads(heads, L);
-    const withdrawal = withdrawBefore(layer || layerOfMean(L, budget, P));
+    const last = layer || layerOfMean(L, budget, P); // L′
+    const withhold = mask === 'cut' ? maskBefore : zeroAfter;
     const held: Role[][][] = []; // of the prompt that is being read, then answered: what each layer's cache begins with
     return {
-      ...withdrawal,
+      ...(mask === 'cut' ? withdrawBefore(last) : leaveAll),
       limit(l, { roles }, past, { heads: H, neurons: M }) {
         if (past === 0) held[l] = roles;
-        const heads =
-          inactive[l].length > 0 ? [maskHeads(held[l], past, roles[0].length, inactive[l], H)] : [];
-        if (past > 0 || !roles[0].includes('image')) return { mask: heads[0] };
-        const masks = window > 0 ? [...heads, maskFar(roles, window)] : heads;
+        const beyond = inactive[l].find((h) => h >= H);
+        if (beyond !== undefined) {
+          throw new UserError(`yopo: heads names head ${beyond}, but a layer has ${H}`);
+        }
+        const off = Array.from({ length: H }, (_, h) => inactive[l].includes(h));
+        const layerAhead = { roles, held: held[l], past, off, withdrawn: l >= last };
+        if (past > 0 || !roles[0].includes('image')) return withhold(layerAhead, 0);
         return {
-          mask: masks.length > 1 ? tf.add(masks[0], masks[1]) : masks[0], // a sum of two is as good as −∞ too
+          ...withhold(layerAhead, window),
           neurons: ffn > 1 ? narrowImage(roles, M, Math.floor(M / ffn)) : undefined,
         };
       },
     };
   },
 };
+
+/** A layer that is to be run. */
+interface LayerToRun {
+  roles: Role[][]; // [B][T], of its new tokens
+  held: Role[][]; // [B][T₀], of the tokens that it read first; what came after is text
+  past: number;
+  off: boolean[]; // [H], inactive
+  withdrawn: boolean; // nothing attends to the picture any more
+}
+
+const leaveAll: LayerHook = { needsAttention: () => false, beforeLayer: (_, state) => state };
+
+/** As released: attention to image keys times 0, the output of inactive heads 0 for image tokens. */
+function zeroAfter({ roles, held, past, off, withdrawn }: LayerToRun, window: number): LayerLimits {
+  const T = roles[0].length;
+  const silent = withdrawn ? off.map(() => true) : off;
+  return {
+    mask: window > 0 ? windowMask(roles, window, false) : undefined,
+    weights: silent.includes(true) ? zeroWhere(silent, keysOf(held, past + T)) : undefined,
+    heads: off.includes(true)
+      ? (tf.transpose(zeroWhere(off, roles), [0, 1, 3, 2]) as tf.Tensor4D)
+      : undefined,
+  };
+}
+
+/** Before the softmax: rows sum to 1 over what is left. The picture has been cut where it is withdrawn. */
+function maskBefore({ roles, held, past, off }: LayerToRun, window: number): LayerLimits {
+  const [T, Tk] = [roles[0].length, past + roles[0].length];
+  const near = window > 0 ? windowMask(roles, window, true) : causalMask(T, Tk);
+  if (!off.includes(true)) return window > 0 ? { mask: near as tf.Tensor4D } : {};
+  const blind = tf.sub(1, zeroWhere(off, keysOf(held, Tk))); // [B, H, 1, Tk]
+  const others = Array.from({ length: T }, (_, i) => Array.from({ length: Tk }, (_, j) => +(j !== past + i)));
+  const mask: tf.Tensor4D = tf.mul(tf.mul(blind, tf.tensor4d([[others]])), MASKED);
+  return { mask: near ? tf.add(near, mask) : mask }; // a sum of two is as good as −∞ too
+}
+
+/** Roles of all keys of a layer: those that it read first, then text. */
+const keysOf = (held: Role[][], Tk: number): Role[][] =>
+  held.map((row) => Array.from({ length: Tk }, (_, j) => row[j] ?? 'text'));
+
+/** 0 where a head is silent and a token of the image, 1 elsewhere: [B, H, 1, T]. */
+function zeroWhere(silent: boolean[], roles: Role[][]): tf.Tensor4D {
+  const values = roles.map((row) => silent.map((off) => [row.map((role) => +!(off && role === 'image'))]));
+  return tf.tensor4d(values);
+}
 
 /**
  * `2.0+2.5` → the heads 0 and 5 of layer 2, by layer.
@@ -98,41 +155,24 @@ export function parseHeads(text: string, layers: number): number[][] {
 }
 
 /**
- * Inactive heads see no image token; a token sees itself.
- * @param held roles of the tokens that the layer read first, [B][T₀]; what came after is text
- * @returns [B, H, T, past + T], 0 or {@link MASKED}
- */
-function maskHeads(held: Role[][], past: number, T: number, heads: number[], H: number): tf.Tensor4D {
-  const beyond = heads.find((h) => h >= H);
-  if (beyond !== undefined) throw new UserError(`yopo: heads names head ${beyond}, but a layer has ${H}`);
-  const Tk = past + T;
-  const image = held.map((row) => Array.from({ length: Tk }, (_, j) => +(row[j] === 'image')));
-  const others = Array.from({ length: T }, (_, i) => Array.from({ length: Tk }, (_, j) => +(j !== past + i)));
-  const inactive = Array.from({ length: H }, (_, h) => (heads.includes(h) ? MASKED : 0));
-  return tf.tidy(() =>
-    tf.mul(
-      tf.mul(tf.tensor4d(inactive, [1, H, 1, 1]), tf.tensor4d(image.flat(), [held.length, 1, 1, Tk])),
-      tf.reshape(tf.tensor2d(others, [T, Tk]), [1, 1, T, Tk]),
-    ),
-  );
-}
-
-/**
- * Image tokens see of the picture only what is near on the grid. A [CLS] before the patches is in no grid, sees all
- * and is seen by all.
+ * The causal mask with a window over the picture: image tokens see of the picture only what is near on the grid. A [CLS]
+ * before the patches is in no grid, sees all and is seen by all.
+ * @param causal whether a patch sees those before it alone
  * @returns [B, 1, T, T], 0 or {@link MASKED}
  */
-function maskFar(roles: Role[][], window: number): tf.Tensor4D {
+function windowMask(roles: Role[][], window: number, causal: boolean): tf.Tensor4D {
   const [B, T] = [roles.length, roles[0].length];
   const values = new Float32Array(B * T * T);
   for (const [b, image] of imagePlaces(roles).entries()) {
+    for (let i = 0; i < T; i++) values.fill(MASKED, (b * T + i) * T + i + 1, (b * T + i + 1) * T);
     const side = Math.floor(Math.sqrt(image.length));
     const patches = image.slice(image.length - side * side);
     for (const [p, i] of patches.entries()) {
       for (const [q, j] of patches.entries()) {
         const rows = Math.abs(Math.floor(p / side) - Math.floor(q / side));
         const columns = Math.abs((p % side) - (q % side));
-        if (Math.max(rows, columns) > (window - 1) / 2) values[(b * T + i) * T + j] = MASKED;
+        const sees = Math.max(rows, columns) <= (window - 1) / 2 && !(causal && j > i);
+        values[(b * T + i) * T + j] = sees ? 0 : MASKED;
       }
     }
   }
@@ -147,47 +187,66 @@ function narrowImage(roles: Role[][], M: number, m: number): tf.Tensor3D {
 }
 
 /**
- * Each head's Σ attention(text → image) / Σ attention(text → text), over all samples: [L][H].
- * @param samples prompts with their pictures; they stay the caller's
+ * Of each sample each head's Σ attention(all → image) / Σ attention(all → text): [samples][L][H].
+ * @param samples prompts with their pictures, each item of a batch a sample; they stay the caller's
  */
-export async function measureHeads(llama: Llama, samples: readonly DecoderInput[]): Promise<number[][]> {
-  const { num_hidden_layers: L, num_attention_heads: H } = llama.config;
-  const sums = Array.from({ length: L }, () => Array.from({ length: H }, () => ({ image: 0, text: 0 })));
+export async function measureHeads(llama: Llama, samples: readonly DecoderInput[]): Promise<number[][][]> {
+  const measured: number[][][] = [];
   for (const sample of samples) {
-    const rope = createRope(llama.config, sample.nextPosition);
-    const cache = createCache();
-    const trace: Trace = {
-      wants: (name) => name === 'decoder.attention.LL',
-      record(name, tensor, l) {
-        if (name !== 'decoder.attention.LL') return;
-        const { H, T } = shape({ attention: tensor }, 'B H T T', { B: sample.roles.length });
-        const values = tensor.dataSync();
-        for (const [b, row] of sample.roles.entries()) {
-          for (let h = 0; h < H; h++) {
-            for (const [i, query] of row.entries()) {
-              if (query !== 'text') continue;
-              const from = ((b * H + h) * T + i) * T;
-              for (const [j, key] of row.entries()) sums[l!][h][key] += values[from + j];
-            }
-          }
+    const attention = await attendSample(llama, sample);
+    const [, H, T] = attention[0].shape;
+    const values = await Promise.all(attention.map((layer) => layer.data()));
+    tf.dispose(attention);
+    for (const [b, roles] of sample.roles.entries()) {
+      const activityOf = (layer: ArrayLike<number>, h: number) => {
+        const sums = { image: 0, text: 0 };
+        for (let i = 0; i < T; i++) {
+          for (const [j, role] of roles.entries()) sums[role] += layer[((b * H + h) * T + i) * T + j];
         }
-      },
-    };
-    try {
-      (await runLlama(llama, sample, { rope, cache, trace })).dispose();
-    } finally {
-      tf.dispose([rope.cos, rope.sin]);
-      disposeCache(cache);
+        return sums.image / sums.text;
+      };
+      measured.push(values.map((layer) => Array.from({ length: H }, (_, h) => activityOf(layer, h))));
     }
   }
-  return sums.map((heads) => heads.map(({ image, text }) => image / text));
+  return measured;
 }
 
-/** The heads below a threshold, as the option `heads` takes them; the first `spared` layers keep all. */
-export function nameInactiveHeads(activity: number[][], threshold: number, spared = 2): string {
-  return activity
-    .flatMap((heads, l) =>
-      heads.flatMap((value, h) => (l >= spared && value < threshold ? [`${l}.${h}`] : [])),
-    )
-    .join('+');
+/** Every layer's attention over a prompt, [L] of [B, H, T, T]; the caller disposes it. */
+async function attendSample(llama: Llama, sample: DecoderInput): Promise<tf.Tensor4D[]> {
+  const rope = createRope(llama.config, sample.nextPosition);
+  const cache = createCache();
+  const attention: tf.Tensor4D[] = [];
+  const trace: Trace = {
+    wants: (name) => name === 'decoder.attention.LL',
+    record(name, tensor) {
+      if (name === 'decoder.attention.LL') attention.push(tensor.clone() as tf.Tensor4D);
+    },
+  };
+  try {
+    (await runLlama(llama, sample, { rope, cache, trace })).dispose();
+    return attention;
+  } finally {
+    tf.dispose([rope.cos, rope.sin]);
+    disposeCache(cache);
+  }
+}
+
+/**
+ * The inactive heads, as the option `heads` takes them: those above the threshold in no more than a share of the samples.
+ * The first `spared` layers keep all.
+ * @param activity [samples][L][H], of {@link measureHeads}
+ */
+export function nameInactiveHeads(
+  activity: number[][][],
+  threshold: number,
+  { share = 0.1, spared = 2 } = {},
+): string {
+  const names: string[] = [];
+  for (const [l, heads] of activity[0].entries()) {
+    for (const h of l < spared ? [] : heads.keys()) {
+      const above = activity.filter((sample) => sample[l][h] > threshold).length;
+      if (above <= share * activity.length) names.push(`${l}.${h}`);
+    }
+  }
+  return names.join('+');
 }

@@ -19,6 +19,8 @@ export type LlamaBlockOutput = {
 export interface LlamaBlockContext {
   rope: RopeRows; // of the T tokens' positions
   mask?: tf.Tensor2D | tf.Tensor4D; // [T, past + T], or [B, H, T, past + T] for items and heads that differ
+  weights?: tf.Tensor4D; // broadcast to [B, H, T, past + T], times the attention
+  heads?: tf.Tensor4D; // [B, H, T, 1], 0 where a token does without a head's output
   neurons?: tf.Tensor3D; // [B, T, M], 0 where a token does without an inner neuron
   past?: LayerCache;
   keepAttention?: boolean;
@@ -36,7 +38,7 @@ export function llamaBlock(
   weights: LlamaBlockWeights,
   hidden: tf.Tensor3D,
   config: LlamaConfig,
-  { rope, mask, neurons, past, keepAttention }: LlamaBlockContext,
+  { rope, mask, weights: times, heads, neurons, past, keepAttention }: LlamaBlockContext,
 ): LlamaBlockOutput {
   return tf.tidy(() => {
     shape({ hidden }, 'B T E', { E: config.hidden_size });
@@ -49,8 +51,10 @@ export function llamaBlock(
     const newValues = splitHeads(linear(x, v_proj), G);
     const keys = past ? tf.concat([past.keys, newKeys], 2) : newKeys;
     const values = past ? tf.concat([past.values, newValues], 2) : newValues;
-    const { context, probabilities } = attend(q, keys, values, { mask, keepProbabilities: keepAttention });
-    const afterAttention = tf.add(hidden, linear(mergeHeads(context), o_proj));
+    const options = { mask, weights: times, keepProbabilities: keepAttention };
+    const { context, probabilities } = attend(q, keys, values, options);
+    const heard = heads ? tf.mul<tf.Tensor4D>(context, heads) : context; // [B, H, T, C]
+    const afterAttention = tf.add(hidden, linear(mergeHeads(heard), o_proj));
 
     const y = rmsNorm(afterAttention, weights.post_attention_layernorm, eps);
     const { gate_proj, up_proj, down_proj } = weights.mlp;

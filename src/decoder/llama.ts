@@ -62,8 +62,8 @@ export async function runLlama(
         const limits = hook?.limit?.(l, state, Tk - T, sizes) ?? {};
         return llamaBlock(weights.layers[l], state.hidden, config, {
           rope: ropeAt(rope, state.positions),
-          mask: mask && limits.mask ? tf.add<tf.Tensor4D>(mask, limits.mask) : (limits.mask ?? mask),
-          neurons: limits.neurons,
+          ...limits,
+          mask: limits.mask ?? mask,
           past,
           keepAttention: traceAttention || hook?.needsAttention(l + 1),
         });

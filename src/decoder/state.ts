@@ -23,8 +23,12 @@ export interface LayerAhead {
 
 /** What a layer withholds from some of its tokens. */
 export interface LayerLimits {
-  /** Added to the causal mask, broadcast to [B, H, T, past + T]: 0 where a query may look, `MASKED` where not. */
+  /** In place of the causal mask, broadcast to [B, H, T, past + T]: 0 where a query may look, `MASKED` where not. */
   mask?: tf.Tensor4D;
+  /** Times the attention after the softmax, broadcast to [B, H, T, past + T]: a row need not sum to 1 then. */
+  weights?: tf.Tensor4D;
+  /** Times each head's output, [B, H, T, 1]: 0 where a token does without it. */
+  heads?: tf.Tensor4D;
   /** Times the inner neurons of the feed-forward net, [B, T, M]: 0 where a token does without one. */
   neurons?: tf.Tensor3D;
 }

@@ -14,6 +14,8 @@ export interface AttentionOptions {
    * {@link MASKED} where not.
    */
   mask?: tf.Tensor2D | tf.Tensor4D;
+  /** Times the probabilities, after the softmax: broadcast to [B, H, Tq, Tk]. Rows then need not sum to 1. */
+  weights?: tf.Tensor4D;
   /** Added to the scores of each key, whatever the query, [B, Tk]. */
   keyBias?: tf.Tensor2D;
   /** Return the [B, H, Tq, Tk] probabilities too. */
@@ -41,7 +43,7 @@ export function mergeHeads(x: tf.Tensor4D): tf.Tensor3D {
 }
 
 /**
- * softmax(q·kᵀ / √C + mask)·v. With G < H key/value heads (grouped-query attention) query head h reads
+ * (softmax(q·kᵀ / √C + mask) ⊙ weights)·v. With G < H key/value heads (grouped-query attention) query head h reads
  * key/value head ⌊h·G/H⌋.
  * @param q [B, H, Tq, C]
  * @param k [B, G, Tk, C]
@@ -66,7 +68,7 @@ export function attendBatched(
   q: tf.Tensor4D,
   k: tf.Tensor4D,
   v: tf.Tensor4D,
-  { mask, keyBias, keepProbabilities }: AttentionOptions,
+  { mask, weights, keyBias, keepProbabilities }: AttentionOptions,
 ): Attention {
   const [B, H, Tq, C] = q.shape;
   const [, G, Tk] = k.shape;
@@ -74,7 +76,8 @@ export function attendBatched(
   const folded = tf.reshape(tf.mul(q, 1 / Math.sqrt(C)), [B, G, (H / G) * Tq, C]);
   let scores = tf.reshape(tf.matMul(folded, k, false, true), [B, H, Tq, Tk]);
   if (keyBias) scores = tf.add(scores, tf.reshape(keyBias, [B, 1, 1, Tk]));
-  const p = tf.softmax(mask ? tf.add(scores, mask) : scores); // [B, H, Tq, Tk]
+  const rows = tf.softmax(mask ? tf.add(scores, mask) : scores); // [B, H, Tq, Tk]
+  const p = weights ? tf.mul(rows, weights) : rows;
   const foldedContext = tf.matMul(tf.reshape(p, [B, G, (H / G) * Tq, Tk]), v);
   const context: tf.Tensor4D = tf.reshape(foldedContext, [B, H, Tq, C]);
   return keepProbabilities ? { context, probabilities: p as tf.Tensor4D } : { context };
@@ -85,7 +88,7 @@ export function attendByHead(
   q: tf.Tensor4D,
   k: tf.Tensor4D,
   v: tf.Tensor4D,
-  { mask, keyBias, keepProbabilities }: AttentionOptions,
+  { mask, weights, keyBias, keepProbabilities }: AttentionOptions,
 ): Attention {
   const [B, H, Tq, C] = q.shape;
   const [, G, Tk] = k.shape;
@@ -93,11 +96,14 @@ export function attendByHead(
   const probabilities: tf.Tensor2D[] = [];
   const head = (x: tf.Tensor4D, b: number, h: number): tf.Tensor2D =>
     tf.reshape(tf.slice(x, [b, h, 0, 0], [1, 1, x.shape[2], C]), [x.shape[2], C]);
-  const all = mask?.rank === 4 ? tf.broadcastTo<tf.Rank.R4>(mask as tf.Tensor4D, [B, H, Tq, Tk]) : undefined;
-  const maskOf = (b: number, h: number): tf.Tensor2D | undefined =>
-    all
-      ? tf.reshape(tf.slice(all, [b, h, 0, 0], [1, 1, Tq, Tk]), [Tq, Tk])
-      : (mask as tf.Tensor2D | undefined);
+  /** The [Tq, Tk] of one head, from what holds for all of them or is given for each. */
+  const byHead = (x: tf.Tensor2D | tf.Tensor4D | undefined) => {
+    if (x?.rank !== 4) return () => x as tf.Tensor2D | undefined;
+    const all = tf.broadcastTo<tf.Rank.R4>(x as tf.Tensor4D, [B, H, Tq, Tk]);
+    return (b: number, h: number): tf.Tensor2D =>
+      tf.reshape(tf.slice(all, [b, h, 0, 0], [1, 1, Tq, Tk]), [Tq, Tk]);
+  };
+  const [maskOf, weightsOf] = [byHead(mask), byHead(weights)];
   for (let b = 0; b < B; b++) {
     for (let g = 0; g < G; g++) {
       const kT = tf.transpose(head(k, b, g)); // [C, Tk], once for the H/G heads that share it
@@ -108,7 +114,9 @@ export function attendByHead(
           if (keyBias) scores = tf.add(scores, tf.slice(keyBias, [b, 0], [1, Tk]));
           const own = maskOf(b, h);
           const rows = tf.softmax(own ? tf.add<tf.Tensor2D>(scores, own) : scores);
-          return keepProbabilities ? [tf.matMul(rows, vHead), rows] : [tf.matMul(rows, vHead)];
+          const times = weightsOf(b, h);
+          const p = times ? tf.mul<tf.Tensor2D>(rows, times) : rows;
+          return keepProbabilities ? [tf.matMul(p, vHead), p] : [tf.matMul(p, vHead)];
         });
         contexts.push(context);
         if (p) probabilities.push(p);

@@ -49,6 +49,12 @@ test('two heaps are two clusters', () => {
   expect(clusters.map((row) => [...row].sort())).toEqual(expect.arrayContaining([[0, 1, 2], [3, 4, 5]])); // prettier-ignore
 });
 
+test('where exp(−d²) is 0 for all, the densest are still the centres', () => {
+  const heaps = [0, 100, 250, 5000, 5100, 5130].map((x) => [x, 0]);
+  const centres = clusterByDensity(squares(heaps), 3, 2).map(([centre]) => centre);
+  expect(centres).toEqual([4, 5]); // log γ = −12079 −5409 −14162 −4479 −1808 −2964
+});
+
 test('a token as near to one centre as to another goes to the earlier', () => {
   expect(clusterByDensity(squares([[0], [0], [2], [2], [1]]), 2, 2)).toEqual([[0, 1, 4], [2, 3]]); // prettier-ignore
 });

@@ -12,7 +12,8 @@ import { runHooked, sourceOf } from '../support/hooks.ts';
 import { tidyEachTest } from '../support/random.ts';
 
 const inactive = '1.0+2.3+3.1+3.2+4.0';
-const off = { window: 0, heads: '', ffn: 1, layer: 6 };
+const off = { window: 0, heads: '', ffn: 1, layer: 6, mask: 'release' };
+const cut = { ...off, mask: 'cut' };
 
 /** Of a case of field-decoder.safetensors: the method, the budget of 16 and the options. */
 const cases: [string, string, number, MethodOptions][] = [
@@ -27,7 +28,11 @@ const cases: [string, string, number, MethodOptions][] = [
   ['yopo.window', 'yopo', 16, { ...off, window: 3 }],
   ['yopo.heads', 'yopo', 16, { ...off, heads: inactive }],
   ['yopo.ffn', 'yopo', 16, { ...off, ffn: 2 }],
-  ['yopo', 'yopo', 16, { window: 3, heads: inactive, ffn: 2, layer: 4 }],
+  ['yopo.layer', 'yopo', 16, { ...off, layer: 4 }],
+  ['yopo', 'yopo', 16, { window: 3, heads: inactive, ffn: 2, layer: 4, mask: 'release' }],
+  ['yopo.cut.window', 'yopo', 16, { ...cut, window: 3 }],
+  ['yopo.cut.heads', 'yopo', 16, { ...cut, heads: inactive }],
+  ['yopo.cut', 'yopo', 16, { window: 3, heads: inactive, ffn: 2, layer: 4, mask: 'cut' }],
 ];
 
 describeEachBackend('PyTorch’s', () => {

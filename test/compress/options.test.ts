@@ -105,7 +105,7 @@ test('the defaults are those of the papers, the released code or the figures tha
     'pyramiddrop': { stages: 4 },
     'llavolta': { layer: 2 },
     'sparsevlm': { recycle: 0.3 },
-    'yopo': { window: 5, heads: '', ffn: 2, layer: 0 },
+    'yopo': { window: 5, heads: '', ffn: 2, layer: 0, mask: 'release' },
   });
 });
 

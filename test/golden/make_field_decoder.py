@@ -19,6 +19,7 @@ import torch.nn.functional as F
 import transformers
 from safetensors.torch import load_file, save_file
 from transformers import LlavaForConditionalGeneration
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb, repeat_kv
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "llava-v5keys"
@@ -64,8 +65,9 @@ def attend(l, x, positions):
     return layer.self_attn(layer.input_layernorm(x), **attention_inputs(x, positions))[1][0]
 
 
-def run(case, cut, limit=lambda l, positions, image: (None, None)):
-    """cut(l, x, positions, image, before) -> x, positions, image; limit -> extra mask [1,H|1,T,T], neurons [1,T,M]."""
+def run(case, cut, limit=lambda l, positions, image: (None, None), attention=None):
+    """cut(l, x, positions, image, before) -> x, positions, image; limit -> extra mask [1,H|1,T,T], neurons [1,T,M];
+    attention(l, x, positions, image) -> what takes the place of transformers' own."""
     logits, traced = [], [[] for _ in range(L)]
     for b in range(len(embeddings)):
         x, positions, image = embeddings[b : b + 1], torch.arange(embeddings.shape[1]), is_image[b]
@@ -76,13 +78,16 @@ def run(case, cut, limit=lambda l, positions, image: (None, None)):
             extra, neurons = limit(l, positions, image)
             layer = layers[l]
             inputs = attention_inputs(x, positions, extra)
-            context, before = layer.self_attn(layer.input_layernorm(x), **inputs)
+            if attention is None:
+                context, before = layer.self_attn(layer.input_layernorm(x), **inputs)
+            else:
+                context, before = attention(l, layer.input_layernorm(x), positions, image)
             before = before[0]
             middle = x + context
             y, mlp = layer.post_attention_layernorm(middle), layer.mlp
             gated = mlp.act_fn(mlp.gate_proj(y)) * mlp.up_proj(y)
             after = middle + mlp.down_proj(gated if neurons is None else gated * neurons)
-            if extra is None and neurons is None:
+            if extra is None and neurons is None and attention is None:
                 theirs = layer(x, **inputs)
                 torch.testing.assert_close(after, theirs[0] if isinstance(theirs, tuple) else theirs)
             x = after
@@ -259,11 +264,46 @@ def together(*limits):
     return limit
 
 
-run("yopo.window", whole, neighbours(3))
-run("yopo.heads", whole, heads)
+run("yopo.cut.window", whole, neighbours(3))
+run("yopo.cut.heads", whole, heads)
 run("yopo.ffn", whole, narrow(2))
-run("yopo", vtw(4), together(neighbours(3), heads, narrow(2)))
-assert (out["yopo.logits"] - out["full.logits"]).abs().max() > 0.01
+run("yopo.cut", vtw(4), together(neighbours(3), heads, narrow(2)))
+
+
+def release(case, window, inactive, ratio, last):
+    """As the release has it: the attention written out, zeros after the softmax, the window in place of the mask."""
+
+    def attention(l, x, positions, image):
+        layer = layers[l].self_attn
+        _, t, e = x.shape
+        q, k, v = (
+            f(x).view(1, t, -1, layer.head_dim).transpose(1, 2) for f in (layer.q_proj, layer.k_proj, layer.v_proj)
+        )
+        cos, sin = decoder.rotary_emb(x, positions[None])
+        q, k = apply_rotary_pos_emb(q, k, cos, sin)
+        k, v = (repeat_kv(y, layer.num_key_value_groups) for y in (k, v))
+        mask = torch.full((t, t), -1e9, dtype=x.dtype).triu(1)
+        if window:
+            places = image.nonzero()[:, 0]
+            row, column = torch.arange(P) // SIDE, torch.arange(P) % SIDE
+            far = torch.maximum((row[:, None] - row).abs(), (column[:, None] - column).abs()) > (window - 1) // 2
+            mask[places[0] : places[-1] + 1, places[0] : places[-1] + 1] = torch.where(far, -1e9, 0.0).double()
+        p = (q @ k.mT * layer.scaling + mask).softmax(-1, dtype=torch.float32).double()
+        active = torch.tensor([(l, h) not in inactive for h in range(H)]).double()
+        p[..., image] *= active[None, :, None, None] * (l < last)
+        output = (p @ v).transpose(1, 2)  # [1,T,H,C]
+        output[:, image] *= active[None, None, :, None]
+        return layer.o_proj(output.reshape(1, t, -1)), p
+
+    run(case, whole, narrow(ratio), attention)
+
+
+release("yopo.window", 3, set(), 1, L)
+release("yopo.heads", 0, INACTIVE, 1, L)
+release("yopo.layer", 0, set(), 1, 4)
+release("yopo", 3, INACTIVE, 2, 4)
+for one, other in [("yopo", "full"), ("yopo", "yopo.cut"), ("yopo.layer", "vtw"), ("yopo.heads", "yopo.cut.heads")]:
+    assert (out[f"{one}.logits"] - out[f"{other}.logits"]).abs().max() > 1e-3, (one, other)
 
 assert all(v.isfinite().all() for v in out.values())
 out = {name: value.contiguous().clone() for name, value in out.items()}

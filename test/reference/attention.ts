@@ -17,6 +17,7 @@ export function mergeHeads(x: Matrix[]): Matrix {
  * @param k [G][Tk, C]; query head h reads key/value head ⌊h·G/H⌋
  * @param v [G][Tk, C]
  * @param sees what else a query of a head may look at
+ * @param weights times what a head gives to a key, after the softmax
  * @param causal the queries are the last Tq of the Tk tokens, and none sees a later one
  */
 export function attend(
@@ -25,6 +26,7 @@ export function attend(
   v: Matrix[],
   causal = false,
   sees: (h: number, i: number, j: number) => boolean = () => true,
+  weights: (h: number, j: number) => number = () => 1,
 ): { context: Matrix[]; probabilities: Matrix[] } {
   const context: Matrix[] = [];
   const probabilities: Matrix[] = [];
@@ -36,7 +38,7 @@ export function attend(
       const row = softmax(
         seen.map((key, j) => (sees(h, i, j) ? dot(query, key) / Math.sqrt(query.length) : -Infinity)),
       );
-      return k[g].map((_, j) => row[j] ?? 0);
+      return k[g].map((_, j) => (row[j] ?? 0) * weights(h, j));
     });
     context[h] = probabilities[h].map((row) => v[g][0].map((_, c) => dot(row, column(v[g], c))));
   }

@@ -207,25 +207,35 @@ export function sparsevlm(
   };
 }
 
-/** @param inactive `layer.head` of the heads that see no image token but themselves */
+/**
+ * @param inactive `layer.head` of the heads that see no image token
+ * @param release with zeros after the softmax, from layer `last` on for every head; else before it, and a token sees itself
+ */
 export const yopo =
-  (window: number, ratio: number, inactive: string[], M: number): Limit =>
+  (window: number, ratio: number, inactive: string[], M: number, release?: { last: number }): Limit =>
   (layer, tokens) => {
     const image = imageIndices(tokens);
     const side = Math.floor(Math.sqrt(image.length));
     const place = (t: number) => image.indexOf(t) - (image.length - side * side); // below 0: in no grid
+    const isImage = (t: number) => tokens[t].role === 'image';
+    const onGrid = (t: number) => isImage(t) && place(t) >= 0;
     const near = (i: number, j: number) => {
       const [p, q] = [place(i), place(j)];
-      if (p < 0 || q < 0 || window === 0) return true;
       const [rows, columns] = [Math.floor(p / side) - Math.floor(q / side), (p % side) - (q % side)];
       return Math.max(Math.abs(rows), Math.abs(columns)) <= (window - 1) / 2;
     };
-    const isImage = (t: number) => tokens[t].role === 'image';
+    const off = (h: number) => inactive.includes(`${layer}.${h}`);
+    const neurons = (t: number) => (isImage(t) ? Math.floor(M / ratio) : M);
+    const both = (i: number, j: number) => window > 0 && onGrid(i) && onGrid(j);
+    if (!release) {
+      const sees = (h: number, i: number, j: number) =>
+        j <= i && !(i !== j && isImage(j) && off(h)) && (!both(i, j) || near(i, j));
+      return { sees, neurons };
+    }
     return {
-      sees(h, i, j) {
-        if (i !== j && isImage(j) && inactive.includes(`${layer}.${h}`)) return false;
-        return !(isImage(i) && isImage(j)) || near(i, j);
-      },
-      neurons: (t) => (isImage(t) ? Math.floor(M / ratio) : M),
+      sees: (_, i, j) => (both(i, j) ? near(i, j) : j <= i),
+      weights: (h, j) => +!(isImage(j) && (off(h) || layer >= release.last)),
+      heads: (h, i) => +!(isImage(i) && off(h)),
+      neurons,
     };
   };

@@ -7,7 +7,12 @@ import { frequencies, rotateHalf } from './rope.ts';
 
 /** What a block withholds: whom a query of a head may see, and how many inner neurons a token may use. */
 export interface Limits {
+  /** In place of causality. */
   sees?: (h: number, i: number, j: number) => boolean;
+  /** Times the attention, after the softmax. */
+  weights?: (h: number, j: number) => number;
+  /** Times a head's output for token i. */
+  heads?: (h: number, i: number) => number;
   neurons?: (t: number) => number;
 }
 
@@ -17,7 +22,7 @@ export function llamaBlock(
   hidden: Matrix,
   positions: Vector,
   config: LlamaConfig,
-  { sees, neurons }: Limits = {},
+  { sees, weights: times, heads, neurons }: Limits = {},
 ): { hidden: Matrix; attention: Matrix[]; keys: Matrix[]; values: Matrix[] } {
   const { num_attention_heads: H, num_key_value_heads: G, rms_norm_eps: eps } = config;
   const { q_proj, k_proj, v_proj, o_proj } = weights.self_attn;
@@ -33,10 +38,12 @@ export function llamaBlock(
     rotate(splitHeads(linear(x, q_proj), H)),
     keys,
     values,
-    true,
+    !sees,
     sees,
+    times,
   );
-  const middle = addRows(hidden, linear(mergeHeads(context), o_proj));
+  const heard = context.map((head, h) => head.map((row, i) => row.map((x) => x * (heads?.(h, i) ?? 1))));
+  const middle = addRows(hidden, linear(mergeHeads(heard), o_proj));
 
   const y = rmsNorm(middle, weights.post_attention_layernorm, eps);
   const gate = activate(linear(y, gate_proj), config.hidden_act);
