@@ -54,7 +54,7 @@ const none: VlmOptions = { ...vtcCls, method: findMethod('none'), methodOptions:
 
 /** A decoder-side method whose hook is given. */
 const hooked = (hook: LayerHook): VlmOptions => ({
-  ...vtcCls,
+  ...none,
   method: { ...findMethod('none'), name: 'stub', where: 'decoder', positions: 'original', hook: () => hook },
 });
 
@@ -163,7 +163,7 @@ describeEachBackend('memory', () => {
       ],
       [
         'original positions of tokens that have none',
-        () => ({ method: merging, positions: 'original' }),
+        () => ({ ...none, method: merging, positions: 'original' }),
         '--positions original: average tells no places of its tokens',
       ],
       [
@@ -179,7 +179,7 @@ describeEachBackend('memory', () => {
       ['a hook that throws while decoding', () => hooked(throwingHook(1, 1)), 'no layer'],
       [
         'a method that throws',
-        () => ({ method: { ...merging, run: () => Promise.reject(new Error('no method')) } }),
+        () => ({ ...none, method: { ...merging, run: () => Promise.reject(new Error('no method')) } }),
         'no method',
       ],
     ];
@@ -237,11 +237,11 @@ function fail(message: string): never {
   throw new Error(message);
 }
 
-/** Puts a picture of NaN in the picture's place. */
+/** Puts a picture of numbers whose sums are none in the picture's place. */
 function breakPixels(input: VlmInput): void {
   const { shape } = input.pixels;
   input.pixels.dispose();
-  input.pixels = tf.fill(shape, NaN);
+  input.pixels = tf.fill(shape, 3e38);
 }
 
 function abortWhileWriting(): Partial<VlmOptions> {

@@ -19,8 +19,9 @@ export interface ComparisonPage {
 
 /** The words of a row, as the sheet, the page and the terminal show them. */
 export function describeRow(row: Compared, tellAnswer: ComparisonPage['tellAnswer']) {
+  const answer = tellAnswer(row).replaceAll(/\s+/g, ' ').trim();
   return {
-    answer: tellAnswer(row).replaceAll(/\s+/g, ' ').trim() || '(nothing)',
+    answer: /[^\s\p{Cf}]/u.test(answer) ? answer : '(nothing)', // marks without width show nothing either
     probability: row.probability.toPrecision(3),
     milliseconds: row.milliseconds.toFixed(1),
     layers: tellLayers(row.layerTokens, 0),
