@@ -1,6 +1,6 @@
 import { open, stat } from 'node:fs/promises';
 import { messageOf, UserError } from '../errors.ts';
-import { readWhole, reasonOf, writeAtomically } from '../files.ts';
+import { readWhole, reasonOf, refusePointer, writeAtomically } from '../files.ts';
 import { readOrientation, turnSize, turnUpright, type Format } from './orientation.ts';
 import { findStrayMarker, hasJunk } from './jpeg.ts';
 import { checkPixels, type Picture, type Sides } from './picture.ts';
@@ -154,9 +154,7 @@ export async function encodePngBytes({ width, height, data }: Picture): Promise<
 function readFormat(bytes: Uint8Array, name: string): Format {
   if (bytes.length === 0) throw new UserError(`${name} is empty (0 bytes), not an image`);
   const start = Buffer.from(bytes.subarray(0, 1024)).toString('latin1');
-  if (start.startsWith('version https://git-lfs.github.com/spec/')) {
-    throw new UserError(`${name} is a pointer of git-lfs, not the picture itself: git lfs pull fetches it`);
-  }
+  refusePointer(bytes, name);
   const format = SIGNATURES.find(([, signature]) => signature.test(start))?.[0];
   const supported = SUPPORTED.find((one) => one === format);
   if (supported) return supported;

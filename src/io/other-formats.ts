@@ -47,10 +47,6 @@ export function nameOtherWeights(names: readonly string[]): string | undefined {
 
 /** By a file's first bytes, as Latin-1. */
 const byStart: [start: RegExp, what: string][] = [
-  [
-    /^version https:\/\/git-lfs/,
-    'a git-lfs pointer, not the file itself: run git lfs pull in its repository',
-  ],
   [/^GGUF/, "in llama.cpp's GGUF format: take the checkpoint that it was made from"],
   [
     /^PK\x03\x04|^\x80[\x02-\x05]/,

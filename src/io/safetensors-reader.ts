@@ -2,7 +2,7 @@
 import { open, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { UserError, messageOf } from '../errors.ts';
-import { reasonOf } from '../files.ts';
+import { reasonOf, refusePointer } from '../files.ts';
 import { toFloat32, toInt32 } from './dtype.ts';
 import { nameOtherFormat } from './other-formats.ts';
 import { describeTensor, parseHeader, prefixBytes, readHeaderLength } from './safetensors-header.ts';
@@ -75,6 +75,7 @@ async function readHeader(handle: FileHandle, path: string): Promise<Header> {
   const what = `${path}: the header`;
   const fileBytes = (await handle.stat()).size;
   const start = await readAt(handle, 0, Math.min(64, fileBytes), what);
+  refusePointer(start, path);
   const other = nameOtherFormat(start);
   if (other && start[prefixBytes] !== '{'.charCodeAt(0)) throw new UserError(`${path} is ${other}`);
   const length = readHeaderLength(start.slice(0, prefixBytes), fileBytes, path);

@@ -2,7 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { UserError } from '../errors.ts';
-import { readWhole, reasonOf } from '../files.ts';
+import { decodeUtf8, readWhole, reasonOf, refusePointer } from '../files.ts';
 import { isObject, readJson, type JsonObject } from '../json.ts';
 
 export interface TemplateSource {
@@ -85,14 +85,8 @@ async function readText(file: string): Promise<string | undefined> {
     if (absent.has((error as NodeJS.ErrnoException).code ?? '')) return undefined;
     throw new UserError(`cannot read ${file}: ${reasonOf(error)}`);
   }
-  if (bytes.toString('latin1', 0, 50).startsWith('version https://git-lfs')) {
-    throw new UserError(`${file} is a git-lfs pointer, not the file itself: fetch it with git lfs pull`);
-  }
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    throw new UserError(`${file} is not UTF-8 text`);
-  }
+  refusePointer(bytes, file);
+  return decodeUtf8(bytes, file); // with a byte-order mark, if there is one, as Python reads it
 }
 
 /** One template, or the `default` of named ones: a list of `{name, template}`, or an object. */

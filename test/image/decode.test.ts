@@ -90,7 +90,7 @@ describe('refuses', () => {
   test('a pointer of git-lfs', async () => {
     const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 9\n`;
     expect(await refusalOf(decodeImageBytes(Buffer.from(pointer), 'cat.png'))).toBe(
-      'cat.png is a pointer of git-lfs, not the picture itself: git lfs pull fetches it',
+      'cat.png is a git-lfs pointer, not the file itself: run git lfs pull in its repository',
     );
   });
 

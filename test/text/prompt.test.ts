@@ -100,7 +100,7 @@ describe('readPromptTemplate', () => {
 
   test.each([
     ['version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n', /is a git-lfs pointer/],
-    [Buffer.from([0x3c, 0xff]), /is not UTF-8 text$/],
+    [Buffer.from([0x3c, 0xff]), /is not UTF-8: byte \d+ is 0x/],
   ])('refuses a template file that is none', async (content, message) => {
     const dir = await makeFolder();
     await writeFile(path.join(dir, 'chat_template.jinja'), content);
