@@ -153,7 +153,7 @@ async function unpackWheel(deps: string, request: LibraryRequest): Promise<strin
   for (const file of libraries) await rename(path.join(unpacked, file), path.join(deps, 'lib', file));
   await rename(path.join(unpacked, 'include'), path.join(deps, 'include'));
   await rm(unpacked, { recursive: true });
-  if (device === 'cuda') await installCuda(deps, unpack.stdout.trim().split('\n'), request);
+  if (device === 'cuda') await installCuda(deps, unpack.stdout.trim().split('\n').map(pinLowest), request);
   await rm(downloads, { recursive: true });
   return `pip's ${path.basename(wheel)}`;
 }
@@ -188,6 +188,18 @@ with zipfile.ZipFile(wheel) as z:
             for line in z.read(name).decode().splitlines():
                 if line.startswith('Requires-Dist: ') and 'and-cuda' in line: print(line[15:].split(';')[0].strip())
 `;
+
+/**
+ * A requirement of the wheel's by one version, the lowest that it allows: the one that TensorFlow was built with.
+ * `nvidia-cublas-cu12<13.0,>=12.5.3.2` → `nvidia-cublas-cu12==12.5.3.2`
+ */
+export function pinLowest(requirement: string): string {
+  const [, name] = /^([\w.-]+)/.exec(requirement) ?? [];
+  const [, lowest] = /[>=]=\s*([\d.]+(?:post\d+)?)/.exec(requirement) ?? [];
+  if (!name || !lowest)
+    throw new UserError(`TensorFlow's wheel needs "${requirement}", of no version: take another wheel`);
+  return `${name}==${lowest}`;
+}
 
 /** CUDA's and cuDNN's libraries as pip packages, where TensorFlow's own search path finds them: `deps/nvidia`. */
 async function installCuda(

@@ -6,8 +6,22 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { removeTensorflow, setupTensorflow, type Machine } from '../../src/cli/setup-tensorflow.ts';
+import { pinLowest } from '../../src/cli/tensorflow-libraries.ts';
 import { UserError } from '../../src/errors.ts';
 import { nativeFolder } from '../../src/tensor/native.ts';
+
+test.each([
+  ['nvidia-cublas-cu12<13.0,>=12.5.3.2', 'nvidia-cublas-cu12==12.5.3.2'],
+  ['nvidia-cudnn-cu12 (>=9.3.0.75,<10.0)', 'nvidia-cudnn-cu12==9.3.0.75'],
+  ['nvidia-nccl-cu12==2.25.1', 'nvidia-nccl-cu12==2.25.1'],
+])('%s is taken as %s', (requirement, pinned) => {
+  expect(pinLowest(requirement)).toBe(pinned);
+});
+
+test('a requirement without a version is refused', () => {
+  expect(() => pinLowest('nvidia-cublas-cu12')).toThrow(UserError);
+  expect(() => pinLowest('nvidia-cublas-cu12<13')).toThrow('needs "nvidia-cublas-cu12<13", of no version');
+});
 
 describe('setup-tensorflow', () => {
   let folder = '';
