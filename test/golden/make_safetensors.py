@@ -5,7 +5,10 @@
 writes test/golden/safetensors/. Made with safetensors 0.8.0, torch 2.13.0 and numpy 2.4.6.
 """
 
+import base64
 import json
+import math
+import random
 import struct
 from pathlib import Path
 
@@ -117,6 +120,55 @@ for header in headers:
     except Exception as error:  # the library raises its own kind and others
         verdicts.append({"header": header, "refused": str(error)})
 write_json("verdicts.json", verdicts)
+
+# Whole files damaged by chance: fields of the header and then, of some, bytes. Verdicts only.
+draw = random.Random(7)
+ODD = [None, True, 0, 1, -1, 2, 1.5, 1e9, 2**32, 2**63, "", "F32", "F16", "I64", "U8", "BOOL", "x", [], {}, [0, 8], [2], [[2]]]
+
+
+def damage(value):
+    if not isinstance(value, (dict, list)) or not value or draw.random() < 0.1:
+        return draw.choice(ODD)
+    value = value.copy()
+    key = draw.choice(list(value)) if isinstance(value, dict) else draw.randrange(len(value))
+    kind = draw.random()
+    if kind < 0.1:
+        del value[key]
+    elif kind < 0.2 and isinstance(value, dict):
+        value[key + "_"] = value[key]
+    elif kind < 0.3 and isinstance(value, list):
+        value.append(value[key])
+    else:
+        value[key] = damage(value[key])
+    return value
+
+
+def damaged_file():
+    at, header = 0, {"__metadata__": {"format": "pt"}} if draw.random() < 0.3 else {}
+    for i in range(draw.randint(1, 3)):
+        dtype, width = draw.choice([("F32", 4), ("F16", 2), ("BF16", 2), ("I64", 8), ("U8", 1), ("BOOL", 1)])
+        shape = [draw.randint(0, 3) for _ in range(draw.randint(0, 2))]
+        header[f"t{i}"] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at := at + width * math.prod(shape)]}
+    for _ in range(draw.randint(0, 2)):
+        header = damage(header)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    file = bytearray(struct.pack("<Q", len(text)) + text + bytes(at))
+    if draw.random() < 0.3:
+        place = draw.randrange(len(file))
+        file[place : place + draw.randint(0, 2)] = bytes(draw.randrange(256) for _ in range(draw.randint(0, 2)))
+    return bytes(file)
+
+
+def accepts(file):
+    try:
+        safetensors.deserialize(file)
+        return True
+    except Exception:
+        return False
+
+
+files = [damaged_file() for _ in range(600)]
+write_json("damaged.json", [{"file": base64.b64encode(file).decode(), "accepted": accepts(file)} for file in files])
 
 for file in out.rglob("*.safetensors"):
     file.chmod(0o644)  # the library makes them private

@@ -279,6 +279,24 @@ describe('against the Python library', () => {
     expect((await refusalOf(fileBytes(header, 8))) !== undefined).toBe(expected);
   });
 
+  // 600 files damaged by chance, with the library's verdicts (make_safetensors.py).
+  const damaged = JSON.parse(
+    readFileSync(join(import.meta.dirname, '../golden/safetensors/damaged.json'), 'utf8'),
+  ) as { file: string; accepted: boolean }[];
+  const onlyHere = /has an unknown field/;
+
+  test('what the library refuses of damaged files is refused; what it takes is taken but for unknown fields', async () => {
+    for (const { file, accepted } of damaged) {
+      const bytes = Buffer.from(file, 'base64');
+      const refused = await refusalOf(bytes);
+      if (accepted) expect(refused ?? 'has an unknown field', bytes.toString('latin1')).toMatch(onlyHere);
+      else expect(refused, bytes.toString('latin1')).toBeDefined();
+    }
+    const taken = damaged.filter(({ accepted }) => accepted).length;
+    expect(taken).toBeGreaterThan(100);
+    expect(taken).toBeLessThan(500);
+  });
+
   test('the exceptions are among them', () => {
     const accepted = verdicts.filter(({ refused }) => refused === null).map(({ header }) => header);
     expect(accepted).toEqual(expect.arrayContaining(stricter));
