@@ -1,7 +1,8 @@
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { decodeImage } from '../../src/image/decode.ts';
-import { makeDemoFiles, makeFileFolder, vtcOk } from '../support/cli.ts';
+import { expectRefusal, makeDemoFiles, makeFileFolder, vtc, vtcOk } from '../support/cli.ts';
 
 const folder = await makeFileFolder();
 const { model, scene } = await makeDemoFiles(folder);
@@ -49,6 +50,33 @@ const ascending = (values: number[]) => values.every((value, i) => i === 0 || va
 const textTokens = 1 + ' USER: '.length + ' \nWhat is it? ASSISTANT:'.length;
 
 describe.concurrent('run', () => {
+  test('--prompt is the whole prompt, --template another way to it', async () => {
+    const given = [...base, '--json'].filter((flag, i, all) => ![flag, all[i - 1]].includes('--question'));
+    const file = path.join(folder, 'plain.jinja'); // one that knows texts alone, saved on Windows
+    await writeFile(
+      file,
+      "{% for m in messages %}\r\nUSER: {{ m['content'] | trim }} ASSISTANT:\r\n{%- endfor %}",
+    );
+    const [question, prompt, template, other] = await Promise.all([
+      ask(),
+      vtcOk(...given, '--prompt', 'USER: <image>\nWhat is it? ASSISTANT:'),
+      askAnew('--template', file),
+      vtcOk(...given, '--prompt', '<image>\nWhat is it?'),
+    ]);
+    expect(contentOf(JSON.parse(prompt) as Answer)).toEqual(contentOf(question));
+    expect(contentOf(template)).toEqual(contentOf(question));
+    expect((JSON.parse(other) as Answer).promptTokens).toBeLessThan(question.promptTokens);
+  });
+
+  test('--prompt without the picture’s place, or beside a question, is refused', async () => {
+    const given = ['run', '--model', model, '--image', scene, '--prompt'];
+    expectRefusal(await vtc(...given, 'What is it?'), /^--prompt has no <image>, /);
+    expect(await vtc(...given, '<image> What?', '--question', 'What?')).toMatchObject({
+      code: 1,
+      stdout: '',
+    });
+  });
+
   test('prints every step, the answer, the kept patches and the cost, and saves the heat map', async () => {
     const heatmap = path.join(folder, 'text.png');
     const [stdout, json] = await Promise.all([vtcOk(...base, '--heatmap', heatmap), ask()]);
