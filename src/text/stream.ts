@@ -23,6 +23,7 @@ export function createTextStream(
   const ids = [...prompt];
   let start = 0; // context begins here …
   let given = ids.length; // … and everything before here was given
+  let inBytes = false;
   const pending = () => {
     const before = tokenizer.decode(ids.slice(start, given)).replace(/\uFFFD+$/, ''); // a prompt may end inside one
     return tokenizer.decode(ids.slice(start)).slice(before.length);
@@ -35,7 +36,8 @@ export function createTextStream(
   return {
     push(token) {
       ids.push(token);
-      if (tokenizer.isByte(token)) return '';
+      inBytes = tokenizer.isByte(token) || (inBytes && tokenizer.decode([token]) === ''); // a special token ends no run
+      if (inBytes) return '';
       const text = pending();
       return text === '' || text.endsWith(REPLACEMENT) ? '' : give(text);
     },

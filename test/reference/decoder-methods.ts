@@ -144,7 +144,7 @@ export function densityPeaks(x: Matrix, c: number, watch: Watch): number[][] {
   });
   watch(gamma, c);
   const byScore = [...x.keys()].sort((i, j) => gamma[j] - gamma[i] || i - j);
-  const centres = byScore.slice(0, c);
+  const centres = byScore.slice(0, c).sort((i, j) => i - j); // of equally near ones the earlier gets the token
   return centres.map((centre) => [
     centre,
     ...[...x.keys()].filter((i) => {
