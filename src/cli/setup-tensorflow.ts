@@ -111,7 +111,7 @@ function listSteps(root: string, device: NativeDevice, machine: Machine): Step[]
         if (!(await runProgram('npm', ['--version'], { env }))) {
           throw new UserError('npm is not in PATH: install Node with npm (sudo apt-get install npm)');
         }
-        if (!haveLibraries(at('deps'))) await requireRoom(root, device, machine);
+        if (!haveLibraries(at('deps'))) await requireRoom(root, machine);
       },
     },
     {
@@ -178,8 +178,8 @@ function requirePlatform(device: NativeDevice, { platform, arch }: Machine): voi
   );
 }
 
-async function requireRoom(root: string, device: NativeDevice, { freeBytes }: Machine): Promise<void> {
-  const needed = device === 'cuda' ? 10e9 : 2.5e9;
+async function requireRoom(root: string, { freeBytes }: Machine): Promise<void> {
+  const needed = 2.5e9;
   const free = await freeBytes(root);
   if (free >= needed) return;
   const gb = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;

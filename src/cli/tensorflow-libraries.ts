@@ -11,26 +11,16 @@ const libraries = ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2'];
 /** What the binding includes, and what that includes. */
 const headers = ['tensorflow/c', 'tensorflow/core/platform', 'tsl/platform', 'xla/tsl/c'];
 
-/** The wheel that is taken, whatever the Python that fetches it: only its libraries and headers are wanted. */
-interface Wheel {
-  name: string;
-  version: string;
-  platform: string;
-  megabytes: number;
-  /** Absent where it could not be learnt: then pip's own check against its index is all there is, and it is said. */
-  sha256?: string;
-}
-const version = '2.21.0';
-const wheels: Record<string, Wheel> = {
-  'cpu x64': {
-    name: 'tensorflow-cpu',
-    version,
-    platform: 'manylinux_2_27_x86_64',
-    megabytes: 270,
-    sha256: '2b847d217b02ee7731ed91431daf3250daa0196c3c94614d23be27232e6e5b6c',
-  },
-  'cpu arm64': { name: 'tensorflow', version, platform: 'manylinux_2_27_aarch64', megabytes: 270 },
-  'cuda x64': { name: 'tensorflow', version, platform: 'manylinux_2_27_x86_64', megabytes: 600 }, // CUDA's, and the plain one
+/**
+ * The one download: a wheel of which only libraries and headers are wanted, so it fits whatever Python fetches it. Of those for
+ * arm64 and CUDA no SHA-256 is known here: an installed one is linked instead.
+ */
+const wheel = {
+  name: 'tensorflow-cpu',
+  version: '2.21.0',
+  target: ['--python-version', '3.11', '--abi', 'cp311', '--platform', 'manylinux_2_27_x86_64'],
+  megabytes: 270,
+  sha256: '2b847d217b02ee7731ed91431daf3250daa0196c3c94614d23be27232e6e5b6c',
 };
 
 export interface LibraryRequest {
@@ -45,7 +35,7 @@ export interface LibraryRequest {
 
 /**
  * Fills `deps` with `lib/` and `include/`: from the folder that `$VTC_TENSORFLOW` names, else from the TensorFlow that
- * Python can import (both linked, not copied), else from pip's wheel, unpacked as far as it is needed.
+ * Python can import (both linked, not copied), else, for x64 without CUDA, from pip's wheel, unpacked as far as it is needed.
  * The folder appears whole or not at all.
  * @throws UserError where none of the three can supply it
  */
@@ -110,6 +100,13 @@ async function linkFrom(folder: string, deps: string): Promise<string> {
 async function unpackWheel(deps: string, request: LibraryRequest): Promise<string> {
   const { device, arch, env, downloads, say } = request;
   const otherwise = 'or name the folder of an existing TensorFlow in VTC_TENSORFLOW';
+  if (device === 'cuda' || arch !== 'x64') {
+    const extra = device === 'cuda' ? '[and-cuda]' : '';
+    throw new UserError(
+      `for ${device === 'cuda' ? 'CUDA' : arch} an installed TensorFlow is linked: ` +
+        `python3 -m pip install "tensorflow${extra}==${wheel.version}" and this command again, ${otherwise}`,
+    );
+  }
   const pip = await runProgram('python3', ['-m', 'pip', '--version'], { env });
   if (!pip) {
     throw new UserError(`python3 is not in PATH: sudo apt-get install python3 python3-pip, ${otherwise}`);
@@ -117,15 +114,13 @@ async function unpackWheel(deps: string, request: LibraryRequest): Promise<strin
   if (pip.code !== 0)
     throw new UserError(`python3 has no pip: sudo apt-get install python3-pip, ${otherwise}`);
 
-  const pinned = wheels[`${device} ${arch}`];
-  const what = `${pinned.name}==${pinned.version}`;
+  const what = `${wheel.name}==${wheel.version}`;
   const findWheel = async () =>
     (await readdir(downloads).catch(() => [])).find((file) => file.endsWith('.whl'));
   if (!(await findWheel())) {
-    say(`downloading ${what} with pip (${pinned.megabytes} MB)`);
+    say(`downloading ${what} with pip (${wheel.megabytes} MB)`);
     const partial = `${downloads}.partial`;
-    const platform = ['--python-version', '3.11', '--abi', 'cp311', '--platform', pinned.platform];
-    const args = ['-m', 'pip', 'download', '--no-deps', '--only-binary=:all:', ...platform];
+    const args = ['-m', 'pip', 'download', '--no-deps', '--only-binary=:all:', ...wheel.target];
     const download = await runProgram('python3', [...args, '--dest', partial, what], { env, show: true });
     if (download?.code !== 0) {
       throw new UserError(
@@ -136,84 +131,44 @@ async function unpackWheel(deps: string, request: LibraryRequest): Promise<strin
     await rm(downloads, { recursive: true, force: true });
     await rename(partial, downloads);
   }
-  const wheel = path.join(downloads, (await findWheel()) ?? '');
-  await checkHash(wheel, pinned, downloads, say);
+  const file = path.join(downloads, (await findWheel()) ?? '');
+  await checkHash(file, downloads);
 
-  say(`unpacking what is needed of ${path.basename(wheel)}`);
+  say(`unpacking what is needed of ${path.basename(file)}`);
   const wanted = [
     ...libraries.map((file) => `tensorflow/${file}`),
     ...headers.map((folder) => `tensorflow/include/${folder}/`),
   ];
-  const unpack = await runProgram('python3', ['-c', unpackScript, wheel, deps, ...wanted], { env });
+  const unpack = await runProgram('python3', ['-c', unpackScript, file, deps, ...wanted], { env });
   if (unpack?.code !== 0) {
     await rm(downloads, { recursive: true, force: true }); // it may be the wheel that is broken
-    throw new UserError(`cannot unpack ${path.basename(wheel)} (${unpack?.reason}): run the command again`);
+    throw new UserError(`cannot unpack ${path.basename(file)} (${unpack?.reason}): run the command again`);
   }
   const unpacked = path.join(deps, 'tensorflow');
   for (const file of libraries) await rename(path.join(unpacked, file), path.join(deps, 'lib', file));
   await rename(path.join(unpacked, 'include'), path.join(deps, 'include'));
   await rm(unpacked, { recursive: true });
-  if (device === 'cuda') await installCuda(deps, unpack.stdout.trim().split('\n').map(pinLowest), request);
   await rm(downloads, { recursive: true });
-  return `pip's ${path.basename(wheel)}`;
+  return `pip's ${path.basename(file)}`;
 }
 
 /** @throws UserError for another file than the one that was tried out; it is removed */
-async function checkHash(
-  wheel: string,
-  { sha256 }: Wheel,
-  downloads: string,
-  say: LibraryRequest['say'],
-): Promise<void> {
-  const file = path.basename(wheel);
-  if (sha256 === undefined) return say(`${file} is pinned by its version, its SHA-256 is not known here`);
+async function checkHash(file: string, downloads: string): Promise<void> {
   const hash = createHash('sha256');
-  for await (const piece of createReadStream(wheel)) hash.update(piece as Buffer);
+  for await (const piece of createReadStream(file)) hash.update(piece as Buffer);
   const found = hash.digest('hex');
-  if (found === sha256) return;
+  if (found === wheel.sha256) return;
   await rm(downloads, { recursive: true, force: true });
   throw new UserError(
-    `${file} is not the file that this program was tried with: its SHA-256 is ${found}, should be ${sha256}`,
+    `${path.basename(file)} is not the file that this program was tried with: its SHA-256 is ${found}, should be ${wheel.sha256}`,
   );
 }
 
-/** argv: wheel, target, prefixes. Unpacks the entries with these prefixes; prints what the wheel needs for CUDA. */
+/** argv: wheel, target, prefixes. Unpacks the entries with these prefixes. */
 const unpackScript = `
 import sys, zipfile
 wheel, target, *wanted = sys.argv[1:]
 with zipfile.ZipFile(wheel) as z:
     for name in z.namelist():
         if name.startswith(tuple(wanted)): z.extract(name, target)
-        if name.endswith('.dist-info/METADATA'):
-            for line in z.read(name).decode().splitlines():
-                if line.startswith('Requires-Dist: ') and 'and-cuda' in line: print(line[15:].split(';')[0].strip())
 `;
-
-/**
- * A requirement of the wheel's by one version, the lowest that it allows: the one that TensorFlow was built with.
- * `nvidia-cublas-cu12<13.0,>=12.5.3.2` → `nvidia-cublas-cu12==12.5.3.2`
- */
-export function pinLowest(requirement: string): string {
-  const [, name] = /^([\w.-]+)/.exec(requirement) ?? [];
-  const [, lowest] = /[>=]=\s*([\d.]+(?:post\d+)?)/.exec(requirement) ?? [];
-  if (!name || !lowest)
-    throw new UserError(`TensorFlow's wheel needs "${requirement}", of no version: take another wheel`);
-  return `${name}==${lowest}`;
-}
-
-/** CUDA's and cuDNN's libraries as pip packages, where TensorFlow's own search path finds them: `deps/nvidia`. */
-async function installCuda(
-  deps: string,
-  requirements: string[],
-  { env, say }: LibraryRequest,
-): Promise<void> {
-  say(`installing ${requirements.length} CUDA libraries with pip (3 GB)`);
-  const args = ['-m', 'pip', 'install', '--no-deps', '--target', deps, ...requirements];
-  const install = await runProgram('python3', args, { env, show: true });
-  if (install?.code !== 0) {
-    throw new UserError(
-      `pip cannot install CUDA's libraries (${install?.reason}): try again, ` +
-        'or python3 -m pip install "tensorflow[and-cuda]" and then this command',
-    );
-  }
-}

@@ -6,22 +6,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { removeTensorflow, setupTensorflow, type Machine } from '../../src/cli/setup-tensorflow.ts';
-import { pinLowest } from '../../src/cli/tensorflow-libraries.ts';
 import { UserError } from '../../src/errors.ts';
 import { nativeFolder } from '../../src/tensor/native.ts';
-
-test.each([
-  ['nvidia-cublas-cu12<13.0,>=12.5.3.2', 'nvidia-cublas-cu12==12.5.3.2'],
-  ['nvidia-cudnn-cu12 (>=9.3.0.75,<10.0)', 'nvidia-cudnn-cu12==9.3.0.75'],
-  ['nvidia-nccl-cu12==2.25.1', 'nvidia-nccl-cu12==2.25.1'],
-])('%s is taken as %s', (requirement, pinned) => {
-  expect(pinLowest(requirement)).toBe(pinned);
-});
-
-test('a requirement without a version is refused', () => {
-  expect(() => pinLowest('nvidia-cublas-cu12')).toThrow(UserError);
-  expect(() => pinLowest('nvidia-cublas-cu12<13')).toThrow('needs "nvidia-cublas-cu12<13", of no version');
-});
 
 describe('setup-tensorflow', () => {
   let folder = '';
@@ -164,6 +150,15 @@ describe('setup-tensorflow', () => {
       expect(existsSync(deps())).toBe(false);
     });
 
+    test('for arm64, whose wheel has no known hash, nothing is downloaded', async () => {
+      machine.arch = 'arm64';
+      await addProgram('python3', 'case "$*" in *download*) exit 99; esac');
+      await expectRefusal(
+        'for arm64 an installed TensorFlow is linked: python3 -m pip install "tensorflow==2.21.0" ' +
+          `and this command again, ${otherwise}`,
+      );
+    });
+
     test('another wheel than the one that was tried is refused and removed', async () => {
       await addProgram(
         'python3',
@@ -205,7 +200,11 @@ describe('setup-tensorflow', () => {
       const tensorflow = await addTensorflow();
       await symlink(path.join(root()), nativeFolder('cuda', machine.env));
       await addProgram('python3', `case "$*" in *find_spec*) echo ${tensorflow};; *) exit 1; esac`);
-      await expectRefusal(`python3 has no pip: sudo apt-get install python3-pip, ${otherwise}`, 'cuda');
+      await expectRefusal(
+        'for CUDA an installed TensorFlow is linked: python3 -m pip install "tensorflow[and-cuda]==2.21.0" ' +
+          `and this command again, ${otherwise}`,
+        'cuda',
+      );
       expect(said).toContain(`${tensorflow} was built without CUDA: left aside`);
     });
   });
