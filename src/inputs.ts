@@ -1,11 +1,7 @@
 /** From files and words to what a model takes: pixels, and a prompt cut at the picture. */
 import * as tf from '@tensorflow/tfjs-core';
-import {
-  readArchitecture,
-  visualTokenCount,
-  type ClipConfig,
-  type LlavaConfig,
-} from './checkpoint/architecture.ts';
+import { visualTokenCount, type ClipConfig, type LlavaConfig } from './checkpoint/architecture.ts';
+import { readCheckedConfig } from './checkpoint/load.ts';
 import { UserError } from './errors.ts';
 import { decodeImage } from './image/decode.ts';
 import { preprocess, readPreprocessConfig, type PreprocessConfig } from './image/preprocess.ts';
@@ -110,7 +106,7 @@ export async function readQuestion(
 
 /** @throws UserError when the folder holds no CLIP, or one without its text tower */
 export async function readClipConfig(dir: string): Promise<ClipConfig & { text: ClipTextConfig }> {
-  const architecture = await readArchitecture(dir);
+  const architecture = await readCheckedConfig(dir);
   if (architecture.kind !== 'clip') {
     throw new UserError(`${dir} is a ${architecture.kind} checkpoint; a CLIP is needed here`);
   }

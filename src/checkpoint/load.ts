@@ -4,7 +4,7 @@ import { tokenIds } from '../decoder/config.ts';
 import type { Llama } from '../decoder/llama.ts';
 import { UserError } from '../errors.ts';
 import { readJson } from '../json.ts';
-import { openWeights } from '../io/sharded.ts';
+import { hasWeights, openWeights } from '../io/sharded.ts';
 import { loadTree } from '../io/load-tree.ts';
 import { checkNames, leavesOf } from '../io/weight-table.ts';
 import type { Projector } from '../projector.ts';
@@ -43,6 +43,23 @@ export interface Model {
 export interface LoadProgress {
   /** @param done bytes of float32 weights loaded so far */
   (done: number, total: number): void;
+}
+
+/**
+ * Reads a folder's config and holds it against the names and shapes in its files, before anything of the sizes that it tells
+ * is made: a picture, a table of layers.
+ * @throws UserError where they do not fit; a folder without weights is refused when they are loaded
+ */
+export async function readCheckedConfig(dir: string): Promise<Architecture> {
+  const architecture = await readArchitecture(dir);
+  if (!(await hasWeights(dir))) return architecture;
+  const files = await openWeights(dir);
+  try {
+    checkNames(publishedNames(files, architecture), weightTable(architecture), unusedNames(architecture));
+    return architecture;
+  } finally {
+    await files.close();
+  }
 }
 
 /**

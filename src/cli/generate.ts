@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import * as tf from '@tensorflow/tfjs-core';
-import { readArchitecture } from '../checkpoint/architecture.ts';
+import { readCheckedConfig } from '../checkpoint/load.ts';
 import { checkContext, decode, prefill } from '../decoder/generate.ts';
 import { embedText } from '../decoder/splice.ts';
 import { UserError } from '../errors.ts';
@@ -43,7 +43,7 @@ export function addGenerateCommand(program: Command): void {
 
 async function run(flags: GenerateFlags): Promise<void> {
   await startBackend(flags.backend);
-  const architecture = await readArchitecture(flags.model);
+  const architecture = await readCheckedConfig(flags.model);
   if (architecture.kind === 'clip')
     throw new UserError(`${flags.model} is a clip checkpoint: it has no decoder`);
   const { bos_token_id, vocab_size, max_position_embeddings } = architecture.text;

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import type { Command } from 'commander';
-import { readArchitecture, type LlavaConfig } from '../checkpoint/architecture.ts';
-import type { Model } from '../checkpoint/load.ts';
+import type { LlavaConfig } from '../checkpoint/architecture.ts';
+import { readCheckedConfig, type Model } from '../checkpoint/load.ts';
 import { parseBudget } from '../compress/budget.ts';
 import type { Method, MethodOptions } from '../compress/method.ts';
 import { cacheBytes, prefillMacs } from '../cost.ts';
@@ -98,7 +98,7 @@ async function run(flags: RunFlags): Promise<void> {
 
 /** @throws UserError when the folder holds only a part of a LLaVA */
 export async function readLlavaConfig(dir: string): Promise<LlavaConfig> {
-  const architecture = await readArchitecture(dir);
+  const architecture = await readCheckedConfig(dir);
   if (architecture.kind !== 'llava') {
     throw new UserError(`${dir} is a ${architecture.kind} checkpoint; a LLaVA is needed here`);
   }

@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
 import * as tf from '@tensorflow/tfjs-core';
-import { readArchitecture, type Architecture } from '../checkpoint/architecture.ts';
-import type { Model } from '../checkpoint/load.ts';
+import type { Architecture } from '../checkpoint/architecture.ts';
+import { readCheckedConfig, type Model } from '../checkpoint/load.ts';
 import { parseBudget } from '../compress/budget.ts';
 import type { Method, MethodOptions } from '../compress/method.ts';
 import { checkContext, generate } from '../decoder/generate.ts';
@@ -74,7 +74,7 @@ async function run(flags: TraceFlags): Promise<void> {
   await checkWritable(flags.out);
   // All that can be refused is read first: the weights of a large model take minutes.
   await startBackend(flags.backend);
-  const inputs = await readInputs(await readArchitecture(flags.model), flags);
+  const inputs = await readInputs(await readCheckedConfig(flags.model), flags);
   const model = await loadWithBar(flags.model, inputs.clip);
   const trace = createTrace();
   try {

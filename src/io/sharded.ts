@@ -57,6 +57,12 @@ export async function openWeights(dir: string): Promise<WeightFiles> {
   }
 }
 
+/** Whether a folder has weights that {@link openWeights} would look at. */
+export async function hasWeights(dir: string): Promise<boolean> {
+  const names = await listFolder(dir);
+  return names.includes(singleName) || names.includes(indexName);
+}
+
 async function listFolder(dir: string): Promise<string[]> {
   try {
     return await readdir(dir);

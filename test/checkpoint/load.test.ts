@@ -4,7 +4,7 @@ import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { readArchitecture } from '../../src/checkpoint/architecture.ts';
-import { loadModel, type Model } from '../../src/checkpoint/load.ts';
+import { loadModel, readCheckedConfig, type Model } from '../../src/checkpoint/load.ts';
 import { publishedNames, unusedNames, weightTable } from '../../src/checkpoint/names.ts';
 import { prefill } from '../../src/decoder/generate.ts';
 import { embedText } from '../../src/decoder/splice.ts';
@@ -44,6 +44,27 @@ async function load(dir: string): Promise<Model> {
 const head = 'lm_head.weight';
 const norm = 'model.language_model.norm.weight';
 const position = 'model.vision_tower.embeddings.position_embedding.weight';
+
+describe('a config is held against the files before anything of its sizes is made', () => {
+  test.each([
+    ['vision_config', 'num_hidden_layers', 1000, 'it names more layers than they have'],
+    ['text_config', 'num_hidden_layers', 1000, 'it names more layers than they have'],
+    ['vision_config', 'image_size', 4096, 'embeddings.position_embedding.weight is F32'],
+    ['text_config', 'vocab_size', 2 ** 24, 'embed_tokens.weight is F32'],
+  ])('%s.%s = %i', async (part, key, value, told) => {
+    const checkpoint = await readCheckpoint('llava-v5keys');
+    (checkpoint.config[part] as Record<string, number>)[key] = value;
+    const dir = await writeCheckpoint(checkpoint);
+    await expect(readCheckedConfig(dir)).rejects.toThrow(UserError);
+    await expect(readCheckedConfig(dir)).rejects.toThrow(told);
+  });
+
+  test('a folder without weights has its config alone', async () => {
+    const dir = await writeCheckpoint(await readCheckpoint('llava-v5keys'));
+    await rm(path.join(dir, 'model.safetensors'));
+    expect(await readCheckedConfig(dir)).toMatchObject({ kind: 'llava' });
+  });
+});
 
 describe('names and shapes', () => {
   const refuse = async (change: (checkpoint: Checkpoint) => void, problems: string, cause = '') => {
