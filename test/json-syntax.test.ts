@@ -58,3 +58,23 @@ test('up to the place that it names the text could have gone on', () => {
     }),
   );
 });
+
+test('nesting deeper than 100, on which the quoting in messages would overflow the stack', () => {
+  const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth);
+  expect(() => parseJson(nested(100), 'f')).not.toThrow();
+  for (const depth of [101, 1e5]) {
+    expect(() => parseJson(`{"a":${nested(depth)}}`, 'f')).toThrow(
+      new UserError('f nests more than 100 deep'),
+    );
+  }
+});
+
+test('a string of millions of escapes in what is no JSON', () => {
+  const string = `"${'\\n'.repeat(5e6)}`;
+  expect(() => parseJson(string, 'f')).toThrow(
+    new UserError('f is not JSON: line 1, column 1: unexpected "\\""'),
+  );
+  expect(() => parseJson(`[${string}",]`, 'f')).toThrow(
+    new UserError('f is not JSON: line 1, column 10000005: unexpected "]"'),
+  );
+});

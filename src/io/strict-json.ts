@@ -2,8 +2,6 @@
 import { UserError } from '../errors.ts';
 import { parseJson } from '../json-syntax.ts';
 
-const maxDepth = 100;
-
 /**
  * Parses JSON, refusing a key given twice in one object (JSON.parse would keep the last and say nothing) and
  * half of a surrogate pair, which is no text.
@@ -49,7 +47,6 @@ function refuseWhatParseForgives(text: string, what: string, numbers: 'any' | 'i
       i += number.length;
     } else {
       if (char === '{' || char === '[') open.push({ keys: new Set(), key: '' });
-      if (open.length > maxDepth) throw new UserError(`${what} nests more than ${maxDepth} deep`);
       if (char === '}' || char === ']') open.pop();
       i++;
     }

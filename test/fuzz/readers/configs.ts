@@ -6,7 +6,7 @@ import { publishedNames, unusedNames, weightTable } from '../../../src/checkpoin
 import { readPreprocessConfig } from '../../../src/image/preprocess-config.ts';
 import { openWeights } from '../../../src/io/sharded.ts';
 import { checkNames } from '../../../src/io/weight-table.ts';
-import { pick } from '../../../src/random.ts';
+import { pick, type Random } from '../../../src/random.ts';
 import type { Fuzz } from '../fuzz.ts';
 import { mutateBytes, mutateJson } from '../mutate.ts';
 
@@ -45,16 +45,30 @@ export const configs: Fuzz = {
       const sized = { ...preprocessing, size: { shortest_edge: 24 } };
       const which = random();
       const changed = JSON.stringify(which < 0.7 ? mutateJson(random, config) : config);
-      const text = which > 0.85 ? mutateBytes(random, Buffer.from(changed)) : changed;
+      const text =
+        which > 0.9
+          ? deepen(random, changed)
+          : which > 0.8
+            ? mutateBytes(random, Buffer.from(changed))
+            : changed;
       const processor = JSON.stringify(which < 0.5 ? sized : mutateJson(random, sized));
       await copyFile(golden(model, 'model.safetensors'), path.join(folder, 'model.safetensors'));
       await writeFile(path.join(folder, 'config.json'), text);
       await writeFile(path.join(folder, 'preprocessor_config.json'), processor);
       const run = which > 0.95 ? () => readGood(folder, config) : () => readFolder(folder);
-      return { what: `${model} ${text.toString('utf8').slice(0, 300)} ${processor.slice(0, 200)}`, run };
+      return { what: `${model} ${String(text).slice(0, 300)} ${processor.slice(0, 200)}`, run };
     };
   },
 };
+
+/** One of a text's values replaced by lists in lists. */
+function deepen(random: Random, text: string): string {
+  const depth = Math.floor(10 ** (1 + 4 * random()));
+  const nested = '['.repeat(depth) + ']'.repeat(depth);
+  const values = [...text.matchAll(/:("[^"]*"|[\d.]+)/g)];
+  const { index, 0: found } = pick(random, values);
+  return `${text.slice(0, index)}:${nested}${text.slice(index + found.length)}`;
+}
 
 /** The config as it is, without preprocessing of its own. */
 async function readGood(folder: string, config: object): Promise<void> {
