@@ -110,8 +110,7 @@ export async function writeAtomically(
   file: string,
   write: (handle: FileHandle) => Promise<void>,
 ): Promise<void> {
-  await checkWritable(file);
-  const target = await realpath(file).catch(() => file);
+  const target = await findTarget(file);
   const temporary = besides(target);
   try {
     const handle = await openNew(temporary);
@@ -186,6 +185,20 @@ async function makeOne(folder: string): Promise<void> {
  * @throws UserError naming the file
  */
 export async function checkWritable(file: string): Promise<void> {
+  const trial = besides(await findTarget(file)); // no other way tells what the system will say
+  try {
+    await (await openNew(trial)).close();
+    await rm(trial);
+  } catch (error) {
+    throw new UserError(`cannot write ${file}: ${reasonOf(error)}`);
+  }
+}
+
+/**
+ * The place, behind its links, that a file's bytes would go to.
+ * @throws UserError naming the file where that is no place for one
+ */
+async function findTarget(file: string): Promise<string> {
   const folder = path.dirname(file);
   try {
     if (path.basename(file) === '' || file.endsWith(path.sep)) throw new Error('it names no file');
@@ -195,9 +208,7 @@ export async function checkWritable(file: string): Promise<void> {
     const found = await lookAt(file);
     if (found?.isDirectory()) throw new Error('it is a folder');
     if (found && !found.isFile()) throw new Error('it is not a regular file');
-    const trial = besides(found ? await realpath(file) : file); // no other way tells what the system will say
-    await (await openNew(trial)).close();
-    await rm(trial);
+    return found ? await realpath(file) : file;
   } catch (error) {
     throw new UserError(`cannot write ${file}: ${reasonOf(error)}`);
   }

@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
-import { UserError } from '../src/errors.ts';
 import { checkWritable, makeFolder, readText, writeAtomically, writeText } from '../src/files.ts';
+import { refusal } from './support/refusal.ts';
 
 const root = await mkdtemp(path.join(tmpdir(), 'vtc-cls-files-'));
 afterAll(() => rm(root, { recursive: true, force: true }));
@@ -13,15 +13,6 @@ beforeEach(async () => {
   folder = await mkdtemp(path.join(root, 'case-'));
 });
 const at = (...names: string[]) => path.join(folder, ...names);
-
-async function refusal(work: Promise<unknown>): Promise<string> {
-  const error: unknown = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(UserError);
-  return (error as UserError).message;
-}
 
 const noProc = existsSync('/proc/self') ? '' : 'there is no /proc here';
 const isRoot = process.getuid?.() === 0 ? 'root may write everywhere' : '';

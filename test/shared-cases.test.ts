@@ -3,26 +3,17 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readArchitecture } from '../src/checkpoint/architecture.ts';
-import { UserError } from '../src/errors.ts';
 import { decodeImage } from '../src/image/decode.ts';
 import { clipPreprocess } from '../src/image/preprocess.ts';
 import { openWeights } from '../src/io/sharded.ts';
 import { readPromptTemplate } from '../src/text/prompt.ts';
 import { readTokenizer } from '../src/text/tokenizer.ts';
+import { refusal } from './support/refusal.ts';
 
 const root = path.join(import.meta.dirname, '..', '..', 'shared', 'cases');
 const at = (...names: string[]) => path.join(root, ...names);
 const absent = !existsSync(root);
 if (absent) console.warn('skipping the shared cases: ../shared/cases is not beside the checkout');
-
-async function refusal(work: Promise<unknown>): Promise<string> {
-  const error: unknown = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(UserError);
-  return (error as UserError).message;
-}
 
 describe.skipIf(absent)('of the shared cases', () => {
   test.each(['rawprofile_exif6.png', 'xmp6.jpg', 'xmp6.png', 'xmp_attr8.jpg'])(

@@ -4,7 +4,6 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
-import { UserError } from '../../src/errors.ts';
 import { decodeImage, decodeImageBytes, encodePng } from '../../src/image/decode.ts';
 import { clipPreprocess } from '../../src/image/preprocess.ts';
 import { crc32 } from '../support/crc32.ts';
@@ -18,19 +17,10 @@ import {
   toPicture,
   type StoredPicture,
 } from '../support/pictures.ts';
+import { refusal } from '../support/refusal.ts';
 
 const folder = join(goldenFolder, 'decode');
 const readBytes = (name: string) => new Uint8Array(readFileSync(join(folder, name)));
-
-/** The message of the UserError that `action` ends with. */
-async function refusalOf(action: Promise<unknown>): Promise<string> {
-  const error: unknown = await action.then(
-    () => new Error('no error'),
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(UserError);
-  return (error as UserError).message;
-}
 
 describe("equals Pillow's convert('RGB')", async () => {
   const expected = Object.entries(await readGolden<Record<string, StoredPicture>>('decode.json'));
@@ -59,37 +49,37 @@ describe("equals Pillow's verdict, orientation and kinds of pixels", () => {
   test.each(cases)('%s', async (name, { file, picture }) => {
     const decoded = decodeImageBytes(fromBase64(file), name);
     if (picture) expect(await decoded).toEqual(toPicture(picture));
-    else expect(await refusalOf(decoded)).toContain(`${name} `);
+    else expect(await refusal(decoded)).toContain(`${name} `);
   });
 });
 
 describe('refuses', () => {
   test('a missing file', async () => {
-    expect(await refusalOf(decodeImage('nowhere/cat.png'))).toBe(
+    expect(await refusal(decodeImage('nowhere/cat.png'))).toBe(
       'cannot read the image nowhere/cat.png: there is no such file or folder',
     );
   });
 
   test('a folder', async () => {
-    expect(await refusalOf(decodeImage(folder))).toBe(`cannot read the image ${folder}: it is a folder`);
+    expect(await refusal(decodeImage(folder))).toBe(`cannot read the image ${folder}: it is a folder`);
   });
 
   test('an empty file', async () => {
     const file = join(await makeFolder(), 'empty.jpg');
     await writeFile(file, '');
-    expect(await refusalOf(decodeImage(file))).toBe(`${file} is empty (0 bytes), not an image`);
+    expect(await refusal(decodeImage(file))).toBe(`${file} is empty (0 bytes), not an image`);
   });
 
   test('what is not an image, whatever its name says', async () => {
     const text = new TextEncoder().encode('not a picture');
-    expect(await refusalOf(decodeImageBytes(text, 'cat.png'))).toBe(
+    expect(await refusal(decodeImageBytes(text, 'cat.png'))).toBe(
       'cat.png is not an image this program knows: it reads PNG, JPEG and WebP',
     );
   });
 
   test('a pointer of git-lfs', async () => {
     const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 9\n`;
-    expect(await refusalOf(decodeImageBytes(Buffer.from(pointer), 'cat.png'))).toBe(
+    expect(await refusal(decodeImageBytes(Buffer.from(pointer), 'cat.png'))).toBe(
       'cat.png is a git-lfs pointer, not the file itself: run git lfs pull in its repository',
     );
   });
@@ -103,7 +93,7 @@ describe('refuses', () => {
     ['SVG', () => Buffer.from(svg)],
     ['BMP', () => Buffer.from('BM                 ')],
   ])('%s, by name', async (format, make) => {
-    expect(await refusalOf(decodeImageBytes(await make(), 'cat.png'))).toBe(
+    expect(await refusal(decodeImageBytes(await make(), 'cat.png'))).toBe(
       `cat.png is a ${format} file: it reads PNG, JPEG and WebP`,
     );
   });
@@ -120,7 +110,7 @@ describe('refuses', () => {
     const whole = readBytes(name);
     for (const missing of [fewest, 40, whole.length >> 1, whole.length - 30, whole.length - 16]) {
       const cut = whole.subarray(0, whole.length - missing);
-      expect(await refusalOf(decodeImageBytes(cut, name)), `${missing} bytes short`).toMatch(
+      expect(await refusal(decodeImageBytes(cut, name)), `${missing} bytes short`).toMatch(
         new RegExp(`^${name} cannot be decoded, it is damaged or truncated \\(.+\\)$`),
       );
     }
@@ -129,7 +119,7 @@ describe('refuses', () => {
   test('a PNG with a damaged byte among its pixels', async () => {
     const bytes = readBytes('rgb.png');
     bytes[bytes.length >> 1] ^= 0x55;
-    expect(await refusalOf(decodeImageBytes(bytes, 'cat.png'))).toMatch(/^cat\.png cannot be decoded/);
+    expect(await refusal(decodeImageBytes(bytes, 'cat.png'))).toMatch(/^cat\.png cannot be decoded/);
   });
 
   test('a few bytes that claim an enormous picture', async () => {
@@ -138,7 +128,7 @@ describe('refuses', () => {
     header.setUint32(16, 60000); // width
     header.setUint32(20, 60000); // height
     header.setUint32(29, crc32(bomb.subarray(12, 29)));
-    expect(await refusalOf(decodeImageBytes(bomb, 'bomb.png'))).toBe(
+    expect(await refusal(decodeImageBytes(bomb, 'bomb.png'))).toBe(
       'bomb.png has 60000 × 60000 = 3600000000 pixels, more than the limit of 100000000',
     );
   });
@@ -170,11 +160,11 @@ describe('refuses from the header what preprocessing would make too large', () =
     [100_000, 1000, 6, squash, '1000 × 100000 pixels, resized along one axis, has 100000000 × 100000 = '],
   ])('%i × %i, orientation %i', async (width, height, orientation, config, words) => {
     const action = decodeImageBytes(pngHeader(width, height, orientation), 'a.png', config);
-    expect(await refusalOf(action)).toContain(`a.png of ${words}`);
+    expect(await refusal(action)).toContain(`a.png of ${words}`);
   });
 
   test('a PNG that is too short for its pixels', async () => {
-    expect(await refusalOf(decodeImageBytes(pngHeader(8000, 9000, 1), 'a.png'))).toBe(
+    expect(await refusal(decodeImageBytes(pngHeader(8000, 9000, 1), 'a.png'))).toBe(
       'a.png is truncated: 92 bytes cannot hold 8000 × 9000 pixels',
     );
   });
@@ -194,7 +184,7 @@ describe('JPEGs damaged in mid-stream', () => {
   ])('%s without the bytes at %i, %i of them', async (name, at, missing, warning) => {
     const whole = readBytes(name);
     const cut = Buffer.concat([whole.subarray(0, at), whole.subarray(at + missing)]);
-    expect(await refusalOf(decodeImageBytes(cut, name))).toBe(
+    expect(await refusal(decodeImageBytes(cut, name))).toBe(
       `${name} cannot be decoded, it is damaged or truncated (VipsJpeg: Corrupt JPEG data: ${warning})`,
     );
   });
@@ -202,7 +192,7 @@ describe('JPEGs damaged in mid-stream', () => {
   test('a marker among the pixels, which the decoder does not come to', async () => {
     const whole = readBytes('rgb.jpg');
     const bytes = Buffer.concat([whole.subarray(0, -2), Buffer.from([0xff, 0x64]), whole.subarray(-2)]);
-    expect(await refusalOf(decodeImageBytes(bytes, 'cat.jpg'))).toBe(
+    expect(await refusal(decodeImageBytes(bytes, 'cat.jpg'))).toBe(
       'cat.jpg cannot be decoded, it is damaged or truncated (marker 0x64 among its pixels)',
     );
   });
@@ -212,7 +202,7 @@ describe('JPEGs damaged in mid-stream', () => {
   if (absent) console.warn('skipped: the cases of JPEGs are not beside this checkout');
   test.skipIf(absent)('those that people met', async () => {
     for (const file of await readdir(shared)) {
-      expect(await refusalOf(decodeImage(join(shared, file)))).toMatch(/it is damaged or truncated/);
+      expect(await refusal(decodeImage(join(shared, file)))).toMatch(/it is damaged or truncated/);
     }
   });
 });
@@ -238,7 +228,7 @@ describe('encodePng', () => {
   test('refuses a folder that does not exist', async () => {
     const file = join(await makeFolder(), 'missing', 'out.png');
     const picture = { width: 1, height: 1, data: new Uint8Array(3) };
-    expect(await refusalOf(encodePng(picture, file))).toBe(
+    expect(await refusal(encodePng(picture, file))).toBe(
       `cannot write ${file}: there is no folder ${join(file, '..')}`,
     );
   });
@@ -248,7 +238,7 @@ describe('encodePng', () => {
     const file = join(parent, 'out.png');
     await mkdir(file);
     const picture = { width: 1, height: 1, data: new Uint8Array(3) };
-    expect(await refusalOf(encodePng(picture, file))).toBe(`cannot write ${file}: it is a folder`);
+    expect(await refusal(encodePng(picture, file))).toBe(`cannot write ${file}: it is a folder`);
     expect(await readdir(parent)).toEqual(['out.png']);
   });
 });
