@@ -6,7 +6,31 @@ export { createRandom, type Random } from './random.ts';
 // The axis legend, the backends, the trace
 export { shape, ShapeError } from './tensor/axes.ts';
 export { backendNames, startBackend, type BackendChoice, type BackendName } from './tensor/backend.ts';
-export { createTrace, traceAxes, type RecordedTrace, type Trace, type TraceName } from './tensor/trace.ts';
+export { free, scope, type Scope } from './tensor/scope.ts';
+export {
+  applyMatrix,
+  denseOf,
+  fatesOf,
+  identity,
+  keepToken,
+  matrixOf,
+  meanOf,
+  multiply,
+  pickedBy,
+  picking,
+  type Fates,
+  type Row,
+  type TokenMatrix,
+} from './tensor/token-matrix.ts';
+export {
+  createTrace,
+  traceAxes,
+  watchSteps,
+  type RecordedTrace,
+  type Step,
+  type Trace,
+  type TraceName,
+} from './tensor/trace.ts';
 
 // Files
 export {
@@ -41,21 +65,16 @@ export { layerNorm, rmsNorm, type LayerNorm } from './tensor/norm.ts';
 
 // Vision tower, projector, decoder
 export {
+  attendOpen,
   clipBlock,
-  closeBlock,
+  feedForward,
   openBlock,
   readClsAttention,
-  takeTokens,
   type OpenBlock,
 } from './vision/block.ts';
-export {
-  readHidden,
-  runClipVision,
-  visionTensors,
-  type ClipVision,
-  type VisionAsk,
-  type VisionOutput,
-} from './vision/clip.ts';
+export { runClipVision, type ClipVision, type VisionAsk, type VisionOutput } from './vision/clip.ts';
+export { selectFeatures, type Features } from './vision/select.ts';
+export { clipTower, type TowerCut, type TowerView, type VisionTower } from './vision/tower.ts';
 export { patchCount, type ClipVisionConfig } from './vision/config.ts';
 export { contrast, embedPictures, embedTexts, type Clip } from './vision/contrastive.ts';
 export type { ClipTextConfig } from './vision/text-config.ts';
@@ -70,30 +89,31 @@ export { runLlama, type Llama } from './decoder/llama.ts';
 export { applyRope, createRope, ropeAt } from './decoder/rope.ts';
 export { greedy, pickToken, type Sampling } from './decoder/sample.ts';
 export { embedText, spliceImage } from './decoder/splice.ts';
-export type { DecoderInput, DecoderState, LayerHook } from './decoder/state.ts';
+export type { DecoderInput, DecoderState, LayerHook, LayerLimits, LayerView } from './decoder/state.ts';
 
 // Compression
 export { parseBudget } from './compress/budget.ts';
+export { compress, type CompressedPictures } from './compress/compress.ts';
 export { ensembleNames, ensembles, type EnsembleName } from './compress/ensemble.ts';
-export { featuresOf } from './compress/features.ts';
-export type {
-  Compressed,
-  DecoderMethod,
-  DecoderSource,
-  FeatureSource,
-  Method,
-  MethodOptions,
-  TowerAsk,
-  TowerSource,
-  VisionFeatures,
-  VisionMethod,
+export { readPictures } from './compress/host.ts';
+export {
+  stages,
+  type Choice,
+  type Method,
+  type MethodOptions,
+  type Resources,
+  type Seen,
+  type Source,
+  type Stage,
+  type Stages,
+  type TowerNeeds,
 } from './compress/method.ts';
 export { findMethod, methodOptions, methods } from './compress/registry.ts';
 export { scoreByCls } from './compress/score.ts';
-export { keepTopK } from './compress/top-k.ts';
+export { keepBest, keepTopK } from './compress/top-k.ts';
 export { vtcCls } from './compress/vtc-cls.ts';
-export { findWithdrawal, type WithdrawalSearch } from './compress/vtw.ts';
-export { measureHeads, nameInactiveHeads } from './compress/yopo.ts';
+export { findWithdrawal, type WithdrawalSearch } from './compress/vtw-search.ts';
+export { measureHeads, nameInactiveHeads } from './compress/yopo-heads.ts';
 
 // Checkpoints, and the whole of it
 export {
@@ -105,17 +125,14 @@ export {
 } from './checkpoint/architecture.ts';
 export { joinClip, loadModel, type Llava, type Model } from './checkpoint/load.ts';
 export { cutPrompt, readAsker, readPicture, readQuestion, type LoadedPicture } from './inputs.ts';
-export { asksOf, checkVlm, hookOf, mergeOf, type ChosenMethod } from './fit.ts';
 export {
-  answerPrompts,
-  compressPictures,
-  runVlm,
-  seePictures,
-  type CompressedPictures,
-  type SeenPictures,
-  type VlmAnswer,
-  type VlmInput,
-  type VlmOptions,
-  type WalkStep,
-} from './vlm.ts';
+  describeSource,
+  positionModes,
+  prepare,
+  prepareAnswer,
+  type ChosenMethod,
+  type Plan,
+  type Positions,
+} from './plan.ts';
+export { answer, choose, reply, see, type Answer, type AnswerOptions, type SeenPictures } from './story.ts';
 export { cacheBytes, decoderLayerMacs, prefillMacs, visionMacs } from './cost.ts';

@@ -47,7 +47,7 @@ describe('the import rules', () => {
   test('let a room import from below', async () => {
     const result = await plant({
       'src/tensor/a.ts': 'export const a = 1;',
-      'src/vlm.ts': "import { a } from './tensor/a.ts';\nexport const b = a;",
+      'src/story.ts': "import { a } from './tensor/a.ts';\nexport const b = a;",
     });
     expect(result).toMatchObject({ code: 0 });
   });
@@ -56,18 +56,18 @@ describe('the import rules', () => {
     [
       'an upward arrow',
       {
-        'src/tensor/a.ts': "import { b } from '../vlm.ts';\nexport const a = b;",
-        'src/vlm.ts': 'export const b = 1;',
+        'src/tensor/a.ts': "import { b } from '../story.ts';\nexport const a = b;",
+        'src/story.ts': 'export const b = 1;',
       },
-      'tensor-floor-imports-upward: src/tensor/a.ts → src/vlm.ts',
+      'tensor-floor-imports-upward: src/tensor/a.ts → src/story.ts',
     ],
     [
       'an upward arrow for a type alone',
       {
-        'src/tensor/a.ts': "import type { B } from '../vlm.ts';\nexport type A = B;",
-        'src/vlm.ts': 'export type B = 1;',
+        'src/tensor/a.ts': "import type { B } from '../story.ts';\nexport type A = B;",
+        'src/story.ts': 'export type B = 1;',
       },
-      'tensor-floor-imports-upward: src/tensor/a.ts → src/vlm.ts',
+      'tensor-floor-imports-upward: src/tensor/a.ts → src/story.ts',
     ],
     [
       'a sideways arrow',
@@ -89,10 +89,10 @@ describe('the import rules', () => {
     [
       'an import from no floor',
       {
-        'src/vlm.ts': "import { a } from './misc/a.ts';\nexport const b = a;",
+        'src/story.ts': "import { a } from './misc/a.ts';\nexport const b = a;",
         'src/misc/a.ts': 'export const a = 1;',
       },
-      'every-file-has-a-floor: src/vlm.ts → src/misc/a.ts',
+      'every-file-has-a-floor: src/story.ts → src/misc/a.ts',
     ],
   ])('refuse %s', async (_, files, rule) => {
     const { code, output } = await plant(files as Record<string, string>);

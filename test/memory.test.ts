@@ -3,16 +3,16 @@ import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
 import { loadModel, type Llava } from '../src/checkpoint/load.ts';
 import type { Method, MethodOptions } from '../src/compress/method.ts';
-import type { VisionMethod } from '../src/compress/method.ts';
 import { findMethod, methods } from '../src/compress/registry.ts';
 import { generate } from '../src/decoder/generate.ts';
 import { embedText } from '../src/decoder/splice.ts';
 import type { LayerHook } from '../src/decoder/state.ts';
 import { UserError } from '../src/errors.ts';
-import { createTrace, traceAxes, type Trace } from '../src/tensor/trace.ts';
-import { runVlm, type VlmInput, type VlmOptions, type WalkStep } from '../src/vlm.ts';
+import { pickingSame, matrixOf, meanOf } from '../src/tensor/token-matrix.ts';
+import { createTrace, traceAxes, watchSteps, type Step, type Trace } from '../src/tensor/trace.ts';
 import { describeEachBackend } from './support/backends.ts';
 import { golden } from './support/golden.ts';
+import { runVlm, type RunInput, type RunOptions } from './support/methods.ts';
 import { seededRandom } from './support/random.ts';
 import { tinyClip } from './support/tiny.ts';
 
@@ -28,7 +28,7 @@ async function leavesNothing(run: () => Promise<unknown>, when = 'after'): Promi
 }
 
 /** A loaded model and a batch of two, for one test. */
-async function withModel(body: (llava: Llava, input: VlmInput) => Promise<void>): Promise<void> {
+async function withModel(body: (llava: Llava, input: RunInput) => Promise<void>): Promise<void> {
   await leavesNothing(async () => {
     const model = await loadModel(folder);
     const pixels = tf.randomNormal([2, 24, 24, 3], 0, 1, 'float32', 7) as tf.Tensor4D;
@@ -43,42 +43,54 @@ async function withModel(body: (llava: Llava, input: VlmInput) => Promise<void>)
   });
 }
 
-const vtcCls: VlmOptions = {
+const vtcCls: RunOptions = {
   method: findMethod('vtc-cls'),
   methodOptions: { layers: 3, ensemble: 'sum' },
   budget: 4,
   positions: 'contiguous',
   maxNewTokens: 4,
 };
-const none: VlmOptions = { ...vtcCls, method: findMethod('none'), methodOptions: {} };
+const none: RunOptions = { ...vtcCls, method: findMethod('none'), methodOptions: {} };
 
-/** A decoder-side method whose hook is given. */
-const hooked = (hook: LayerHook): VlmOptions => ({
+/** A method between the decoder's layers, whose hook is given. */
+const hooked = (hook: LayerHook): RunOptions => ({
   ...none,
-  method: { ...findMethod('none'), name: 'stub', where: 'decoder', positions: 'original', hook: () => hook },
+  method: {
+    ...findMethod('none'),
+    name: 'stub',
+    stages: ['between'],
+    prepare: () => ({ between: () => hook }),
+  },
 });
 
-/** Copies what it is given and asks for all attention: every tensor of the state changes hands. */
+/** Picks all that there are, and asks for all attention: every tensor of the state changes hands. */
 const copyingHook: LayerHook = {
   needsAttention: () => true,
-  beforeLayer: (_, { hidden, positions, roles }) => ({
-    hidden: hidden.clone(),
-    positions: positions.clone(),
-    roles,
-  }),
+  cut: (_, { roles }) => Promise.resolve(pickingSame([...Array(16).keys()], roles.length, 16)),
 };
 
 /** Averages all patches into one token, and so cannot say which patches stayed. */
-const merging: VisionMethod = {
-  ...(findMethod('none') as VisionMethod),
+const merging: Method = {
+  ...findMethod('none'),
   name: 'average',
-  run: ({ all }) => Promise.resolve({ tokens: tf.tidy(() => tf.mean(all(), 1, true)) }),
+  makesTokens: true,
+  prepare: ({ patches: P }) => ({
+    choose: ({ F }) => {
+      const mean = [meanOf([...Array(P).keys()])];
+      return Promise.resolve({
+        W: matrixOf(
+          Array.from({ length: F.shape[0] }, () => mean),
+          P,
+        ),
+      });
+    },
+  }),
 };
 
 describeEachBackend('memory', () => {
   test('50 runs of each kind', () =>
     withModel(async (llava, input) => {
-      const kinds: VlmOptions[] = [
+      const kinds: RunOptions[] = [
         vtcCls,
         { ...vtcCls, positions: 'original' },
         none,
@@ -142,7 +154,7 @@ describeEachBackend('memory', () => {
       for (let i = 0; i < 50; i++) (await loadModel(golden(i % 2 ? 'llama-bias' : 'clip-vision'))).dispose();
     }));
 
-  const failures: [name: string, change: (input: VlmInput) => Partial<VlmOptions>, error: string | RegExp][] =
+  const failures: [name: string, change: (input: RunInput) => Partial<RunOptions>, error: string | RegExp][] =
     [
       ['scores that are NaN', (input) => (breakPixels(input), {}), 'compress.scores[0, 0] is NaN'],
       ['logits that are NaN', (input) => (breakPixels(input), none), 'decoder.logits hold NaN'],
@@ -164,7 +176,7 @@ describeEachBackend('memory', () => {
       [
         'original positions of tokens that have none',
         () => ({ ...none, method: merging, positions: 'original' }),
-        '--positions original: average tells no places of its tokens',
+        '--positions original: average makes new tokens, which have no position',
       ],
       [
         'prompts of different lengths',
@@ -179,7 +191,13 @@ describeEachBackend('memory', () => {
       ['a hook that throws while decoding', () => hooked(throwingHook(1, 1)), 'no layer'],
       [
         'a method that throws',
-        () => ({ ...none, method: { ...merging, run: () => Promise.reject(new Error('no method')) } }),
+        () => ({
+          ...none,
+          method: {
+            ...merging,
+            prepare: () => ({ choose: () => Promise.reject(new Error('no method')) }),
+          },
+        }),
         'no method',
       ],
     ];
@@ -195,20 +213,24 @@ describeEachBackend('memory', () => {
 
   test('an onStep that throws, at any step', () =>
     withModel(async (llava, input) => {
-      const steps: WalkStep[] = [];
-      await runVlm(llava, input, { ...vtcCls, onStep: (step) => steps.push(step) });
-      expect(steps.length).toBeGreaterThan(5);
-      for (const index of steps.keys()) {
-        let calls = 0;
-        const onStep = () => void (calls++ === index && fail('no step'));
-        await leavesNothing(
-          () => expect(runVlm(llava, input, { ...vtcCls, onStep })).rejects.toThrow('no step'),
-          `thrown at ${steps[index].name}`,
-        );
+      for (const options of [vtcCls, { ...none, method: findMethod('tome') }, hooked(copyingHook)]) {
+        const steps: Step[] = [];
+        await runVlm(llava, input, { ...options, trace: watchSteps((step) => steps.push(step)) });
+        expect(steps.length).toBeGreaterThan(5);
+        for (const index of steps.keys()) {
+          let calls = 0;
+          const trace = watchSteps(() => void (calls++ === index && fail('no step')));
+          await leavesNothing(
+            () => expect(runVlm(llava, input, { ...options, trace })).rejects.toThrow('no step'),
+            `thrown at ${steps[index].name}`,
+          );
+        }
       }
     }));
 
-  test.each(Object.keys(traceAxes))('a trace that throws at %s', (at) =>
+  /** Names that a run of vtc-cls has. */
+  const names = Object.keys(traceAxes).filter((name) => !/keys|matrix.LL|cut/.test(name));
+  test.each(names)('a trace that throws at %s', (at) =>
     withModel(async (llava, input) => {
       const trace: Trace = { wants: () => true, record: (name) => void (name === at && fail('no trace')) };
       await leavesNothing(() =>
@@ -238,13 +260,13 @@ function fail(message: string): never {
 }
 
 /** Puts a picture of numbers whose sums are none in the picture's place. */
-function breakPixels(input: VlmInput): void {
+function breakPixels(input: RunInput): void {
   const { shape } = input.pixels;
   input.pixels.dispose();
   input.pixels = tf.fill(shape, 3e38);
 }
 
-function abortWhileWriting(): Partial<VlmOptions> {
+function abortWhileWriting(): Partial<RunOptions> {
   const controller = new AbortController();
   return { signal: controller.signal, onToken: () => controller.abort(new Error('stopped')) };
 }
@@ -252,8 +274,7 @@ function abortWhileWriting(): Partial<VlmOptions> {
 /** Throws before a layer, at prefill (past 0) or later. */
 function throwingHook(layer: number, minimalPast: number): LayerHook {
   return {
-    needsAttention: () => true,
-    beforeLayer: (l, state, past, ahead) =>
-      l === layer && past >= minimalPast ? fail('no layer') : copyingHook.beforeLayer(l, state, past, ahead),
+    ...copyingHook,
+    limit: (l, _, past) => (l === layer && past >= minimalPast ? fail('no layer') : {}),
   };
 }

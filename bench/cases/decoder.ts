@@ -147,7 +147,6 @@ interface Opened {
 /** Looks at the attention of layer 0, as a method that prunes behind it does, and prunes nothing. */
 const firstAttention: LayerHook = {
   needsAttention: (layer) => layer === 1,
-  beforeLayer: (_, state) => state,
 };
 
 /** One model a backend, loaded by the first case that borrows it and gone with the last. */

@@ -12,8 +12,8 @@ import { patchCount } from '../../src/vision/config.ts';
 import { clipContrastTable, type Clip } from '../../src/vision/contrastive.ts';
 import { parseClipTextConfig } from '../../src/vision/text-config.ts';
 import { clipTextTable } from '../../src/vision/text.ts';
-import { checkVlm, readsQuestion } from '../../src/fit.ts';
-import { runVlm } from '../../src/vlm.ts';
+import { prepareAnswer, readsQuestion } from '../../src/plan.ts';
+import { answer } from '../../src/story.ts';
 import type { BenchCase } from '../harness.ts';
 import { llamaShape, textTokens, visionShapes } from '../shapes.ts';
 import { inputRecipe, inputTensor, randomWeights } from '../weights.ts';
@@ -58,8 +58,12 @@ function caseOfEach(group: string, backend: string, methods: readonly Method[], 
   let held: { model: Llava; pixels: tf.Tensor4D; weights: unknown } | undefined;
   return methods.map((method) => {
     const budget = method === none ? P : Math.round(P / 4);
-    const options = { method, methodOptions: method.defaults, budget };
-    const projected = method.where === 'vision' ? budget : P;
+    const prompts = [{ before: half, after: half, question }];
+    const planned = () =>
+      prepareAnswer(config, { method, methodOptions: method.defaults, budget }, prompts, {
+        maxNewTokens: newTokens,
+      });
+    const projected = method.stages[0] === 'between' ? P : budget;
     const item: BenchCase = {
       name: `picture to ${newTokens} tokens, ${method.name}: U = ${budget}`,
       group,
@@ -67,7 +71,7 @@ function caseOfEach(group: string, backend: string, methods: readonly Method[], 
       backend,
       work: { flops: 0 }, // known after the first run, as is the cache
       prepare: async () => {
-        checkVlm(config, [{ before: half, after: half, question }], { ...options, maxNewTokens: newTokens });
+        planned();
         if (held) return;
         const weights = await randomWeights(weightTable(config), group);
         const llava = {
@@ -87,11 +91,10 @@ function caseOfEach(group: string, backend: string, methods: readonly Method[], 
         held = { model: { ...llava, clip }, pixels: inputTensor(input), weights: [weights, texts, heads] };
       },
       run: async () => {
-        const { tokens, prefillLengths } = await runVlm(
-          held!.model,
-          { pixels: held!.pixels, prompts: [{ before: half, after: half, question }] },
-          { ...options, positions: 'contiguous', maxNewTokens: newTokens },
-        );
+        const { model, pixels } = held!;
+        const { tokens, prefillLengths } = await answer(model, pixels, prompts, planned(), {
+          maxNewTokens: newTokens,
+        });
         const seeing = visionMacs(vision, vision.num_hidden_layers - 1) + projected * (D * E + E * E);
         const head = text.hidden_size * text.vocab_size;
         item.work = { flops: 2 * (seeing + prefillMacs(text, prefillLengths) + head) };

@@ -1,9 +1,11 @@
 /** The vision tower up to hidden[-2], alone and with its attention exposed, and the scoring that follows it. */
 import * as tf from '@tensorflow/tfjs-core';
-import { featuresOf } from '../../src/compress/features.ts';
+import type { Seen, Source } from '../../src/compress/method.ts';
 import { vtcCls } from '../../src/compress/vtc-cls.ts';
 import { visionMacs } from '../../src/cost.ts';
-import { runClipVision, visionTensors, type ClipVision, type VisionAsk } from '../../src/vision/clip.ts';
+import { free } from '../../src/tensor/scope.ts';
+import { applyMatrix } from '../../src/tensor/token-matrix.ts';
+import { runClipVision, type ClipVision, type VisionAsk } from '../../src/vision/clip.ts';
 import { patchCount, type ClipVisionConfig } from '../../src/vision/config.ts';
 import { clipVisionTable, type ClipVisionWeights } from '../../src/vision/weights.ts';
 import type { BenchCase } from '../harness.ts';
@@ -77,7 +79,7 @@ function encodeCases(
         run: async () => {
           const seen = runClipVision(held!.vision, held!.pixels, asks[exposure]);
           const digest = await digestOf(seen.hidden.get(run)!.clone());
-          tf.dispose(visionTensors(seen));
+          free(seen);
           return { digest };
         },
         dispose: () => {
@@ -97,10 +99,22 @@ export function scoringCases({ backends }: Context): BenchCase[] {
   const P = patchCount(config);
   const D = config.hidden_size;
   const H = config.num_attention_heads;
+  const L = config.num_hidden_layers;
+  const source: Source = {
+    layers: L,
+    selectedLayer: L - 2,
+    featureLayers: [L - 1],
+    prefixTokens: 1,
+    patches: P,
+    grid: Math.sqrt(P),
+    visualTokens: P,
+    decoderLayers: 32,
+  };
   const rows = Array.from({ length: ensembled }, (_, k) => inputRecipe(`row ${k}`, [1, H, P]));
   return backends.map((backend): BenchCase => {
     let patches: tf.Tensor3D;
     let clsAttention: Map<number, tf.Tensor3D>;
+    const plan = vtcCls.prepare(source, 64, vtcCls.defaults, {});
     return {
       ...scoring,
       runner: backend,
@@ -114,9 +128,8 @@ export function scoringCases({ backends }: Context): BenchCase[] {
         return Promise.resolve();
       },
       run: async () => {
-        const features = featuresOf(patches, { clsAttention });
-        const { tokens, kept, scores } = await vtcCls.run(features, 64, vtcCls.defaults);
-        tf.dispose([kept!, scores!]);
+        const { W } = await plan.choose!({ F: patches, clsAttention } as Seen);
+        const tokens = applyMatrix(W, patches);
         return { digest: await digestOf(tokens) };
       },
       dispose: () => tf.dispose([patches, ...clsAttention.values()]),

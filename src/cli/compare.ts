@@ -11,7 +11,7 @@ import { readPicture, readQuestion } from '../inputs.ts';
 import { showPixels } from '../report/heatmap.ts';
 import { startBackend } from '../tensor/backend.ts';
 import { gridSide, patchCount } from '../vision/config.ts';
-import { readsQuestion } from '../fit.ts';
+import { readsQuestion } from '../plan.ts';
 import { formatTable } from './format.ts';
 import {
   addAsk,
@@ -64,8 +64,6 @@ async function run(flags: CompareFlags): Promise<void> {
   const [patches, grid] = [patchCount(vision), gridSide(vision)];
   const budget = parseBudget(flags.keep, patches);
   const variants = parseVariants(flags.methods);
-  const moved = variants.find(({ positions }) => positions !== 'contiguous');
-  if (moved) throw new UserError(`--methods ${moved.name}: compare gives all methods contiguous positions`);
   const clip = variants.some(({ method }) => readsQuestion(method)) ? clipFor(flags) : undefined;
   const { prompt, tokenizer } = await readQuestion(flags.model, config, { ...askOf(flags), clip });
   const loaded = await readPicture(flags.image, flags.model, vision.image_size, flags.pad);

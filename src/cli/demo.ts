@@ -7,7 +7,7 @@ import { checkWritable, makeFolder } from '../files.ts';
 import { encodePng } from '../image/decode.ts';
 import { readPicture, type LoadedPicture } from '../inputs.ts';
 import { startBackend } from '../tensor/backend.ts';
-import type { WalkStep } from '../vlm.ts';
+import type { Step } from '../tensor/trace.ts';
 import { drawWorld } from '../world/draw.ts';
 import { askScene } from '../world/questions.ts';
 import { createScene } from '../world/scene.ts';
@@ -72,7 +72,7 @@ async function demo({ backend, out, scene: index }: DemoFlags): Promise<void> {
   const config = await readLlavaConfig(shippedLlava);
   const picture = await readPicture(file, shippedLlava, config.vision.image_size);
   const model = await loadWithBar(shippedLlava);
-  const ask = (question: string, way: Way, onStep?: (step: WalkStep) => void) =>
+  const ask = (question: string, way: Way, onStep?: (step: Step) => void) =>
     askModel(model, config, picture, { question, way, onStep });
   try {
     const questions = askScene(scene);
@@ -87,8 +87,7 @@ async function demo({ backend, out, scene: index }: DemoFlags): Promise<void> {
 
     const [, vtcCls] = ways;
     console.log(`${vtcCls.title}, step by step: ${questions[0].question}`);
-    const { answer } = await ask(questions[0].question, vtcCls, printStep);
-    await saveHeatmap(heatmap, config, picture, answer);
+    await saveHeatmap(heatmap, config, picture, await ask(questions[0].question, vtcCls, printStep));
   } finally {
     picture.pixels.dispose();
     model.dispose();
@@ -100,7 +99,7 @@ async function askModel(
   model: Model,
   config: LlavaConfig,
   picture: LoadedPicture,
-  { question, way, onStep }: { question: string; way: Way; onStep?: (step: WalkStep) => void },
+  { question, way, onStep }: { question: string; way: Way; onStep?: (step: Step) => void },
 ): Promise<QuestionResult> {
   const sampling = { temperature: 0, topK: 0, topP: 1, seed: 0 };
   const flags = { ...sampling, ...way, question, option: [], newTokens: 4, positions: 'contiguous' as const };
@@ -137,9 +136,9 @@ function tabulateCosts({ text }: LlavaConfig, asked: Asked[]): string {
     ),
     row('FLOPs to read them', (result) => 2 * prefillMacs(text, lengths(result)), formatCount),
     row('KV cache', (result) => cacheBytes(text, lengths(result)), formatBytes),
-    row('seeing and choosing', time(/^(pixels|hidden|keys|\[CLS\]|scores|kept|features)/), inMilliseconds),
-    row('reading the prompt', time(/^(visual|prompt|prefill)/), inMilliseconds),
-    row('answering', time(/^decode/), inMilliseconds),
+    row('seeing and choosing', time(/^(vision|compress)/), inMilliseconds),
+    row('reading the prompt', time(/^(projector|decoder)/), inMilliseconds),
+    row('answering', time(/^generate/), inMilliseconds),
   ];
   return formatTable([['', ...ways.map(({ title }) => title)], ...rows], [1, 2, 3]);
 }

@@ -1,4 +1,5 @@
 import path from 'node:path';
+import type * as tf from '@tensorflow/tfjs-core';
 import type { Command } from 'commander';
 import type { LlavaConfig } from '../checkpoint/architecture.ts';
 import { readCheckedConfig, type Model } from '../checkpoint/load.ts';
@@ -14,8 +15,11 @@ import { startBackend, type BackendChoice } from '../tensor/backend.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { gridSide, patchCount } from '../vision/config.ts';
-import { checkVlm, readsQuestion } from '../fit.ts';
-import { runVlm, type VlmAnswer, type WalkStep } from '../vlm.ts';
+import { scoreByCls } from '../compress/score.ts';
+import { prepareAnswer, readsQuestion, type Plan } from '../plan.ts';
+import { answer, type Answer } from '../story.ts';
+import { scope } from '../tensor/scope.ts';
+import { createTrace, type RecordedTrace, type Step } from '../tensor/trace.ts';
 import { formatBytes, formatCount, formatShape } from './format.ts';
 import {
   addAsk,
@@ -85,7 +89,7 @@ async function run(flags: RunFlags): Promise<void> {
         flags,
         flags.json ? undefined : printStep,
       );
-      if (flags.heatmap !== undefined) await saveHeatmap(flags.heatmap, config, picture, result.answer);
+      if (flags.heatmap !== undefined) await saveHeatmap(flags.heatmap, config, picture, result);
       if (flags.json) console.log(JSON.stringify(jsonOf(flags, backend, config, question, result), null, 2));
       else printResult(config, result, flags.heatmap);
     } finally {
@@ -111,6 +115,7 @@ export interface Question {
   options: MethodOptions;
   budget: number;
   prompt: ImagePrompt;
+  plan: Plan;
   tokenizer: Tokenizer;
   /** The folder of a CLIP, where the method reads the question. */
   clip?: string;
@@ -127,54 +132,59 @@ export async function prepareQuestion(
   const budget = parseBudget(flags.keep, patchCount(config.vision));
   const { prompt, tokenizer } = await readQuestion(dir, config, { ...askOf(flags), clip });
   const { newTokens: maxNewTokens, positions } = flags;
-  checkVlm(config, [prompt], { method, methodOptions: options, budget, maxNewTokens, positions });
-  return { method, options, budget, prompt, tokenizer, clip };
+  const chosen = { method, methodOptions: options, budget, positions };
+  const plan = prepareAnswer(config, chosen, [prompt], { maxNewTokens });
+  return { method, options, budget, prompt, plan, tokenizer, clip };
 }
 
 export interface QuestionResult {
   text: string;
-  answer: VlmAnswer;
-  steps: WalkStep[];
+  answer: Answer;
+  steps: readonly Step[];
+  /** How much [CLS] attends to each patch in the layers that the method reads, by layer: the mean over heads. */
+  layerScores: Map<number, number[]>;
 }
 
 /** One question to the model: run, decode the tokens to text. */
 export async function answerQuestion(
   model: Model,
   picture: LoadedPicture,
-  { method, options, budget, prompt, tokenizer }: Question,
-  flags: SamplingFlags & Pick<RunFlags, 'positions' | 'newTokens'>,
-  onStep?: (step: WalkStep) => void,
+  { plan, prompt, tokenizer }: Question,
+  flags: SamplingFlags & Pick<RunFlags, 'newTokens'>,
+  onStep?: (step: Step) => void,
 ): Promise<QuestionResult> {
-  const steps: WalkStep[] = [];
-  const answer = await runVlm(
-    model.llava!, // as its config says
-    { pixels: picture.pixels, prompts: [prompt] },
-    {
-      method,
-      methodOptions: options,
-      budget,
-      positions: flags.positions,
-      maxNewTokens: flags.newTokens,
-      sampling: readSampling(flags),
-      seed: flags.seed,
-      stopTokens: model.stopTokens,
-      onStep: (step) => {
-        steps.push(step);
-        onStep?.(step);
-      },
-    },
-  );
-  return { text: tokenizer.decode(answer.tokens[0]).trim(), answer, steps };
+  using own = scope();
+  const trace = own(createTrace((name) => name === 'vision.clsAttention.LL', { onStep }));
+  const { stopTokens } = model;
+  const options = {
+    maxNewTokens: flags.newTokens,
+    sampling: readSampling(flags),
+    seed: flags.seed,
+    stopTokens,
+  };
+  const answered = await answer(model.llava!, picture.pixels, [prompt], plan, { ...options, trace }); // as its config says
+  const text = tokenizer.decode(answered.tokens[0]).trim();
+  return { text, answer: answered, steps: trace.steps, layerScores: await headMeans(trace) };
 }
 
-export function printStep({ name, axes, shape, milliseconds }: WalkStep): void {
-  const where = formatShape(axes, shape);
+async function headMeans({ tensors }: RecordedTrace): Promise<Map<number, number[]>> {
+  using own = scope();
+  const means = new Map<number, number[]>();
+  for (const [key, row] of tensors) {
+    const [mean] = await own(scoreByCls(row as tf.Tensor3D)).array(); // [P] of the one picture
+    means.set(Number(key.split('.').at(-1)), mean);
+  }
+  return means;
+}
+
+export function printStep({ name, axes, shape, milliseconds }: Step): void {
+  const where = formatShape(axes, [...shape]);
   const time = milliseconds < 0.05 ? '' : `${milliseconds.toFixed(1).padStart(9)} ms`; // some steps only show
-  console.log(`  ${name.padEnd(18)}${where.padEnd(24)}${time}`.trimEnd());
+  console.log(`  ${name.padEnd(24)}${where.padEnd(24)}${time}`.trimEnd());
 }
 
 /** What the prompt costs the decoder, on paper. */
-export function describeCost(config: LlavaConfig, { promptTokens, prefillLengths }: VlmAnswer): string {
+export function describeCost(config: LlavaConfig, { promptTokens, prefillLengths }: Answer): string {
   const flops = formatCount(2 * prefillMacs(config.text, prefillLengths));
   const bytes = formatBytes(cacheBytes(config.text, prefillLengths));
   return `${promptTokens} prompt tokens, ${flops}FLOPs to read them, ${bytes} of KV cache`;
@@ -197,24 +207,30 @@ export async function saveHeatmap(
   file: string,
   { vision }: LlavaConfig,
   { values, config }: LoadedPicture,
-  { layerScores, scores, kept }: VlmAnswer,
+  { layerScores, answer: { scores, kept } }: QuestionResult,
 ): Promise<void> {
   const grid = gridSide(vision);
   const panels: Panel[] = [{ title: 'what the model sees' }];
-  for (const [layer, rows] of layerScores)
-    panels.push({ title: `[CLS] attention, layer ${layer}`, values: rows[0] });
-  if (scores) panels.push({ title: 'scores', values: scores[0] });
+  for (const [layer, values] of layerScores)
+    panels.push({ title: `[CLS] attention, layer ${layer}`, values });
+  if (scores) panels.push({ title: 'scores', values: [...scores[0]] });
   if (kept) panels.push({ title: `kept: ${kept[0].length} of ${grid ** 2}`, kept: kept[0] });
   const picture = showPixels(values, vision.image_size, config);
   await encodePng(await drawSheet(picture, { grid, patch: vision.patch_size }, panels, 3), file);
+}
+
+/** What positions a method that works between layers alone gives its tokens: those of the uncut prompt, or means. */
+function positionsOf({ stages: [first] }: Method, { between }: Plan): string | undefined {
+  if (first !== 'between') return undefined;
+  return between!().positions === 'mean' ? 'pooled' : 'original';
 }
 
 function jsonOf(
   flags: RunFlags,
   backend: BackendChoice,
   config: LlavaConfig,
-  { method, options, budget }: Question,
-  { text, answer, steps }: QuestionResult,
+  { method, plan, options, budget }: Question,
+  { text, answer, steps, layerScores }: QuestionResult,
 ): object {
   return {
     answer: text,
@@ -226,12 +242,12 @@ function jsonOf(
     backend: { name: backend.name, device: backend.device, version: backend.version },
     method: flags.method,
     options,
-    positions: method.where === 'decoder' ? method.positions : flags.positions,
+    positions: positionsOf(method, plan) ?? flags.positions,
     patches: patchCount(config.vision),
     budget,
     kept: answer.kept?.[0],
-    scores: answer.scores?.[0],
-    layerScores: Object.fromEntries([...answer.layerScores].map(([layer, rows]) => [layer, rows[0]])),
+    scores: answer.scores && [...answer.scores[0]],
+    layerScores: Object.fromEntries(layerScores),
     promptTokens: answer.promptTokens,
     layerTokens: answer.prefillLengths,
     prefillFlops: 2 * prefillMacs(config.text, answer.prefillLengths),

@@ -3,20 +3,21 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture } from '../checkpoint/architecture.ts';
 import { readCheckedConfig, type Model } from '../checkpoint/load.ts';
 import { parseBudget } from '../compress/budget.ts';
-import type { Method, MethodOptions } from '../compress/method.ts';
+import type { Method } from '../compress/method.ts';
 import { checkContext, generate } from '../decoder/generate.ts';
 import { embedText } from '../decoder/splice.ts';
 import { UserError } from '../errors.ts';
 import { checkWritable } from '../files.ts';
 import { openSafetensors, writeSafetensors, type TensorToWrite } from '../io/safetensors.ts';
 import { startBackend } from '../tensor/backend.ts';
+import { scope } from '../tensor/scope.ts';
 import { axesOf, createTrace, type RecordedTrace } from '../tensor/trace.ts';
 import { checkIds, type ImagePrompt } from '../text/prompt.ts';
 import { readTokenizer } from '../text/tokenizer.ts';
 import { runClipVision } from '../vision/clip.ts';
 import { patchCount, type ClipVisionConfig } from '../vision/config.ts';
-import { checkVlm, readsQuestion } from '../fit.ts';
-import { runVlm } from '../vlm.ts';
+import { prepareAnswer, readsQuestion, type Plan } from '../plan.ts';
+import { answer } from '../story.ts';
 import { formatShape, formatTable } from './format.ts';
 import {
   addAsk,
@@ -98,7 +99,7 @@ interface Inputs {
   pixels?: tf.Tensor4D; // [B, S, S, 3]
   ids?: number[][]; // [B][T]
   /** Of a LLaVA: the ids cut at the picture, and how the picture is to be compressed. */
-  llava?: { prompts: ImagePrompt[]; method: Method; methodOptions: MethodOptions; budget: number };
+  llava?: { prompts: ImagePrompt[]; plan: Plan };
   /** The folder of a CLIP, where the method reads the question. */
   clip?: string;
 }
@@ -122,8 +123,12 @@ async function readInputs(architecture: Architecture, flags: TraceFlags): Promis
   const prompts = ids.map((row) => ({ ...cutPrompt(row, architecture, what), question }));
   const budget = parseBudget(flags.keep, patchCount(architecture.vision));
   const { newTokens: maxNewTokens, positions } = flags;
-  checkVlm(architecture, prompts, { method, methodOptions, budget, maxNewTokens, positions });
-  return { ...inputs, llava: { prompts, method, methodOptions, budget }, clip };
+  const chosen = { method, methodOptions, budget, positions };
+  return {
+    ...inputs,
+    llava: { prompts, plan: prepareAnswer(architecture, chosen, prompts, { maxNewTokens }) },
+    clip,
+  };
 }
 
 /** The question in tokens of CLIP's text tower. */
@@ -203,26 +208,17 @@ async function readInputFile(path: string, architecture: Architecture): Promise<
 async function traceModel(
   model: Model,
   { pixels, ids, llava }: Inputs,
-  { positions, newTokens }: TraceFlags,
+  { newTokens: maxNewTokens }: TraceFlags,
   trace: RecordedTrace,
 ): Promise<void> {
+  using own = scope();
   const { vision, decoder } = model;
   if (model.llava && llava && pixels) {
-    const { prompts, ...compression } = llava;
-    await runVlm(
-      model.llava,
-      { pixels, prompts },
-      { ...compression, positions, maxNewTokens: newTokens, trace },
-    );
+    await answer(model.llava, pixels, llava.prompts, llava.plan, { maxNewTokens, trace });
   } else if (vision && pixels) {
     runClipVision(vision, pixels, {}, trace);
   } else if (decoder && ids) {
-    const prompt = embedText(decoder, ids);
-    try {
-      await generate(decoder, prompt, { maxNewTokens: newTokens, trace });
-    } finally {
-      tf.dispose([prompt.hidden, prompt.positions]);
-    }
+    await generate(decoder, own(embedText(decoder, ids)), { maxNewTokens, trace });
   }
 }
 

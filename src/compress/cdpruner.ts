@@ -14,35 +14,43 @@
  * residuals that are rounding, and takes the root of what may be negative.
  * Exactly U; U = P changes nothing.
  */
+import { UserError } from '../errors.ts';
+import { picking } from '../tensor/token-matrix.ts';
 import { compareProjected } from './divprune.ts';
 import { argmax, readPictures, without } from './host.ts';
-import { keepEach } from './keep.ts';
-import type { VisionMethod } from './method.ts';
+import type { Method } from './method.ts';
+import { oneFeatureLayer } from './selected-layer.ts';
 
-export const cdPruner: VisionMethod = {
+export const cdPruner: Method = {
   name: 'cdpruner',
   paper:
     'Beyond Attention or Similarity: Maximizing Conditional Diversity for Token Pruning in MLLMs, arXiv 2506.10967',
   summary: 'keeps the patches that are least alike, weighted by the question; needs CLIP’s text tower',
-  where: 'vision',
-  readsQuestion: true,
+  stages: ['before'],
+  resources: ['questions'],
   defaults: {},
   help: {},
-  asks: () => ({}),
-  async run(features, budget) {
-    const cosines = features.relevance(); // c, [B, P]
-    try {
-      const relevance = (await readPictures('relevance', cosines)).map(scaleRelevance);
-      const similarities = await compareProjected(features);
-      return keepEach(
-        features,
-        similarities.map((similarity, b) => chooseByDeterminant(similarity, relevance[b], budget)),
-      );
-    } finally {
-      cosines.dispose();
-    }
+  prepare(source, budget, _, { questions }) {
+    oneFeatureLayer(source, 'cdpruner');
+    if (!questions) throw new UserError(`cdpruner: ${needsClip}`);
+    return {
+      async choose(seen) {
+        const { compare } = seen;
+        if (!compare) throw new UserError(`cdpruner: ${needsClip}`);
+        const c = await readPictures('relevance', () => compare(questions)); // [B, P]
+        const relevance = c.map(scaleRelevance); // r
+        const similarities = await compareProjected(seen);
+        const choices = similarities.map((similarity, b) =>
+          chooseByDeterminant(similarity, relevance[b], budget),
+        );
+        return { W: picking(choices, source.patches) };
+      },
+    };
   },
 };
+
+const needsClip =
+  "the question is read by CLIP's text tower: name a CLIP of the same vision tower with --clip";
 
 /** r; 1 for all where no patch is closer to the question than another. */
 export function scaleRelevance(cosines: Float32Array): Float64Array {

@@ -31,7 +31,7 @@ export function checkShare(name: string, share: number): void {
 export function checkOptions({ name, defaults, help }: Method, options: MethodOptions): void {
   for (const option of Object.keys({ ...defaults, ...options })) {
     const [value, usual] = [options[option], defaults[option]] as unknown[];
-    const told = `${name}: ${option}=${JSON.stringify(value) ?? 'undefined'}`;
+    const told = `${name}: ${option}=${typeof value === 'number' ? value : (JSON.stringify(value) ?? 'undefined')}`;
     if (usual === undefined) throw new UserError(`${told}: the method has no such option`);
     if (typeof value !== typeof usual || (typeof value === 'number' && !Number.isFinite(value))) {
       throw new UserError(`${told} is not a ${typeof usual === 'number' ? 'number' : 'text'}`);

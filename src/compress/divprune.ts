@@ -11,36 +11,32 @@
  * far the lower index goes first, and no patch is taken twice, as the code could where patches are equal. Exactly U;
  * U = P changes nothing.
  */
-import * as tf from '@tensorflow/tfjs-core';
 import { cosines } from '../tensor/similarity.ts';
+import { picking } from '../tensor/token-matrix.ts';
 import { addDiverse } from './diversity.ts';
 import { readPictures } from './host.ts';
-import { keepEach } from './keep.ts';
-import type { VisionFeatures, VisionMethod } from './method.ts';
+import type { Method, Seen } from './method.ts';
 
-export const divPrune: VisionMethod = {
+export const divPrune: Method = {
   name: 'divprune',
   paper: 'DivPrune: Diversity-based Visual Token Pruning for Large Multimodal Models, arXiv 2503.02175',
   summary: 'keeps the patches that are least alike to the decoder',
-  where: 'vision',
+  stages: ['before'],
   defaults: {},
   help: {},
-  asks: () => ({}),
-  async run(features, budget) {
-    const similarities = await compareProjected(features);
-    return keepEach(
-      features,
-      similarities.map((similarity) => addDiverse(similarity, [], budget)),
-    );
-  },
+  prepare: ({ patches: P }, budget) => ({
+    async choose(seen) {
+      const similarities = await compareProjected(seen);
+      return {
+        W: picking(
+          similarities.map((similarity) => addDiverse(similarity, [], budget)),
+          P,
+        ),
+      };
+    },
+  }),
 };
 
 /** The cosine of every two projected patches, [P, P] for each picture. */
-export async function compareProjected({ all, project }: VisionFeatures): Promise<Float32Array[]> {
-  const similarity = tf.tidy(() => cosines(project(all()))); // [B, P, P]
-  try {
-    return await readPictures('similarity', similarity);
-  } finally {
-    similarity.dispose();
-  }
-}
+export const compareProjected = ({ F, project }: Pick<Seen, 'F' | 'project'>): Promise<Float32Array[]> =>
+  readPictures('similarity', () => cosines(project(F))); // [B, P, P]

@@ -16,38 +16,34 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { squaredDistances } from '../tensor/similarity.ts';
+import { matrixOf, meanOf } from '../tensor/token-matrix.ts';
 import { checkWhole } from './checks.ts';
 import { clusterByDensity } from './density-peaks.ts';
 import { readPictures } from './host.ts';
-import { meanOf, mergePatches } from './merge.ts';
-import type { VisionMethod } from './method.ts';
+import type { Method } from './method.ts';
 
-export const dpcKnn: VisionMethod<{ neighbours: number }> = {
+export const dpcKnn: Method<{ neighbours: number }> = {
   name: 'dpc-knn',
   paper: 'Towards Semantic Equivalence of Tokenization in Multimodal LLM (SeTok), arXiv 2406.05127',
   summary: 'clusters patches around dense ones that are far apart, and takes the mean of each cluster',
-  where: 'vision',
+  stages: ['before'],
   makesTokens: true,
   defaults: { neighbours: 5 },
   help: { neighbours: { text: 'k, how many nearest patches tell how dense it is around one' } },
-  asks(_, { neighbours }) {
+  prepare({ patches: P }, budget, { neighbours }) {
     checkWhole('dpc-knn: neighbours', neighbours, 1);
-    return {};
-  },
-  async run(features, budget, { neighbours }) {
-    const squares = tf.tidy(() => {
-      const F = features.all();
-      return tf.div(squaredDistances(F), F.shape[2]); // d², [B, P, P]
-    });
-    try {
-      const pictures = await readPictures('distance', squares);
-      const clusters = pictures.map((d2) => clusterByDensity(Float64Array.from(d2), neighbours, budget));
-      return mergePatches(
-        features,
-        clusters.map((groups) => groups.map(meanOf)),
-      );
-    } finally {
-      squares.dispose();
-    }
+    return {
+      async choose({ F }) {
+        const D = F.shape[2];
+        const pictures = await readPictures('distance', () => tf.div(squaredDistances(F), D)); // d², [B, P, P]
+        const clusters = pictures.map((d2) => clusterByDensity(Float64Array.from(d2), neighbours, budget));
+        return {
+          W: matrixOf(
+            clusters.map((groups) => groups.map(meanOf)),
+            P,
+          ),
+        };
+      },
+    };
   },
 };

@@ -9,18 +9,24 @@
  * It is VTC-CLS with an ensemble of one layer. Paper and released code agree: layer −2 of CLIP, whose output LLaVA
  * takes, mean over heads, raster order restored. Exactly U; U = P changes nothing.
  */
-import type { VisionMethod } from './method.ts';
+import { readPictures } from './host.ts';
+import type { Method } from './method.ts';
 import { scoreByCls } from './score.ts';
-import { onlyLayer, selectedLayer } from './selected-layer.ts';
+import { clsLayer, onlyLayer } from './selected-layer.ts';
 import { keepBest } from './top-k.ts';
 
-export const fasterVlm: VisionMethod = {
+export const fasterVlm: Method = {
   name: 'fastervlm',
   paper: '[CLS] Attention is All You Need for Training-Free Visual Token Pruning, arXiv 2412.01818',
   summary: 'keeps the patches that [CLS] attends to most in the selected layer',
-  where: 'vision',
+  stages: ['before'],
   defaults: {},
   help: {},
-  asks: (source) => ({ clsAttention: [selectedLayer(source, 'fastervlm')] }),
-  run: (features, budget) => keepBest(features, scoreByCls(onlyLayer(features.clsAttention)), budget),
+  prepare: (source, budget) => ({
+    needs: { clsAttention: [clsLayer(source, 'fastervlm')] },
+    async choose({ clsAttention }) {
+      const s = await readPictures('compress.scores', () => scoreByCls(onlyLayer(clsAttention))); // [B, P]
+      return keepBest(s, budget);
+    },
+  }),
 };

@@ -20,20 +20,21 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { shape } from '../tensor/axes.ts';
-import { checkBudget, checkWhole } from './checks.ts';
-import { imagePlaces, keepBestImageTokens, pickColumns } from './image-tokens.ts';
-import type { DecoderMethod } from './method.ts';
+import { checkWhole } from './checks.ts';
+import { readPictures } from './host.ts';
+import { countImage, ofImage } from './image-tokens.ts';
+import type { Method } from './method.ts';
+import { keepBest } from './top-k.ts';
 
 const rowChoices = ['last', 'all'] as const;
 
 export type FastvOptions = { layer: number; rows: (typeof rowChoices)[number] };
 
-export const fastv: DecoderMethod<FastvOptions> = {
+export const fastv: Method<FastvOptions> = {
   name: 'fastv',
   paper: 'An Image is Worth 1/2 Tokens After Layer 2, arXiv 2403.06764',
   summary: 'between two decoder layers, keeps the image tokens that the text attends to most',
-  where: 'decoder',
-  positions: 'original',
+  stages: ['between'],
   defaults: { layer: 2, rows: 'last' },
   help: {
     layer: { text: 'k, the first decoder layer that runs without the dropped tokens, counted from 0' },
@@ -42,19 +43,20 @@ export const fastv: DecoderMethod<FastvOptions> = {
       choices: rowChoices,
     },
   },
-  hook({ decoderLayers, visualTokens }, budget, { layer, rows }) {
-    checkBudget('fastv', budget, visualTokens);
+  prepare({ decoderLayers }, budget, { layer, rows }) {
     const why = `it needs the layer before it, and the decoder has ${decoderLayers} layers`;
     checkWhole('fastv: layer', layer, 1, decoderLayers - 1, why);
     return {
-      needsAttention: (l) => l === layer,
-      async beforeLayer(l, state, past) {
-        if (l !== layer || past > 0) return state;
-        const places = imagePlaces(state.roles);
-        if (places[0].length <= budget) return state;
-        const scores = tf.tidy(() => pickColumns(scoreTokens(state.attention!, rows), places)); // s, [B, P]
-        return keepBestImageTokens(state, scores, budget);
-      },
+      between: () => ({
+        needsAttention: (l) => l === layer,
+        async cut(l, view) {
+          if (l !== layer || countImage(view) <= budget) return undefined;
+          const s = await readPictures('compress.scores', () =>
+            ofImage(scoreTokens(view.attention!, rows), view),
+          );
+          return keepBest(s, budget).W;
+        },
+      }),
     };
   },
 };

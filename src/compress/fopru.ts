@@ -16,36 +16,43 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
 import { shape } from '../tensor/axes.ts';
-import { gridOf } from './grid.ts';
-import { keepEach } from './keep.ts';
-import type { VisionMethod } from './method.ts';
-import { onlyLayer, selectedLayer } from './selected-layer.ts';
+import { picking } from '../tensor/token-matrix.ts';
+import { readPictures } from './host.ts';
+import type { Method } from './method.ts';
+import { gridOf, onlyLayer, selectedLayer } from './selected-layer.ts';
 import { keepBest, keepTopK } from './top-k.ts';
 
 const strategies = ['rank', 'row'] as const;
 
-export const fopru: VisionMethod<{ strategy: (typeof strategies)[number] }> = {
+export const fopru: Method<{ strategy: (typeof strategies)[number] }> = {
   name: 'fopru',
   paper: 'FoPru: Focal Pruning for Efficient Large Vision-Language Models, arXiv 2411.14164',
   summary: 'keeps the patches, or rows of patches, that the patches themselves attend to most',
-  where: 'vision',
+  stages: ['before'],
   defaults: { strategy: 'rank' },
   help: { strategy: { text: 'single patches or whole rows of the grid', choices: strategies } },
-  asks: (source) => ({ attention: [selectedLayer(source, 'fopru')] }),
-  async run(features, budget, { strategy }) {
-    const scores = scoreByPatches(onlyLayer(features.attention)); // σ, [B, P]
-    if (strategy === 'rank') return keepBest(features, scores, budget);
-    try {
-      const rows = await bestRows(scores, budget);
-      const G = gridOf(features.patches);
-      const choices = rows.map((kept) =>
-        kept.flatMap((row) => Array.from({ length: G }, (_, column) => row * G + column)),
+  prepare(source, budget, { strategy }) {
+    const G = gridOf(source, 'fopru');
+    if (strategy === 'row' && budget < G) {
+      throw new UserError(
+        `fopru: a budget of ${budget} patches holds no whole row of ${G}; use strategy=rank`,
       );
-      return keepEach(features, choices, scores);
-    } catch (error) {
-      scores.dispose();
-      throw error;
     }
+    return {
+      needs: { attention: [selectedLayer(source, 'fopru')] },
+      async choose({ attention }) {
+        const scores = await readPictures('compress.scores', () => scoreByPatches(onlyLayer(attention))); // σ
+        if (strategy === 'rank') return keepBest(scores, budget);
+        const choices = keepTopK(
+          scores.map((row) => sumRows(row, G)),
+          Math.floor(budget / G),
+        );
+        const patches = choices.map((rows) =>
+          rows.flatMap((row) => Array.from({ length: G }, (_, column) => row * G + column)),
+        );
+        return { W: picking(patches, source.patches), scores };
+      },
+    };
   },
 };
 
@@ -67,20 +74,8 @@ export function scoreByPatches(attention: tf.Tensor4D): tf.Tensor2D {
   });
 }
 
-/** The best rows of each picture's grid, as many whole ones as the budget holds. */
-async function bestRows(scores: tf.Tensor2D, budget: number): Promise<number[][]> {
-  const { B, P } = shape({ scores }, 'B P');
-  const G = gridOf(P);
-  if (budget < G) {
-    throw new UserError(`fopru: a budget of ${budget} patches holds no whole row of ${G}; use strategy=rank`);
-  }
-  const sums: tf.Tensor2D = tf.tidy(() => tf.sum(tf.reshape(scores, [B, G, G]), 2));
-  try {
-    const kept = await keepTopK(sums, Math.floor(budget / G));
-    const rows = (await kept.array()) as number[][];
-    kept.dispose();
-    return rows;
-  } finally {
-    sums.dispose();
-  }
-}
+/** Σ σ over each row of a picture's grid, in float32. */
+const sumRows = (scores: Float32Array, G: number): Float32Array =>
+  Float32Array.from({ length: G }, (_, row) =>
+    scores.subarray(row * G, (row + 1) * G).reduce((sum, score) => Math.fround(sum + score), 0),
+  );

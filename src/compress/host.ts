@@ -1,26 +1,26 @@
 /** What methods that decide on the host share. */
-import type * as tf from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
+import { scope } from '../tensor/scope.ts';
 
 /**
- * The values of each picture.
- * @param what names the tensor in the refusal
- * @param tensor [B, …]
+ * The values of each picture of something computed.
+ * @param what names it in the refusal
+ * @param compute makes a tensor [B, …], inside a tidy
  * @returns B arrays
  * @throws UserError when one is NaN: a comparison with NaN is always false, and any choice would come out
  */
-export async function readPictures(what: string, tensor: tf.Tensor): Promise<Float32Array[]> {
-  return splitPictures(what, (await tensor.data()) as Float32Array, tensor.shape);
-}
-
-/** The same of values that are there. */
-export function splitPictures(what: string, values: Float32Array, shape: readonly number[]): Float32Array[] {
-  const each = values.length / shape[0];
-  return Array.from({ length: shape[0] }, (_, b) => {
-    const picture = values.subarray(b * each, (b + 1) * each);
+export async function readPictures(what: string, compute: () => tf.Tensor): Promise<Float32Array[]> {
+  using own = scope();
+  const tensor = own(tf.tidy(compute));
+  const values = (await tensor.data()) as Float32Array;
+  const [B, ...each] = tensor.shape;
+  const size = each.reduce((product, n) => product * n, 1);
+  return Array.from({ length: B }, (_, b) => {
+    const picture = values.subarray(b * size, (b + 1) * size);
     const nan = picture.findIndex(Number.isNaN);
     if (nan >= 0) {
-      const place = [b, ...unravel(nan, shape.slice(1))].join(', ');
+      const place = [b, ...unravel(nan, each)].join(', ');
       throw new UserError(`${what}[${place}] is NaN: the weights or the picture hold NaN`);
     }
     return picture;

@@ -13,41 +13,39 @@
  * Exactly U; U = P changes nothing.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { picking } from '../tensor/token-matrix.ts';
 import { checkShare } from './checks.ts';
 import { compareProjected } from './divprune.ts';
 import { addDiverse } from './diversity.ts';
 import { descending, readPictures } from './host.ts';
-import { keepEach } from './keep.ts';
-import type { VisionMethod } from './method.ts';
+import type { Method } from './method.ts';
 import { scoreByCls } from './score.ts';
 import { ensembledLayers } from './vtc-cls.ts';
 
-export const hybrid: VisionMethod<{ share: number; layers: number }> = {
+export const hybrid: Method<{ share: number; layers: number }> = {
   name: 'hybrid',
   paper: 'our own; VTC-CLS (2412.05819) and DivPrune (2503.02175) together',
   summary: 'keeps a share of patches by [CLS] attention, and those least like them',
-  where: 'vision',
+  stages: ['before'],
   defaults: { share: 0.5, layers: 3 },
   help: {
     share: { text: 'the share of U that is chosen by attention, from 0 to 1' },
     layers: { text: 'K, how many layers score, ending with the one whose output is selected' },
   },
-  asks(source, { share, layers }) {
+  prepare(source, budget, { share, layers }) {
     checkShare('hybrid: share', share);
-    return { clsAttention: ensembledLayers(source, layers, 'hybrid') };
-  },
-  async run(features, budget, { share }) {
-    const rows = [...features.clsAttention.values()];
-    const scores = tf.tidy(() => tf.addN(rows.map(scoreByCls))); // s, [B, P]
-    try {
-      const attended = (await readPictures('compress.scores', scores)).map(descending);
-      const similarities = await compareProjected(features);
-      const chosen = Math.round(budget * share);
-      const choices = attended.map((order, b) => addDiverse(similarities[b], order.slice(0, chosen), budget));
-      return keepEach(features, choices, scores);
-    } catch (error) {
-      scores.dispose();
-      throw error;
-    }
+    const chosen = Math.round(budget * share); // A
+    return {
+      needs: { clsAttention: ensembledLayers(source, layers, 'hybrid') },
+      async choose(seen) {
+        const rows = [...seen.clsAttention.values()];
+        const scores = await readPictures('compress.scores', () => tf.addN(rows.map(scoreByCls))); // s, [B, P]
+        const similarities = await compareProjected(seen);
+        const choices = scores.map((s, b) =>
+          addDiverse(similarities[b], descending(s).slice(0, chosen), budget),
+        );
+        return { W: picking(choices, source.patches), scores };
+      },
+    };
   },
 };

@@ -15,57 +15,40 @@
  *
  * The paper trains with it; how much an untrained model bears is what a table shows. U is what is left from layer k on.
  */
-import * as tf from '@tensorflow/tfjs-core';
-import type { DecoderState } from '../decoder/state.ts';
-import { checkBudget, checkWhole } from './checks.ts';
-import { averageGroups, imagePlaces } from './image-tokens.ts';
-import type { DecoderMethod } from './method.ts';
+import { matrixOf, meanOf } from '../tensor/token-matrix.ts';
+import { checkWhole } from './checks.ts';
+import { countImage } from './image-tokens.ts';
+import type { Method } from './method.ts';
 
-export const llavolta: DecoderMethod<{ layer: number }> = {
+export const llavolta: Method<{ layer: number }> = {
   name: 'llavolta',
   paper: 'Efficient Large Multi-modal Models via Visual Context Compression, arXiv 2406.20092',
   summary: 'averages neighbouring image tokens along the raster before one decoder layer',
-  where: 'decoder',
-  positions: 'pooled',
+  stages: ['between'],
   defaults: { layer: 2 },
   help: { layer: { text: 'k, the first decoder layer that runs on the means; 0: before the decoder' } },
-  hook({ decoderLayers, visualTokens }, budget, { layer }) {
-    checkBudget('llavolta', budget, visualTokens);
+  prepare({ decoderLayers }, budget, { layer }) {
     checkWhole('llavolta: layer', layer, 0, decoderLayers - 1, `the decoder has ${decoderLayers} layers`);
     return {
-      needsAttention: () => false,
-      beforeLayer: (l, state, past) =>
-        l === layer && past === 0 && imagePlaces(state.roles)[0].length > budget
-          ? poolImage(state, budget)
-          : state,
+      between: () => ({
+        positions: 'mean',
+        cut(l, view) {
+          const P = countImage(view);
+          if (l !== layer || P <= budget) return undefined;
+          const groups = groupTokens(P, budget).map(meanOf);
+          return matrixOf(
+            view.roles.map(() => groups),
+            P,
+          );
+        },
+      }),
     };
   },
 };
 
-/** The tokens of each item in groups, [B][T'][1 or more]: every text token alone, the picture's P in U of neighbours. */
-export function groupTokens(roles: DecoderState['roles'], U: number): number[][][] {
-  const image = imagePlaces(roles);
-  return roles.map((row, b) => {
-    const P = image[b].length;
-    const from = (u: number) => Math.floor((u * P) / U);
-    const groups = Array.from({ length: U }, (_, u) => image[b].slice(from(u), from(u + 1)));
-    const texts = [...row.keys()].filter((t) => row[t] === 'text').map((t) => [t]);
-    return [...texts, ...groups].sort(([s], [t]) => s - t); // where its first token stood
-  });
+/** P tokens in U groups of neighbours, [U][1 or more]. */
+export function groupTokens(P: number, U: number): number[][] {
+  const from = (u: number) => Math.floor((u * P) / U);
+  const tokens = [...Array(P).keys()];
+  return Array.from({ length: U }, (_, u) => tokens.slice(from(u), from(u + 1)));
 }
-
-async function poolImage({ hidden, positions, roles }: DecoderState, U: number): Promise<DecoderState> {
-  const groups = groupTokens(roles, U);
-  const places = await positions.array();
-  return {
-    hidden: averageGroups(hidden, groups),
-    positions: tf.tensor2d(
-      groups.map((row, b) => row.map((group) => floorMean(group.map((t) => places[b][t])))),
-      [groups.length, groups[0].length],
-      'int32',
-    ),
-    roles: groups.map((row, b) => row.map(([t]) => roles[b][t])),
-  };
-}
-
-const floorMean = (x: number[]): number => Math.floor(x.reduce((sum, n) => sum + n, 0) / x.length);

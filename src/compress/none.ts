@@ -1,17 +1,18 @@
-import { keepSame } from './keep.ts';
-import type { VisionMethod } from './method.ts';
+import { identity } from '../tensor/token-matrix.ts';
+import type { Choice, Method, Seen } from './method.ts';
 
 /** No compression: every patch stays, whatever the budget. What every other method is measured against. */
-export const none: VisionMethod = {
+export const none: Method = {
   name: 'none',
   paper: 'the uncompressed model',
   summary: 'keeps every patch',
-  where: 'vision',
+  stages: ['before'],
   defaults: {},
   help: {},
-  asks: () => ({}),
-  run(features) {
-    const every = Array.from({ length: features.patches }, (_, patch) => patch);
-    return Promise.resolve(keepSame(features, every));
-  },
+  prepare: () => ({ choose: keepAll }),
 };
+
+/** Also the part before the decoder of a method that has none there. */
+export const keepAll = ({ F }: Pick<Seen, 'F'>): Choice => ({
+  W: identity(F.shape[0], F.shape[1]),
+});

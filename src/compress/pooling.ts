@@ -12,31 +12,32 @@
  * tokens, weighted by their sizes, is the mean of F. Where U = P / s² the grid is PyTorch's `avg_pool2d(s)`, where
  * U = P / s the raster its `avg_pool1d(s)`. U = P changes nothing.
  */
-import { gridOf } from './grid.ts';
-import { meanOf, mergePatches } from './merge.ts';
-import type { VisionMethod } from './method.ts';
+import { matrixOf, meanOf } from '../tensor/token-matrix.ts';
+import type { Method } from './method.ts';
+import { gridOf } from './selected-layer.ts';
 
 const patterns = ['raster', 'grid'] as const;
 
-export const pooling: VisionMethod<{ pattern: (typeof patterns)[number] }> = {
+export const pooling: Method<{ pattern: (typeof patterns)[number] }> = {
   name: 'pooling',
   paper: 'Efficient Large Multi-modal Models via Visual Context Compression (LLaVolta), arXiv 2406.20092',
   summary: 'takes the mean of neighbouring patches, the same cells in every picture',
-  where: 'vision',
+  stages: ['before'],
   makesTokens: true,
   defaults: { pattern: 'grid' },
   help: { pattern: { text: 'runs along the raster, or cells of the grid', choices: patterns } },
-  asks: () => ({}),
-  run(features, budget, { pattern }) {
-    const P = features.patches;
-    const cells = pattern === 'raster' ? cut(P, budget) : cutGrid(P, budget);
-    const recipes = cells.map(meanOf);
-    return Promise.resolve(
-      mergePatches(
-        features,
-        Array.from({ length: features.batch }, () => recipes),
-      ),
-    );
+  prepare(source, budget, { pattern }) {
+    const { patches: P } = source;
+    const cells = pattern === 'raster' ? cut(P, budget) : cutGrid(gridOf(source, 'pooling'), budget);
+    const rows = cells.map(meanOf);
+    return {
+      choose: ({ F }) => ({
+        W: matrixOf(
+          Array.from({ length: F.shape[0] }, () => rows),
+          P,
+        ),
+      }),
+    };
   },
 };
 
@@ -47,8 +48,7 @@ const cut = (length: number, n: number): number[][] =>
     return Array.from({ length: to - from }, (_, k) => from + k);
   });
 
-function cutGrid(P: number, U: number): number[][] {
-  const G = gridOf(P);
+function cutGrid(G: number, U: number): number[][] {
   const r = Math.round(Math.sqrt(U)); // then no band needs more than G cells, as in uniform.ts
   return cut(G, r).flatMap((rows, j) => {
     const inBand = Math.floor(((j + 1) * U) / r) - Math.floor((j * U) / r);

@@ -26,12 +26,12 @@ import { UserError } from '../errors.ts';
 import { mergeHeads } from '../tensor/attention.ts';
 import { shape } from '../tensor/axes.ts';
 import { cosines } from '../tensor/similarity.ts';
+import { matrixOf, type Row } from '../tensor/token-matrix.ts';
 import { checkWhole } from './checks.ts';
-import { argmax, descending, readPictures, without } from './host.ts';
-import { mergePatches, type Recipe } from './merge.ts';
-import type { VisionMethod } from './method.ts';
+import { descending, readPictures, without } from './host.ts';
+import type { Method } from './method.ts';
 import { scoreByCls } from './score.ts';
-import { onlyLayer } from './selected-layer.ts';
+import { clsLayer, onlyLayer } from './selected-layer.ts';
 
 const counts = ['budget', 'adaptive'] as const;
 type Options = { count: (typeof counts)[number]; neighbours: number };
@@ -69,50 +69,39 @@ function countOutliers(values: Float32Array): number {
   return values.filter((x) => x > q3 + 1.5 * (q3 - q1)).length;
 }
 
-const describe = (name: string, summary: string, pickCentres: PickCentres): VisionMethod<Options> => ({
+const describe = (name: string, summary: string, pickCentres: PickCentres): Method<Options> => ({
   name,
   paper: 'LLaVA-PruMerge: Adaptive Token Reduction for Efficient Large Multimodal Models, arXiv 2403.15388',
   summary,
-  where: 'vision',
+  stages: ['before'],
   makesTokens: true,
   defaults: { count: 'budget', neighbours: 32 },
   help: {
     count: { text: 'U tokens, or as many as there are outliers in the attention and one', choices: counts },
     neighbours: { text: 'how many patches each centre takes up' },
   },
-  asks({ layers }, { neighbours }) {
+  prepare(source, budget, { count, neighbours }) {
     checkWhole(`${name}: neighbours`, neighbours, 1);
-    return { clsAttention: [layers - 1], keys: [layers - 1] };
-  },
-  async run(features, budget, { count, neighbours }) {
-    const scores = scoreByCls(onlyLayer(features.clsAttention)); // a, [B, P]
-    const similarity = tf.tidy(() => cosines(patchKeys(onlyLayer(features.keys)))); // [B, P, P]
-    try {
-      const attention = await readPictures('compress.scores', scores);
-      const similarities = await readPictures('similarity', similarity);
-      const recipes = attention.map((a, b) => {
-        const centres = pickCentres(a, count === 'budget' ? budget - 1 : undefined).sort((p, q) => p - q);
-        return mergeInto(centres, a, similarities[b], neighbours);
-      });
-      const lengths = new Set(recipes.map((rows) => rows.length));
-      if (lengths.size > 1) {
-        throw new UserError(
-          `${name}: count=adaptive makes ${[...lengths].join(' and ')} tokens of the pictures of one batch; ask about one picture at a time`,
-        );
-      }
-      const merged = mergePatches(features, recipes);
-      const homes = (b: number) => findHomes(recipes[b], similarities[b]);
-      return {
-        ...merged,
-        scores,
-        fates: () => merged.fates().map((fate, b) => ({ ...fate, groups: homes(b) })),
-      };
-    } catch (error) {
-      scores.dispose();
-      throw error;
-    } finally {
-      similarity.dispose();
-    }
+    clsLayer(source, name);
+    const last = source.layers - 1;
+    return {
+      needs: { clsAttention: [last], keys: [last] },
+      async choose({ clsAttention, keys }) {
+        const scores = await readPictures('compress.scores', () => scoreByCls(onlyLayer(clsAttention))); // a, [B, P]
+        const similarities = await readPictures('similarity', () => cosines(patchKeys(onlyLayer(keys)))); // [B, P, P]
+        const rows = scores.map((a, b) => {
+          const centres = pickCentres(a, count === 'budget' ? budget - 1 : undefined).sort((p, q) => p - q);
+          return mergeInto(centres, a, similarities[b], neighbours);
+        });
+        const lengths = new Set(rows.map((picture) => picture.length));
+        if (lengths.size > 1) {
+          throw new UserError(
+            `${name}: count=adaptive makes ${[...lengths].join(' and ')} tokens of the pictures of one batch; ask about one picture at a time`,
+          );
+        }
+        return { W: matrixOf(rows, source.patches), scores };
+      },
+    };
   },
 });
 
@@ -143,7 +132,7 @@ function mergeInto(
   a: Float32Array,
   similarity: Float32Array,
   neighbours: number,
-): Recipe[] {
+): Row[] {
   const P = a.length;
   const weigh = (patches: readonly number[]) => patches.map((q): [number, number] => [q, a[q]]);
   const tokens = centres.map((centre) => {
@@ -151,19 +140,4 @@ function mergeInto(
     return new Map([[centre, 1], ...weigh(alike.slice(0, neighbours))]);
   });
   return [...tokens, new Map(weigh(without(P, centres)))];
-}
-
-/**
- * For each patch one of the tokens that it is in, all with the same weight: that of the centre most like it, the last
- * one where no centre has taken it up.
- */
-function findHomes(rows: readonly Recipe[], similarity: Float32Array): number[] {
-  const P = Math.sqrt(similarity.length);
-  const centres = rows.slice(0, -1).map((row) => [...row.keys()][0]); // named first
-  return Array.from({ length: P }, (_, patch) => {
-    const takers = centres.filter((_, u) => rows[u].has(patch));
-    if (takers.length === 0) return centres.length;
-    if (takers.includes(patch)) return centres.indexOf(patch);
-    return centres.indexOf(argmax(takers, (centre) => similarity[centre * P + patch]));
-  });
 }

@@ -21,35 +21,34 @@
  * positions stay.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { checkBudget, checkWhole } from './checks.ts';
-import { imagePlaces, keepBestImageTokens, pickColumns } from './image-tokens.ts';
-import type { DecoderMethod } from './method.ts';
+import { checkWhole } from './checks.ts';
+import { readPictures } from './host.ts';
+import { countImage, ofImage } from './image-tokens.ts';
+import type { Method } from './method.ts';
+import { keepBest } from './top-k.ts';
 
-export const pyramiddrop: DecoderMethod<{ stages: number }> = {
+export const pyramiddrop: Method<{ stages: number }> = {
   name: 'pyramiddrop',
   paper:
     'PyramidDrop: Accelerating Your Large Vision-Language Models via Pyramid Visual Redundancy Reduction, arXiv 2410.17247',
   summary: 'drops image tokens after each stage of the decoder, by the last token’s attention',
-  where: 'decoder',
-  positions: 'original',
+  stages: ['between'],
   defaults: { stages: 4 },
   help: { stages: { text: 'S, how many equal parts of the decoder; the last one holds the budget' } },
-  hook({ decoderLayers: L, visualTokens: P }, budget, { stages }) {
-    checkBudget('pyramiddrop', budget, P);
+  prepare({ decoderLayers: L, visualTokens: P }, budget, { stages }) {
     checkWhole('pyramiddrop: stages', stages, 2, L, `the decoder has ${L} layers`);
     const counts = stageCounts(L, P, budget, stages);
     return {
-      needsAttention: () => false,
-      async beforeLayer(l, state, past, ahead) {
-        const count = counts.get(l);
-        const places = imagePlaces(state.roles);
-        if (count === undefined || past > 0 || places[0].length <= count) return state;
-        const scores = tf.tidy(() => {
-          const row = tf.mean<tf.Tensor2D>(ahead.attendFromLast(), 1); // [B, T]
-          return pickColumns(row, places); // s, [B, P']
-        });
-        return keepBestImageTokens(state, scores, count);
-      },
+      between: () => ({
+        async cut(l, view) {
+          const count = counts.get(l);
+          if (count === undefined || countImage(view) <= count) return undefined;
+          const s = await readPictures('compress.scores', () =>
+            ofImage(tf.mean<tf.Tensor2D>(view.attendFromLast(), 1), view),
+          ); // [B, P']
+          return keepBest(s, count).W;
+        },
+      }),
     };
   },
 };

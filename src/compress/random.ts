@@ -12,27 +12,18 @@
 import { createRandom, shuffle } from '../random.ts';
 import { checkWhole } from './checks.ts';
 import { keepSame } from './keep.ts';
-import type { VisionMethod } from './method.ts';
+import type { Method } from './method.ts';
 
-export const random: VisionMethod<{ seed: number }> = {
+export const random: Method<{ seed: number }> = {
   name: 'random',
   paper: 'a baseline; no paper',
   summary: 'keeps patches at random, the same places in every picture',
-  where: 'vision',
+  stages: ['before'],
   defaults: { seed: 0 },
   help: { seed: { text: 'which choice, a whole number from 0' } },
-  asks(_, { seed }) {
+  prepare({ patches: P }, budget, { seed }) {
     checkWhole('random: seed', seed, 0);
-    return {};
-  },
-  run(features, budget, { seed }) {
-    const patches = Array.from({ length: features.patches }, (_, patch) => patch);
-    const shuffled = shuffle(createRandom(seed), patches);
-    return Promise.resolve(
-      keepSame(
-        features,
-        shuffled.slice(0, budget).sort((a, b) => a - b),
-      ),
-    );
+    const shuffled = shuffle(createRandom(seed), [...Array(P).keys()]); // π
+    return keepSame(shuffled.slice(0, budget), P);
   },
 };

@@ -15,6 +15,7 @@ import { pruMerge, pruMergePlus } from './prumerge.ts';
 import { pyramiddrop } from './pyramiddrop.ts';
 import { random } from './random.ts';
 import { sparsevlm } from './sparsevlm.ts';
+import { stack } from './stack.ts';
 import { tome } from './tome.ts';
 import { uniform } from './uniform.ts';
 import { visionZip } from './visionzip.ts';
@@ -50,13 +51,28 @@ export const methods: readonly Method[] = [
   yopo,
 ];
 
-/** @throws UserError for a name that is not in the registry */
+/**
+ * @param name of a method, or of several that are stacked: `vtc-cls+fastv`
+ * @throws UserError for a name that is not in the registry, or methods that do not go together
+ */
 export function findMethod(name: string): Method {
-  const method = methods.find((candidate) => candidate.name === name);
-  if (!method) {
+  const found = splitName(name);
+  if (!found) {
     throw new UserError(`unknown method "${name}": choose ${methods.map((m) => m.name).join(' or ')}`);
   }
-  return method;
+  return found.length === 1 ? found[0] : stack(found);
+}
+
+/** The methods that a name is of; `prumerge+` ends with the sign that stands between two. */
+function splitName(name: string): Method[] | undefined {
+  const whole = methods.find((method) => method.name === name);
+  if (whole) return [whole];
+  for (const method of methods) {
+    if (!name.startsWith(`${method.name}+`)) continue;
+    const rest = splitName(name.slice(method.name.length + 1));
+    if (rest) return [method, ...rest];
+  }
+  return undefined;
 }
 
 /**

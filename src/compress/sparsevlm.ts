@@ -28,36 +28,41 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { DecoderState } from '../decoder/state.ts';
+import { imagePlaces } from '../decoder/cut.ts';
 import { shape } from '../tensor/axes.ts';
-import { checkBudget, checkShare, checkWhole } from './checks.ts';
+import { scope } from '../tensor/scope.ts';
+import { firstOf, keepToken, matrixOf, meanOf, type TokenMatrix } from '../tensor/token-matrix.ts';
+import { checkShare, checkWhole } from './checks.ts';
 import { clusterByDensity } from './density-peaks.ts';
-import { averageGroups, imagePlaces, pickColumns, rankTokens } from './image-tokens.ts';
-import type { DecoderMethod } from './method.ts';
+import { descending, readPictures } from './host.ts';
+import { countImage, ofImage } from './image-tokens.ts';
+import type { Method } from './method.ts';
 
-export const sparsevlm: DecoderMethod<{ recycle: number }> = {
+export const sparsevlm: Method<{ recycle: number }> = {
   name: 'sparsevlm',
   paper:
     'SparseVLM: Visual Token Sparsification for Efficient Vision-Language Model Inference, arXiv 2410.04417',
   summary:
     'drops image tokens in three stages, rated by the words about the picture; merges the best of the dropped',
-  where: 'decoder',
-  positions: 'original',
+  stages: ['between'],
   defaults: { recycle: 0.3 },
   help: { recycle: { text: 'r, the share of the dropped tokens that is merged instead; 0 merges none' } },
-  hook({ decoderLayers: L, decoderWidth: E, visualTokens: P }, budget, { recycle }) {
-    checkBudget('sparsevlm', budget, P);
+  prepare({ decoderLayers: L, visualTokens: P }, budget, { recycle }) {
     checkWhole('sparsevlm: decoder layers', L, 2, Infinity, 'its cuts need the attention of a layer before');
     checkShare('sparsevlm: recycle', recycle);
     const counts = stageCounts(L, P, budget);
-    let raters: number[][] = []; // positions of the prompt that is being read, [B][…]
     return {
-      needsAttention: (l) => counts.has(l),
-      async beforeLayer(l, state, past) {
-        if (past > 0) return state;
-        if (l === 0) raters = await findRaters(state);
-        const count = counts.get(l);
-        if (count === undefined || imagePlaces(state.roles)[0].length <= count) return state;
-        return sparsify(state, raters, count, { recycle, E });
+      between() {
+        let raters: number[][] = []; // positions in the prompt, [B][…]
+        return {
+          needsAttention: (l) => counts.has(l),
+          async cut(l, view) {
+            if (l === 0) raters = await findRaters(view);
+            const count = counts.get(l);
+            if (count === undefined || countImage(view) <= count) return undefined;
+            return sparsify(view, raters, count, recycle);
+          },
+        };
       },
     };
   },
@@ -101,56 +106,52 @@ async function findRaters({ hidden, positions, roles }: DecoderState): Promise<n
       raters.push(places[b].slice(-1));
       continue;
     }
-    const means = tf.tidy(() => {
-      const tokens = tf.squeeze<tf.Tensor2D>(tf.slice(hidden, [b, 0, 0], [1, ...hidden.shape.slice(1)]), [0]);
-      const [V, Q] = [tf.gather(tokens, image), tf.gather(tokens, text)];
-      return tf.mean<tf.Tensor1D>(tf.softmax(tf.matMul(V, tf.transpose(Q))), 0); // m, over the text: [Q]
-    });
+    using own = scope();
+    const means = own(
+      tf.tidy(() => {
+        const tokens = tf.squeeze<tf.Tensor2D>(
+          tf.slice(hidden, [b, 0, 0], [1, ...hidden.shape.slice(1)]),
+          [0],
+        );
+        const [V, Q] = [tf.gather(tokens, image), tf.gather(tokens, text)];
+        return tf.mean<tf.Tensor1D>(tf.softmax(tf.matMul(V, tf.transpose(Q))), 0); // m, over the text: [Q]
+      }),
+    );
     const m = await means.array();
-    means.dispose();
     const mean = m.reduce((sum, x) => sum + x, 0) / m.length;
     raters.push(text.filter((_, i) => m[i] >= mean).map((t) => places[b][t]));
   }
   return raters;
 }
 
-/** All text; of the picture n tokens, kept or merged. */
+/** W of n tokens, kept or merged. */
 async function sparsify(
-  state: DecoderState,
+  view: DecoderState,
   raters: number[][],
   n: number,
-  { recycle, E }: { recycle: number; E: number },
-): Promise<DecoderState> {
-  const { hidden, positions, roles } = state;
+  recycle: number,
+): Promise<TokenMatrix> {
+  const { hidden, positions, roles } = view;
   const image = imagePlaces(roles);
   const places = await positions.array();
   const rows = raters.map((row, b) => row.map((position) => places[b].indexOf(position)));
-  const { kept, pool, merged } = splitBudget(image[0].length, n, recycle);
-  const scores = tf.tidy(() => pickColumns(meanOfRows(state.attention!, rows), image)); // s, [B, P']
-  const rank = async (count: number) => (count > 0 ? await rankTokens(scores, count) : image.map(() => []));
-  const [best, better] = await Promise.all([rank(kept), rank(kept + pool)]).finally(() => scores.dispose());
-  const groups: number[][][] = [];
-  for (const [b, row] of roles.entries()) {
-    const tokens = better[b].filter((i) => !best[b].includes(i)).map((i) => image[b][i]); // the pool
+  const P = countImage(view);
+  const { kept, pool, merged } = splitBudget(P, n, recycle);
+  const scores = await readPictures('compress.scores', () =>
+    ofImage(meanOfRows(view.attention!, rows), view),
+  ); // s
+  const W = scores.map(async (s, b) => {
+    const order = descending(s);
+    const rest = order.slice(kept, kept + pool).sort((i, j) => i - j); // the pool
+    const tokens = rest.map((i) => image[b][i]);
     const clusters =
-      merged === 0 ? [] : clusterByDensity(await readDistances(hidden, b, tokens, E), merged, merged);
-    groups.push(
-      [
-        ...[...row.keys()].filter((t) => row[t] === 'text').map((t) => [t]),
-        ...best[b].map((i) => [image[b][i]]),
-        ...clusters.map((cluster) => cluster.map((i) => tokens[i])),
-      ].sort(([s], [t]) => s - t), // by the token itself, or the cluster's centre
-    );
-  }
-  return {
-    hidden: averageGroups(hidden, groups),
-    positions: tf.tensor2d(
-      groups.map((row, b) => row.map(([t]) => places[b][t])),
-      [groups.length, groups[0].length],
-      'int32',
-    ),
-    roles: groups.map((row, b) => row.map(([t]) => roles[b][t])),
-  };
+      merged === 0 ? [] : clusterByDensity(await readDistances(hidden, b, tokens), merged, merged);
+    return [
+      ...order.slice(0, kept).map(keepToken),
+      ...clusters.map((cluster) => meanOf(cluster.map((i) => rest[i]))), // the centre first: there it stands
+    ].sort((x, y) => firstOf(x) - firstOf(y));
+  });
+  return matrixOf(await Promise.all(W), P);
 }
 
 /**
@@ -171,18 +172,13 @@ function meanOfRows(attention: tf.Tensor4D, rows: number[][]): tf.Tensor2D {
 }
 
 /** d² = ‖x_i − x_j‖² / E of some tokens of an item, in float64: [n, n]. */
-async function readDistances(
-  hidden: tf.Tensor3D,
-  b: number,
-  tokens: number[],
-  E: number,
-): Promise<Float64Array> {
-  const [, T, width] = hidden.shape;
-  const rows = tf.tidy(() =>
-    tf.gather(tf.reshape(tf.slice(hidden, [b, 0, 0], [1, T, width]), [T, width]), tokens),
+async function readDistances(hidden: tf.Tensor3D, b: number, tokens: number[]): Promise<Float64Array> {
+  using own = scope();
+  const [, T, E] = hidden.shape;
+  const item = own(
+    tf.tidy(() => tf.gather(tf.reshape(tf.slice(hidden, [b, 0, 0], [1, T, E]), [T, E]), tokens)),
   );
-  const x = (await rows.array()) as number[][];
-  rows.dispose();
+  const x = (await item.array()) as number[][];
   const distance = (a: number[], c: number[]) => a.reduce((sum, v, e) => sum + (v - c[e]) ** 2, 0) / E;
   return Float64Array.from(x.flatMap((a) => x.map((c) => distance(a, c))));
 }

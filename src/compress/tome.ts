@@ -13,45 +13,43 @@
  * The paper merges r tokens in each layer. Here the budget fixes their sum, P − U over the layers up to the selected
  * one, shared out as evenly as can be: at least half of a layer's tokens stay, so L layers keep at least P / 2ᴸ, and a
  * smaller budget is refused. The code leaves the unmerged a before all b; here tokens go back to raster order, which
- * the decoder reads, and by which the next layer splits them. The method runs inside the tower (vision/merging.ts), so
+ * the decoder reads, and by which the next layer splits them. The method runs inside the tower (vision/tower.ts), so
  * it makes the tower cheaper too. Exactly U new tokens; the sum of s·x over a layer's tokens stays. U = P changes
  * nothing.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
-import { shape } from '../tensor/axes.ts';
-import { cosines, mixTokens } from '../tensor/similarity.ts';
-import type { SizedTokens } from '../vision/merging.ts';
-import { argmax, descending, splitPictures } from './host.ts';
-import type { VisionMethod } from './method.ts';
-import { selectedLayer } from './selected-layer.ts';
+import { cosines } from '../tensor/similarity.ts';
+import { matrixOf, type TokenMatrix } from '../tensor/token-matrix.ts';
+import type { TowerView } from '../vision/tower.ts';
+import { argmax, descending, readPictures } from './host.ts';
+import type { Method } from './method.ts';
+import { clsLayer, oneFeatureLayer } from './selected-layer.ts';
 
-export const tome: VisionMethod = {
+export const tome: Method = {
   name: 'tome',
   paper: 'Token Merging: Your ViT But Faster, arXiv 2210.09461',
   summary: 'merges the tokens that are most alike, some in every layer of the vision tower',
-  where: 'vision',
+  stages: ['tower'],
   makesTokens: true,
   defaults: {},
   help: {},
-  asks(source) {
-    selectedLayer(source, 'tome');
-    return {};
-  },
-  merge(source, budget) {
-    const layers = selectedLayer(source, 'tome') + 1;
+  prepare(source, budget) {
+    oneFeatureLayer(source, 'tome');
+    const layers = clsLayer(source, 'tome') + 1;
     const least = Math.ceil(source.patches / 2 ** layers);
     if (budget < least) {
       throw new UserError(
         `tome: ${layers} layers merge ${source.patches} patches to ${least} at least, not to ${budget}`,
       );
     }
-    return (layer, tokens, keys) => {
-      const r = countMerges(tokens.hidden.shape[1] - 1, budget, layers - layer);
-      return r === 0 ? tokens : mergeAlike(tokens, keys, r);
+    return {
+      async inTower(layer, { keys, sizes }) {
+        const r = countMerges(sizes[0].length - 1, budget, layers - layer);
+        return r === 0 ? undefined : mergeAlike(keys, sizes, r);
+      },
     };
   },
-  run: ({ all }) => Promise.resolve({ tokens: all() }),
 };
 
 /**
@@ -63,20 +61,25 @@ export function countMerges(n: number, U: number, layers: number): number {
   return Math.max(Math.ceil((n - U) / layers), n - U * 2 ** (layers - 1));
 }
 
-/** The r best matches of each picture become one token each. Inside a tidy. */
-export function mergeAlike({ hidden, sizes }: SizedTokens, keys: tf.Tensor4D, r: number): SizedTokens {
-  const { B, N } = shape({ keys }, 'B H N C');
-  const similarity = cosines(tf.mean<tf.Tensor3D>(keys, 1)); // [B, N, N]
-  const pictures = splitPictures('similarity', similarity.dataSync<'float32'>(), similarity.shape);
-  const members = new Float32Array(B * (N - r) * N); // 1 where a token goes into a new one
-  for (const [b, values] of pictures.entries()) {
-    const into = matchTokens(values, r);
-    const stay = Array.from(into.keys()).filter((token) => into[token] === token);
-    for (const [token, home] of into.entries()) members[(b * (N - r) + stay.indexOf(home)) * N + token] = 1;
-  }
-  const M = tf.tensor3d(members, [B, N - r, N]);
-  const total = mixTokens(M, sizes); // [B, N − r, 1]
-  return { hidden: tf.div(mixTokens(M, tf.mul(hidden, sizes)), total), sizes: total };
+/** W of the r best matches of each picture, by its patches: what was made of more patches weighs more. */
+export async function mergeAlike(
+  keys: tf.Tensor4D,
+  sizes: TowerView['sizes'],
+  r: number,
+): Promise<TokenMatrix> {
+  const similarities = await readPictures('similarity', () => cosines(tf.mean<tf.Tensor3D>(keys, 1))); // [B, N, N]
+  const rows = similarities.map((similarity, b) => {
+    const members = new Map<number, number[]>(); // by the token that stays
+    for (const [token, home] of matchTokens(similarity, r).entries()) {
+      if (token > 0) members.set(home, [...(members.get(home) ?? []), token]);
+    }
+    const stay = [...members].sort(([s], [t]) => s - t);
+    return stay.map(([, tokens]) => {
+      const total = tokens.reduce((sum, token) => sum + sizes[b][token], 0);
+      return new Map(tokens.map((token) => [token - 1, sizes[b][token] / total])); // [CLS] is no patch
+    });
+  });
+  return matrixOf(rows, sizes[0].length - 1);
 }
 
 /**

@@ -10,26 +10,27 @@
  * A raster's stride may be a multiple of G, and then all of its patches stand in a few columns; the grid is even both
  * ways. Both keep exactly U and take the middle of each stride.
  */
-import { gridOf } from './grid.ts';
 import { keepSame } from './keep.ts';
-import type { VisionMethod } from './method.ts';
+import type { Method } from './method.ts';
+import { gridOf } from './selected-layer.ts';
 
 const patterns = ['raster', 'grid'] as const;
 
-export const uniform: VisionMethod<{ pattern: (typeof patterns)[number] }> = {
+export const uniform: Method<{ pattern: (typeof patterns)[number] }> = {
   name: 'uniform',
   paper: 'a baseline; no paper',
   summary: 'keeps evenly spaced patches, the same places in every picture',
-  where: 'vision',
+  stages: ['before'],
   defaults: { pattern: 'grid' },
   help: {
     pattern: { text: 'evenly along the raster, or in both directions of the grid', choices: patterns },
   },
-  asks: () => ({}),
-  run(features, budget, { pattern }) {
-    const P = features.patches;
-    const places = pattern === 'raster' ? spread(budget, P) : spreadInGrid(budget, P);
-    return Promise.resolve(keepSame(features, places));
+  prepare(source, budget, { pattern }) {
+    const { patches: P } = source;
+    return keepSame(
+      pattern === 'raster' ? spread(budget, P) : spreadInGrid(budget, gridOf(source, 'uniform')),
+      P,
+    );
   },
 };
 
@@ -37,8 +38,7 @@ export const uniform: VisionMethod<{ pattern: (typeof patterns)[number] }> = {
 const spread = (n: number, length: number): number[] =>
   Array.from({ length: n }, (_, i) => Math.floor(((2 * i + 1) * length) / (2 * n)));
 
-function spreadInGrid(U: number, P: number): number[] {
-  const G = gridOf(P);
+function spreadInGrid(U: number, G: number): number[] {
   const r = Math.round(Math.sqrt(U)); // then no row needs more than its G patches: U ≤ r · (r + 1), and r · G where r = G
   return spread(r, G).flatMap((row, j) => {
     const inRow = Math.floor(((j + 1) * U) / r) - Math.floor((j * U) / r);

@@ -17,56 +17,43 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { shape } from '../tensor/axes.ts';
 import { cosines } from '../tensor/similarity.ts';
+import { keepToken, matrixOf, type Row } from '../tensor/token-matrix.ts';
 import { checkShare } from './checks.ts';
 import { argmax, descending, readPictures, without } from './host.ts';
-import { keepPatch, mergePatches, type Recipe } from './merge.ts';
-import type { Fates, VisionMethod } from './method.ts';
-import { onlyLayer, selectedLayer } from './selected-layer.ts';
+import type { Method } from './method.ts';
+import { clsLayer, onlyLayer } from './selected-layer.ts';
 
 const ofCls = ['keep', 'drop'] as const;
 
-export const visionZip: VisionMethod<{ contextual: number; cls: (typeof ofCls)[number] }> = {
+export const visionZip: Method<{ contextual: number; cls: (typeof ofCls)[number] }> = {
   name: 'visionzip',
   paper: 'VisionZip: Longer is Better but Not Necessary in Vision Language Models, arXiv 2412.04467',
   summary:
     'keeps what [CLS] attends to most, [CLS] itself, and gathers the rest into a few tokens by their keys',
-  where: 'vision',
+  stages: ['before'],
   makesTokens: true,
   defaults: { contextual: 10 / 64, cls: 'keep' },
   help: {
     contextual: { text: 'the share of U that is gathered from the rest, from 0 to 1' },
     cls: { text: 'whether [CLS] itself is one of the U tokens', choices: ofCls },
   },
-  asks(source, { contextual }) {
+  prepare(source, budget, { contextual, cls }) {
     checkShare('visionzip: contextual', contextual);
-    const layer = selectedLayer(source, 'visionzip');
-    return { clsAttention: [layer], keys: [layer] };
-  },
-  async run(features, budget, { contextual, cls }) {
+    const layer = clsLayer(source, 'visionzip');
     const first = cls === 'keep' ? 1 : 0;
     const C = Math.min(budget - first, Math.round(budget * contextual));
-    const scores: tf.Tensor2D = tf.sum(onlyLayer(features.clsAttention), 1); // [B, P]
-    const similarity = tf.tidy(() => cosines(meanKeys(onlyLayer(features.keys)))); // [B, P, P]
-    try {
-      const attended = (await readPictures('compress.scores', scores)).map(descending);
-      const similarities = await readPictures('similarity', similarity);
-      const recipes = attended.map((order, b) => {
-        const dominant = order.slice(0, budget - first - C).sort((p, q) => p - q);
-        return [...dominant.map(keepPatch), ...gatherRest(dominant, similarities[b], C)];
-      });
-      if (first === 0) return { ...mergePatches(features, recipes), scores };
-      const cls = features.cls();
-      if (budget === 1) return { tokens: cls, scores };
-      const { tokens: patches, fates } = mergePatches(features, recipes);
-      const tokens = tf.concat([cls, patches], 1); // [B, U, D]
-      tf.dispose([cls, patches]);
-      return { tokens, scores, fates: () => fates().map(putClsFirst) };
-    } catch (error) {
-      scores.dispose();
-      throw error;
-    } finally {
-      similarity.dispose();
-    }
+    return {
+      needs: { clsAttention: [layer], keys: [layer] },
+      async choose({ clsAttention, keys }) {
+        const scores = await readPictures('compress.scores', () => tf.sum(onlyLayer(clsAttention), 1)); // s, [B, P]
+        const similarities = await readPictures('similarity', () => cosines(meanKeys(onlyLayer(keys)))); // [B, P, P]
+        const rows = scores.map(descending).map((order, b) => {
+          const dominant = order.slice(0, budget - first - C).sort((p, q) => p - q);
+          return [...dominant.map(keepToken), ...gatherRest(dominant, similarities[b], C)];
+        });
+        return { W: matrixOf(rows, source.patches), cls: first === 1, scores };
+      },
+    };
   },
 };
 
@@ -82,7 +69,7 @@ function meanKeys(keys: tf.Tensor4D): tf.Tensor3D {
  * C tokens of what is not dominant.
  * @param similarity [P, P]
  */
-function gatherRest(dominant: readonly number[], similarity: Float32Array, C: number): Recipe[] {
+function gatherRest(dominant: readonly number[], similarity: Float32Array, C: number): Row[] {
   const P = Math.sqrt(similarity.length);
   const rest = without(P, dominant);
   const stride = Math.floor(rest.length / C);
@@ -97,9 +84,3 @@ function gatherRest(dominant: readonly number[], similarity: Float32Array, C: nu
       new Map([[target, 1], ...patches.map((p): [number, number] => [p, 1 / patches.length])]),
   );
 }
-
-const putClsFirst = ({ kept, made, groups }: Fates): Fates => ({
-  kept,
-  made: made + 1,
-  groups: groups.map((token) => (token < 0 ? token : token + 1)),
-});

@@ -13,48 +13,42 @@
  * As the released code does it, its order inside `rest` included (the paper leaves it open), but for odd lengths,
  * on which the code stops. Its shares are .5 and .75. A share of 1 is FasterVLM. Exactly U; U = P changes nothing.
  */
-import * as tf from '@tensorflow/tfjs-core';
 import { cosines } from '../tensor/similarity.ts';
+import { picking } from '../tensor/token-matrix.ts';
 import { checkShare } from './checks.ts';
 import { descending, readPictures } from './host.ts';
-import { keepEach } from './keep.ts';
-import type { VisionMethod } from './method.ts';
+import type { Method } from './method.ts';
 import { scoreByCls } from './score.ts';
-import { onlyLayer, selectedLayer } from './selected-layer.ts';
+import { clsLayer, onlyLayer } from './selected-layer.ts';
 
 /** At most so many duplicates go before the rest is paired anew. */
 const dropsAtOnce = 8;
 
-export const visPruner: VisionMethod<{ share: number }> = {
+export const visPruner: Method<{ share: number }> = {
   name: 'vispruner',
   paper:
     'Beyond Text-Visual Attention: Exploiting Visual Cues for Effective Token Pruning, arXiv 2412.01818v2',
   summary: 'keeps a share of patches by [CLS] attention, and of the rest those that are no duplicates',
-  where: 'vision',
+  stages: ['before'],
   defaults: { share: 0.5 },
   help: { share: { text: 'the share of U that is chosen by attention, from 0 to 1' } },
-  asks(source, { share }) {
+  prepare(source, budget, { share }) {
     checkShare('vispruner: share', share);
-    return { clsAttention: [selectedLayer(source, 'vispruner')] };
-  },
-  async run(features, budget, { share }) {
-    const scores = scoreByCls(onlyLayer(features.clsAttention)); // [B, P]
-    const similarity = tf.tidy(() => cosines(features.all())); // [B, P, P]
-    try {
-      const attended = (await readPictures('compress.scores', scores)).map(descending);
-      const similarities = await readPictures('similarity', similarity);
-      const important = Math.floor(budget * share);
-      const choices = attended.map((order, b) => [
-        ...order.slice(0, important),
-        ...dropDuplicates(order.slice(important), similarities[b], budget - important),
-      ]);
-      return keepEach(features, choices, scores);
-    } catch (error) {
-      scores.dispose();
-      throw error;
-    } finally {
-      similarity.dispose();
-    }
+    const important = Math.floor(budget * share); // I
+    return {
+      needs: { clsAttention: [clsLayer(source, 'vispruner')] },
+      async choose({ F, clsAttention }) {
+        const scores = await readPictures('compress.scores', () => scoreByCls(onlyLayer(clsAttention)));
+        const similarities = await readPictures('similarity', () => cosines(F)); // [B, P, P]
+        const choices = scores
+          .map(descending)
+          .map((order, b) => [
+            ...order.slice(0, important),
+            ...dropDuplicates(order.slice(important), similarities[b], budget - important),
+          ]);
+        return { W: picking(choices, source.patches), scores };
+      },
+    };
   },
 };
 

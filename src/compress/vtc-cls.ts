@@ -20,40 +20,42 @@
  *
  * K = 1 is FasterVLM (2412.01818).
  */
-import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
 import { ensembles, ensembleNames, type EnsembleName } from './ensemble.ts';
-import type { FeatureSource, VisionMethod } from './method.ts';
+import { readPictures } from './host.ts';
+import type { Method, Source } from './method.ts';
 import { scoreByCls } from './score.ts';
-import { selectedLayer } from './selected-layer.ts';
+import { clsLayer } from './selected-layer.ts';
 import { keepBest } from './top-k.ts';
 
 export type VtcClsOptions = { layers: number; ensemble: EnsembleName };
 
-export const vtcCls: VisionMethod<VtcClsOptions> = {
+export const vtcCls: Method<VtcClsOptions> = {
   name: 'vtc-cls',
   paper: '[CLS] Token Tells Everything Needed for Training-free Efficient MLLMs, arXiv 2412.05819',
   summary: 'keeps the patches that [CLS] attends to most, over the last K layers together',
-  where: 'vision',
+  stages: ['before'],
   defaults: { layers: 3, ensemble: 'sum' },
   help: {
     layers: { text: 'K, how many layers score, ending with the one whose output is selected' },
     ensemble: { text: 'how the layers’ scores become one', choices: ensembleNames },
   },
-  asks: (source, { layers }) => ({ clsAttention: ensembledLayers(source, layers) }),
-  run(features, budget, { ensemble }) {
-    const rows = [...features.clsAttention.values()];
-    const scores = tf.tidy(() => ensembles[ensemble](rows.map(scoreByCls))); // s, [B, P]
-    return keepBest(features, scores, budget);
-  },
+  prepare: (source, budget, { layers, ensemble }) => ({
+    needs: { clsAttention: ensembledLayers(source, layers) },
+    async choose({ clsAttention }) {
+      const rows = [...clsAttention.values()]; // K of [B, H, P]
+      const s = await readPictures('compress.scores', () => ensembles[ensemble](rows.map(scoreByCls))); // [B, P]
+      return keepBest(s, budget);
+    },
+  }),
 };
 
 /**
  * The K layers that end with the selected one.
  * @throws UserError when K is not between 1 and the layers up to it
  */
-export function ensembledLayers(source: FeatureSource, K: number, method = 'vtc-cls'): number[] {
-  const last = selectedLayer(source, method);
+export function ensembledLayers(source: Source, K: number, method = 'vtc-cls'): number[] {
+  const last = clsLayer(source, method);
   if (!Number.isInteger(K) || K < 1 || K > last + 1) {
     throw new UserError(
       `--layers ${K}: the ensemble ends at layer ${last}, so it can have 1 to ${last + 1} layers`,

@@ -7,8 +7,8 @@
  *     ffn      image tokens use the first ⌊M/r⌋ of the M inner neurons; r = 2
  *     layer    from layer L′ on nothing attends to image tokens
  *
- * A head's activity in a sample is Σ attention(all → image) / Σ attention(all → text) ({@link measureHeads}); where it stays
- * below a threshold in nearly all samples the head is inactive, but for the first two layers ({@link nameInactiveHeads}).
+ * A head's activity in a sample is Σ attention(all → image) / Σ attention(all → text) (`measureHeads`, yopo-heads.ts); where it stays
+ * below a threshold in nearly all samples the head is inactive, but for the first two layers (`nameInactiveHeads`).
  *
  * `mask` says how the parts withhold. Lines are of the released modeling_llama_prune.py and gen_mask_llava.py:
  *
@@ -28,27 +28,23 @@
  * four parts off. Heads are off by default: they belong to a checkpoint.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { createCache, disposeCache } from '../decoder/cache.ts';
-import { runLlama, type Llama } from '../decoder/llama.ts';
-import { createRope } from '../decoder/rope.ts';
-import type { DecoderInput, LayerHook, LayerLimits, Role } from '../decoder/state.ts';
+import { imagePlaces } from '../decoder/cut.ts';
+import type { LayerLimits, Role } from '../decoder/state.ts';
 import { UserError } from '../errors.ts';
 import { causalMask, MASKED } from '../tensor/attention.ts';
-import type { Trace } from '../tensor/trace.ts';
-import { checkBudget, checkWhole } from './checks.ts';
-import { imagePlaces } from './image-tokens.ts';
-import type { DecoderMethod } from './method.ts';
+import { checkWhole } from './checks.ts';
+import type { Method } from './method.ts';
+import { gridOf } from './selected-layer.ts';
 import { layerOfMean, withdrawBefore } from './vtw.ts';
 
 export type YopoOptions = { window: number; heads: string; ffn: number; layer: number; mask: string };
 
-export const yopo: DecoderMethod<YopoOptions> = {
+export const yopo: Method<YopoOptions> = {
   name: 'yopo',
   paper: 'Treat Visual Tokens as Text? But Your MLLM Only Needs Fewer Efforts to See, arXiv 2410.06169',
   summary:
     'image tokens attend to neighbours only, use fewer heads and neurons, and leave in the deep layers',
-  where: 'decoder',
-  positions: 'original',
+  stages: ['between'],
   defaults: { window: 5, heads: '', ffn: 2, layer: 0, mask: 'release' },
   help: {
     window: { text: 'w, the odd side of the window that an image token sees of the picture; 0: all of it' },
@@ -62,31 +58,36 @@ export const yopo: DecoderMethod<YopoOptions> = {
       choices: ['release', 'cut'],
     },
   },
-  hook({ decoderLayers: L, visualTokens: P }, budget, { window, heads, ffn, layer, mask }): LayerHook {
-    checkBudget('yopo', budget, P);
+  prepare(source, budget, { window, heads, ffn, layer, mask }) {
+    const { decoderLayers: L, visualTokens: P } = source;
     checkWhole('yopo: layer', layer, 0, L, `the decoder has ${L} layers, and 0 leaves it to the budget`);
     if (window !== 0 && (!Number.isInteger(window) || window < 1 || window % 2 === 0)) {
       throw new UserError(`yopo: window=${window} is not an odd number of patches, or 0`);
     }
+    if (window > 0) gridOf(source, 'yopo with a window');
     if (!(ffn >= 1)) throw new UserError(`yopo: ffn=${ffn} is not a ratio of 1 or more`);
     const inactive = parseHeads(heads, L);
     const last = layer || layerOfMean(L, budget, P); // L′
     const withhold = mask === 'cut' ? maskBefore : zeroAfter;
-    const held: Role[][][] = []; // of the prompt that is being read, then answered: what each layer's cache begins with
     return {
-      ...(mask === 'cut' ? withdrawBefore(last) : leaveAll),
-      limit(l, { roles }, past, { heads: H, neurons: M }) {
-        if (past === 0) held[l] = roles;
-        const beyond = inactive[l].find((h) => h >= H);
-        if (beyond !== undefined) {
-          throw new UserError(`yopo: heads names head ${beyond}, but a layer has ${H}`);
-        }
-        const off = Array.from({ length: H }, (_, h) => inactive[l].includes(h));
-        const layerAhead = { roles, held: held[l], past, off, withdrawn: l >= last };
-        if (past > 0 || !roles[0].includes('image')) return withhold(layerAhead, 0);
+      between() {
+        const held: Role[][][] = []; // what each layer's cache begins with
         return {
-          ...withhold(layerAhead, window),
-          neurons: ffn > 1 ? narrowImage(roles, M, Math.floor(M / ffn)) : undefined,
+          ...(mask === 'cut' ? withdrawBefore(last) : {}),
+          limit(l, { roles }, past, { heads: H, neurons: M }) {
+            if (past === 0) held[l] = roles;
+            const beyond = inactive[l].find((h) => h >= H);
+            if (beyond !== undefined) {
+              throw new UserError(`yopo: heads names head ${beyond}, but a layer has ${H}`);
+            }
+            const off = Array.from({ length: H }, (_, h) => inactive[l].includes(h));
+            const layerAhead = { roles, held: held[l], past, off, withdrawn: l >= last };
+            if (past > 0 || !roles[0].includes('image')) return withhold(layerAhead, 0);
+            return {
+              ...withhold(layerAhead, window),
+              neurons: ffn > 1 ? narrowImage(roles, M, Math.floor(M / ffn)) : undefined,
+            };
+          },
         };
       },
     };
@@ -101,8 +102,6 @@ interface LayerToRun {
   off: boolean[]; // [H], inactive
   withdrawn: boolean; // nothing attends to the picture any more
 }
-
-const leaveAll: LayerHook = { needsAttention: () => false, beforeLayer: (_, state) => state };
 
 /** As released: attention to image keys times 0, the output of inactive heads 0 for image tokens. */
 function zeroAfter({ roles, held, past, off, withdrawn }: LayerToRun, window: number): LayerLimits {
@@ -184,69 +183,4 @@ function narrowImage(roles: Role[][], M: number, m: number): tf.Tensor3D {
   const text = roles.map((row) => row.map((role) => +(role === 'text')));
   const first = Array.from({ length: M }, (_, n) => +(n < m));
   return tf.tidy(() => tf.maximum(tf.expandDims(tf.tensor2d(text), 2), tf.tensor3d(first, [1, 1, M])));
-}
-
-/**
- * Of each sample each head's Σ attention(all → image) / Σ attention(all → text): [samples][L][H].
- * @param samples prompts with their pictures, each item of a batch a sample; they stay the caller's
- */
-export async function measureHeads(llama: Llama, samples: readonly DecoderInput[]): Promise<number[][][]> {
-  const measured: number[][][] = [];
-  for (const sample of samples) {
-    const attention = await attendSample(llama, sample);
-    const [, H, T] = attention[0].shape;
-    const values = await Promise.all(attention.map((layer) => layer.data()));
-    tf.dispose(attention);
-    for (const [b, roles] of sample.roles.entries()) {
-      const activityOf = (layer: ArrayLike<number>, h: number) => {
-        const sums = { image: 0, text: 0 };
-        for (let i = 0; i < T; i++) {
-          for (const [j, role] of roles.entries()) sums[role] += layer[((b * H + h) * T + i) * T + j];
-        }
-        return sums.image / sums.text;
-      };
-      measured.push(values.map((layer) => Array.from({ length: H }, (_, h) => activityOf(layer, h))));
-    }
-  }
-  return measured;
-}
-
-/** Every layer's attention over a prompt, [L] of [B, H, T, T]; the caller disposes it. */
-async function attendSample(llama: Llama, sample: DecoderInput): Promise<tf.Tensor4D[]> {
-  const rope = createRope(llama.config, sample.nextPosition);
-  const cache = createCache();
-  const attention: tf.Tensor4D[] = [];
-  const trace: Trace = {
-    wants: (name) => name === 'decoder.attention.LL',
-    record(name, tensor) {
-      if (name === 'decoder.attention.LL') attention.push(tensor.clone() as tf.Tensor4D);
-    },
-  };
-  try {
-    (await runLlama(llama, sample, { rope, cache, trace })).dispose();
-    return attention;
-  } finally {
-    tf.dispose([rope.cos, rope.sin]);
-    disposeCache(cache);
-  }
-}
-
-/**
- * The inactive heads, as the option `heads` takes them: those above the threshold in no more than a share of the samples.
- * The first `spared` layers keep all.
- * @param activity [samples][L][H], of {@link measureHeads}
- */
-export function nameInactiveHeads(
-  activity: number[][][],
-  threshold: number,
-  { share = 0.1, spared = 2 } = {},
-): string {
-  const names: string[] = [];
-  for (const [l, heads] of activity[0].entries()) {
-    for (const h of l < spared ? [] : heads.keys()) {
-      const above = activity.filter((sample) => sample[l][h] > threshold).length;
-      if (above <= share * activity.length) names.push(`${l}.${h}`);
-    }
-  }
-  return names.join('+');
 }

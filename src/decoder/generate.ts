@@ -2,8 +2,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
 import { createRandom, type Random } from '../random.ts';
 import { embed } from '../tensor/linear.ts';
+import { free, scope } from '../tensor/scope.ts';
 import type { Trace } from '../tensor/trace.ts';
-import { createCache, disposeCache, type KvCache } from './cache.ts';
+import { createCache, type KvCache } from './cache.ts';
 import type { LlamaConfig } from './config.ts';
 import { runLlama, type Llama } from './llama.ts';
 import { createRope, type Rope } from './rope.ts';
@@ -16,6 +17,8 @@ export interface Session {
   cache: KvCache;
   rope: Rope;
   nextPosition: number;
+  /** What a method does between the layers, this prompt's own. */
+  hook?: LayerHook;
   dispose(): void;
 }
 
@@ -70,29 +73,13 @@ export async function prefill(
 ): Promise<Session> {
   checkNewTokens(maxNewTokens);
   checkContext(llama.config, input.nextPosition, maxNewTokens);
-  const rope = createRope(llama.config, input.nextPosition + maxNewTokens);
-  const cache = createCache();
-  const dispose = () => {
-    tf.dispose([rope.cos, rope.sin]);
-    disposeCache(cache);
-  };
-  try {
-    const allLogits = trace?.wants('decoder.logits');
-    const logits = await runLlama(llama, input, { rope, cache, hook, trace, allLogits });
-    return {
-      logits,
-      cache,
-      rope,
-      nextPosition: input.nextPosition,
-      dispose: () => {
-        logits.dispose();
-        dispose();
-      },
-    };
-  } catch (error) {
-    dispose();
-    throw error;
-  }
+  using own = scope();
+  const rope = own(createRope(llama.config, input.nextPosition + maxNewTokens));
+  const cache = own(createCache());
+  const allLogits = trace?.wants('decoder.logits');
+  const logits = own(await runLlama(llama, input, { rope, cache, hook, trace, allLogits }));
+  const made = own.keep({ logits, cache, rope });
+  return { ...made, nextPosition: input.nextPosition, hook, dispose: () => free(made) };
 }
 
 export interface GenerateOptions extends PrefillOptions {
@@ -112,16 +99,7 @@ export interface GenerateOptions extends PrefillOptions {
  * @throws UserError for more tokens than the prompt was read for, or a session that is disposed
  */
 export async function decode(llama: Llama, session: Session, options: GenerateOptions): Promise<number[][]> {
-  const {
-    maxNewTokens,
-    hook,
-    sampling = greedy,
-    seed = 0,
-    stopTokens = [],
-    onToken,
-    signal,
-    trace,
-  } = options;
+  const { maxNewTokens, sampling = greedy, seed = 0, stopTokens = [], onToken, signal, trace } = options;
   checkDecoding(options);
   if (session.logits.isDisposed) throw new UserError('this session is disposed: read the prompt again');
   const left = session.rope.cos.shape[0] - session.nextPosition;
@@ -146,22 +124,23 @@ export async function decode(llama: Llama, session: Session, options: GenerateOp
         if (b === 0) onToken?.(token);
       }
       if (!open.includes(true) || step + 1 === maxNewTokens) break;
-      const following = await runToken(llama, session, next, hook);
+      const following = await runToken(llama, session, next);
       if (logits !== session.logits) logits.dispose();
       logits = following;
     }
   } finally {
     if (logits !== session.logits) logits.dispose();
   }
-  if (trace?.wants('generate.tokens') && maxNewTokens > 0) recordTokens(trace, tokens);
+  const R = Math.max(...tokens.map((row) => row.length));
+  if (R > 0) trace?.record('generate.tokens', { shape: [B, R], tensor: () => tensorOf(tokens) });
   return tokens;
 }
 
-function recordTokens(trace: Trace, tokens: number[][]): void {
+function tensorOf(tokens: number[][]): tf.Tensor {
   if (tokens.some((row) => row.length !== tokens[0].length)) {
     throw new Error('a trace takes no stop tokens: every item must have equally many');
   }
-  tf.tidy(() => trace.record('generate.tokens', tf.tensor2d(tokens, undefined, 'int32')));
+  return tf.tensor2d(tokens, undefined, 'int32');
 }
 
 /** Prefill and decode in one. */
@@ -170,34 +149,25 @@ export async function generate(
   input: DecoderInput,
   options: GenerateOptions,
 ): Promise<number[][]> {
-  const session = await prefill(llama, input, options);
-  try {
-    return await decode(llama, session, options);
-  } finally {
-    session.dispose();
-  }
+  using own = scope();
+  return await decode(llama, own(await prefill(llama, input, options)), options);
 }
 
-/** One decoding step: B tokens in, their successors' logits [B, 1, V] out. */
-async function runToken(
+/**
+ * One decoding step: B tokens in, their successors' logits [B, 1, V] out.
+ * @param session its cache grows, and its next position moves on
+ */
+export async function runToken(
   llama: Llama,
   session: Session,
-  next: number[],
-  hook?: LayerHook,
+  next: readonly number[],
 ): Promise<tf.Tensor3D> {
-  const ids = tf.tensor2d(next, [next.length, 1], 'int32');
-  const hidden = embed(ids, llama.weights.embed_tokens); // [B, 1, E]
-  const positions = tf.fill([next.length, 1], session.nextPosition++, 'int32') as tf.Tensor2D;
+  using own = scope();
+  const ids = own(tf.tensor2d([...next], [next.length, 1], 'int32'));
+  const hidden = own(embed(ids, llama.weights.embed_tokens)); // [B, 1, E]
+  const positions = own(tf.fill<tf.Rank.R2>([next.length, 1], session.nextPosition++, 'int32'));
   const roles = next.map(() => ['text' as const]);
-  try {
-    return await runLlama(
-      llama,
-      { hidden, positions, roles },
-      { rope: session.rope, cache: session.cache, hook },
-    );
-  } finally {
-    tf.dispose([ids, hidden, positions]);
-  }
+  return await runLlama(llama, { hidden, positions, roles }, session);
 }
 
 /** The next token of each item, from the logits of its last position. */

@@ -7,6 +7,7 @@ import type { Trace } from '../tensor/trace.ts';
 import { attendFromLastToken, llamaBlock } from './block.ts';
 import { updateCache, type KvCache } from './cache.ts';
 import type { LlamaConfig } from './config.ts';
+import { cutImage } from './cut.ts';
 import { ropeAt, type Rope } from './rope.ts';
 import type { DecoderState, LayerHook } from './state.ts';
 import type { LlamaWeights } from './weights.ts';
@@ -41,21 +42,25 @@ export async function runLlama(
   let mask: tf.Tensor2D | undefined;
   try {
     trace?.record('decoder.embeddings', state.hidden);
+    trace?.record('decoder.hidden.LL', state.hidden, 0);
     for (let l = 0; l < config.num_hidden_layers; l++) {
       const past = cache.layers[l];
-      if (hook) {
+      if (!past && hook?.cut) {
         const { hidden, positions } = state;
         const attendFromLast = () =>
           tf.tidy(() => attendFromLastToken(weights.layers[l], hidden, config, ropeAt(rope, positions)));
-        const next = await hook.beforeLayer(l, state, past?.keys.shape[2] ?? 0, { attendFromLast });
-        state = replace(state, next);
+        const W = await hook.cut(l, { ...state, attendFromLast });
+        if (W) {
+          trace?.record('decoder.matrix.LL', W, l);
+          state = replace(state, await cutImage(state, W, hook.positions));
+          trace?.record('decoder.cut.LL', state.hidden, l);
+        }
       }
-      trace?.record('decoder.hidden.LL', state.hidden, l);
       const { T } = shape({ hidden: state.hidden }, 'B T E', { E: config.hidden_size });
       const Tk = T + (past?.keys.shape[2] ?? 0);
       if (mask?.shape.join() !== [T, Tk].join()) {
         mask?.dispose();
-        mask = causalMask(T, Tk); // the same for every layer, unless a hook changes T
+        mask = causalMask(T, Tk); // the same for every layer, unless a cut changes T
       }
       const block = tf.tidy(() => {
         const sizes = { heads: config.num_attention_heads, neurons: config.intermediate_size };
@@ -65,18 +70,20 @@ export async function runLlama(
           ...limits,
           mask: limits.mask ?? mask,
           past,
-          keepAttention: traceAttention || hook?.needsAttention(l + 1),
+          keepAttention: traceAttention || (!past && hook?.needsAttention?.(l + 1)),
         });
       });
       updateCache(cache, l, { keys: block.keys, values: block.values });
       state = replace(state, { ...state, hidden: block.hidden, attention: block.attention });
+      const { hidden } = state;
+      const last = l + 1 === config.num_hidden_layers; // transformers' last hidden state is normed
+      const made = last
+        ? { shape: hidden.shape, tensor: () => rmsNorm(hidden, weights.norm, config.rms_norm_eps) }
+        : hidden;
+      trace?.record('decoder.hidden.LL', made, l + 1);
       if (block.attention) trace?.record('decoder.attention.LL', block.attention, l);
     }
     return tf.tidy(() => {
-      if (trace?.wants('decoder.hidden.LL')) {
-        const normed = rmsNorm(state.hidden, weights.norm, config.rms_norm_eps);
-        trace.record('decoder.hidden.LL', normed, config.num_hidden_layers);
-      }
       const [B, T, E] = state.hidden.shape;
       const read = allLogits ? state.hidden : tf.slice(state.hidden, [0, T - 1, 0], [B, 1, E]);
       const logits = readLogits({ config, weights }, read);

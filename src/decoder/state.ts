@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import type { TokenMatrix } from '../tensor/token-matrix.ts';
 
 /** What a token stands for: a method that prunes between layers touches image tokens only. */
 export type Role = 'text' | 'image';
@@ -8,15 +9,15 @@ export type DecoderState = {
   hidden: tf.Tensor3D; // [B, T, E]
   positions: tf.Tensor2D; // [B, T] int32: the position RoPE turns each token by
   roles: Role[][]; // [B][T]
-  /** The previous layer's attention [B, H, T, past + T], when the hook asked for it. */
+  /** The previous layer's attention [B, H, T, past + T], when the hook wants it. */
   attention?: tf.Tensor4D;
 };
 
 /** A prompt ready to be run: embedded, placed, and with the position that the first new token takes. */
 export type DecoderInput = DecoderState & { nextPosition: number };
 
-/** What a hook may ask of the layer that comes, over the state that it was given. */
-export interface LayerAhead {
+/** What a cut may look at before a layer. */
+export interface LayerView extends DecoderState {
   /** What the last token gives to each token in that layer, [B, H, T], were nothing cut; the caller disposes it. */
   attendFromLast(this: void): tf.Tensor3D;
 }
@@ -34,26 +35,24 @@ export interface LayerLimits {
 }
 
 /**
- * The cut point between layers. A decoder-side method is one of these: it sees the state before each layer and
- * returns the state that enters it, with tokens dropped, merged or moved. The layers after it, and their caches,
- * then hold only what it returned.
+ * What a method does between the decoder's layers while it reads one prompt and answers it. The layers after a cut, and
+ * their caches, hold only what it left.
  */
 export interface LayerHook {
-  /** Whether `beforeLayer(layer, …)` wants the attention of layer − 1 in the state. */
-  needsAttention(layer: number): boolean;
+  /** Whether `cut(layer, …)` wants the attention of layer − 1. */
+  needsAttention?(layer: number): boolean;
   /**
-   * @param state the caller disposes its tensors; return the same ones or new ones
-   * @param past tokens that the layer's cache already holds: 0 at prefill, more when decoding
+   * Which of the picture's tokens enter a layer, and what becomes of them: W over them alone, in their order; undefined
+   * where all do. Asked while the prompt is read, never when decoding. The text stays; a new token stands where the first
+   * of those that its row names stood.
    */
-  beforeLayer(
-    layer: number,
-    state: DecoderState,
-    past: number,
-    ahead: LayerAhead,
-  ): DecoderState | Promise<DecoderState>;
+  cut?(layer: number, view: LayerView): TokenMatrix | undefined | Promise<TokenMatrix | undefined>;
+  /** The position of a token of several: the first one's, or the mean of all, rounded down. */
+  positions?: 'first' | 'mean';
   /**
    * For a method that leaves tokens in place but lets them do less. Called inside a tidy, which disposes its tensors.
    * @param state what enters the layer
+   * @param past tokens that the layer's cache already holds: 0 at prefill, more when decoding
    */
   limit?(
     layer: number,

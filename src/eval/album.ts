@@ -1,11 +1,12 @@
 /** Pictures as the vision tower sees them, each seen once. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from '../checkpoint/load.ts';
-import type { TowerAsk } from '../compress/method.ts';
+import type { TowerNeeds } from '../compress/method.ts';
 import { preprocess, type PreprocessConfig } from '../image/preprocess.ts';
 import { patchCount } from '../vision/config.ts';
-import type { MergeHook } from '../vision/merging.ts';
-import { seePictures, type SeenPictures } from '../vlm.ts';
+import { see, type SeenPictures } from '../story.ts';
+import { free, scope } from '../tensor/scope.ts';
+import type { TowerCut } from '../vision/tower.ts';
 import type { TaskPicture } from './task.ts';
 
 /** Chunks of pictures, one batch of the tower each. */
@@ -14,25 +15,22 @@ export interface Album {
   chunks: number[][];
   /**
    * Lends what the tower made of a chunk; it stays the album's.
-   * @param merge what a method does inside the tower: then the chunk is seen for this loan alone
+   * @param inTower what a method does inside the tower: then the chunk is seen for this loan alone
    */
-  lend<T>(chunk: number, use: (seen: SeenPictures) => Promise<T>, merge?: MergeHook): Promise<T>;
-  /**
-   * Sees a chunk anew, asked for no more than one method wants, by the clock. What is seen is the caller's.
-   * @param merge what the method does inside the tower
-   */
+  lend<T>(chunk: number, use: (seen: SeenPictures) => Promise<T>, inTower?: TowerCut): Promise<T>;
+  /** Sees a chunk anew, for no more than one method needs, by the clock. What is seen is the caller's. */
   look(
     chunk: number,
-    asks: TowerAsk,
-    merge?: MergeHook,
+    needs: TowerNeeds,
+    inTower?: TowerCut,
   ): Promise<{ seen: SeenPictures; milliseconds: number }>;
   dispose(): void;
 }
 
 export interface AlbumOptions {
   preprocessing: PreprocessConfig;
-  /** What any of the methods wants of the tower. */
-  asks: TowerAsk;
+  /** What any of the methods needs of the tower. */
+  needs: TowerNeeds;
   /** What is seen is kept up to so many bytes; chunks beyond them are seen anew each time. */
   keepBytes: number;
   /** The pictures that are wanted, a run of indices; all where absent. */
@@ -67,28 +65,25 @@ export function openAlbum(model: Llava, pictures: readonly TaskPicture[], option
     return values;
   };
 
-  const look: Album['look'] = async (chunk, asks, merge) => {
+  const look: Album['look'] = async (chunk, needs, inTower) => {
+    using own = scope();
     const S = vision.image_size;
-    const pixels = tf.tensor4d(await readChunk(chunk), [chunks[chunk].length, S, S, 3]);
-    try {
-      const begun = performance.now();
-      const seen = seePictures(model, pixels, asks, {}, merge);
-      return { seen, milliseconds: performance.now() - begun };
-    } finally {
-      pixels.dispose();
-    }
+    const pixels = own(tf.tensor4d(await readChunk(chunk), [chunks[chunk].length, S, S, 3]));
+    const begun = performance.now();
+    const seen = await see(model, pixels, { needs, inTower });
+    return { seen, milliseconds: performance.now() - begun };
   };
 
   return {
     chunks,
     look,
-    async lend(chunk, use, merge) {
-      const known = merge ? undefined : kept.get(chunk);
+    async lend(chunk, use, inTower) {
+      const known = inTower ? undefined : kept.get(chunk);
       if (known) return use(known);
       const before = tf.memory().numBytes;
-      const { seen } = await look(chunk, merge ? {} : options.asks, merge);
+      const { seen } = await look(chunk, inTower ? {} : options.needs, inTower);
       const bytes = tf.memory().numBytes - before;
-      const keep = !merge && keptBytes + bytes <= options.keepBytes;
+      const keep = !inTower && keptBytes + bytes <= options.keepBytes;
       if (keep) {
         kept.set(chunk, seen);
         keptBytes += bytes;
@@ -96,11 +91,11 @@ export function openAlbum(model: Llava, pictures: readonly TaskPicture[], option
       try {
         return await use(seen);
       } finally {
-        if (!keep) seen.dispose();
+        if (!keep) free(seen);
       }
     },
     dispose() {
-      for (const seen of kept.values()) seen.dispose();
+      free(kept);
       kept.clear();
     },
   };

@@ -1,17 +1,14 @@
 /** Asks a model every question of a task, under one method and budget. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from '../checkpoint/load.ts';
-import type { TowerAsk } from '../compress/method.ts';
+import type { CompressedPictures } from '../compress/compress.ts';
+import type { TowerNeeds } from '../compress/method.ts';
+import { prepare, questionsOf, readsQuestion } from '../plan.ts';
+import { choose, reply, type SeenPictures } from '../story.ts';
+import { scope } from '../tensor/scope.ts';
+import { watchSteps } from '../tensor/trace.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
-import { asksOf, mergeOf, readsQuestion } from '../fit.ts';
-import {
-  answerPrompts,
-  compressPictures,
-  type CompressedPictures,
-  type SeenPictures,
-  type VlmOptions,
-} from '../vlm.ts';
 import type { Album } from './album.ts';
 import type { Cell, CellRecord, Provenance } from './cell.ts';
 import { costOf, joinPrompts, type PromptCount, type Times } from './costs.ts';
@@ -44,22 +41,20 @@ export async function answerCell(
   onQuestions?: (count: number) => void,
 ): Promise<Omit<CellRecord, keyof Cell | Provenance>> {
   const started = performance.now();
-  const { method, methodOptions, positions } = variant;
   const milliseconds: Times = { see: 0, prefill: 0, decode: 0 };
-  const options: VlmOptions = {
-    ...{ method, methodOptions, positions, budget, maxNewTokens, stopTokens },
-    onStep: (step) => {
-      if (step.name.startsWith('prefill')) milliseconds.prefill += step.milliseconds;
-      if (step.name.startsWith('decode')) milliseconds.decode += step.milliseconds;
-    },
-  };
+  const watch = () =>
+    watchSteps(({ name, milliseconds: time }) => {
+      if (name.startsWith('decoder.')) milliseconds.prefill += time;
+      if (name.startsWith('generate.')) milliseconds.decode += time;
+    });
+  const planFor = (asking: readonly ImagePrompt[]) =>
+    prepare(model.config, { ...variant, budget }, questionsOf(asking));
+  const { needs, inTower } = planFor(prompts.slice(0, 1));
   const answers = new Map<number, string>(); // by question
   let seen = 0; // pictures on the clock: those of one chunk
   const read: PromptCount[] = [];
   const asked = questionsByPicture(task);
-  const asks = asksOf(model.config, variant);
-  const merge = mergeOf(model.config, options);
-  const reads = readsQuestion(method);
+  const reads = readsQuestion(variant.method);
 
   for (const [chunk, pictures] of album.chunks.entries()) {
     const questions = pictures.flatMap((picture) => asked[picture]);
@@ -72,33 +67,35 @@ export async function answerCell(
         const round = reads ? asked[picture].indexOf(question) : 0;
         return round * pictures.length + picture - pictures[0];
       };
-      const compressed = await compressRounds(rounds, (round) => {
-        // Where a picture has no further question, any will do: nothing is asked about that choice.
-        const ofRound = pictures.map((picture) => prompts[asked[picture][round] ?? questions[0]]);
-        return compressPictures(showOnly(shown, asks), options, ofRound);
-      });
-      try {
-        for (const batch of batchByLength(questions, prompts)) {
-          const picture = takeRows(compressed, batch.map(rowOf));
-          const asking = batch.map((question) => prompts[question]);
-          try {
-            const { tokens, prefillLengths } = await answerPrompts(model, picture, asking, options);
-            for (const [i, question] of batch.entries())
-              answers.set(question, tokenizer.decode(tokens[i]).trim());
-            read.push({ layers: prefillLengths, questions: batch.length });
-          } finally {
-            picture.tokens.dispose();
-          }
-          onQuestions?.(batch.length);
-        }
-      } finally {
-        compressed.tokens.dispose();
+      using own = scope();
+      const compressed = own(
+        await compressRounds(rounds, (round) => {
+          // Where a picture has no further question, any will do: nothing is asked about that choice.
+          const ofRound = pictures.map((picture) => prompts[asked[picture][round] ?? questions[0]]);
+          return choose(model, showOnly(shown, needs), planFor(ofRound));
+        }),
+      );
+      for (const batch of batchByLength(questions, prompts)) {
+        using own = scope();
+        const picture = own(takeRows(compressed, batch.map(rowOf)));
+        const asking = batch.map((question) => prompts[question]);
+        const options = { maxNewTokens, stopTokens, trace: watch() };
+        const { tokens, prefillLengths } = await reply(model, picture, asking, planFor(asking), options);
+        for (const [i, question] of batch.entries())
+          answers.set(question, tokenizer.decode(tokens[i]).trim());
+        read.push({ layers: prefillLengths, questions: batch.length });
+        onQuestions?.(batch.length);
       }
     };
-    await album.lend(chunk, ask, merge);
+    await album.lend(chunk, ask, inTower);
     if (seen > 0) continue;
     const ofEach = pictures.map((picture) => prompts[asked[picture][0] ?? questions[0]]);
-    milliseconds.see = await timeSeeing(await album.look(chunk, asks, merge), options, ofEach);
+    const looked = await album.look(chunk, needs, inTower);
+    using own = scope();
+    const shown = own(looked.seen);
+    const begun = performance.now();
+    own(await choose(model, shown, planFor(ofEach)));
+    milliseconds.see = looked.milliseconds + performance.now() - begun;
     seen = pictures.length;
   }
   const seconds = (performance.now() - started) / 1000;
@@ -108,58 +105,38 @@ export async function answerCell(
   return { answers: inOrder, prompts: counted, ...costs, milliseconds, seen, seconds };
 }
 
-/** How long a look at some pictures and their compression take together; what was seen is disposed. */
-async function timeSeeing(
-  { seen, milliseconds }: Awaited<ReturnType<Album['look']>>,
-  options: VlmOptions,
-  prompts: ImagePrompt[],
-): Promise<number> {
-  try {
-    const begun = performance.now();
-    const { tokens } = await compressPictures(seen, options, prompts);
-    tokens.dispose();
-    return milliseconds + performance.now() - begun;
-  } finally {
-    seen.dispose();
-  }
-}
+/** Pictures as the decoder's part takes them. */
+type Shown = Pick<CompressedPictures, 'tokens' | 'places'>;
 
 /** What a method makes of the pictures in several rounds, the rounds one after the other in one batch. */
 async function compressRounds(
   rounds: number,
   compress: (round: number) => Promise<CompressedPictures>,
-): Promise<CompressedPictures> {
+): Promise<Shown> {
+  using own = scope();
   const made: CompressedPictures[] = [];
-  try {
-    for (let round = 0; round < rounds; round++) made.push(await compress(round));
-    const kept = made.flatMap(({ choice }) => choice.kept ?? []);
-    return {
-      tokens: tf.concat(
-        made.map(({ tokens }) => tokens),
-        0,
-      ),
-      choice: { kept: kept.length > 0 ? kept : undefined },
-    };
-  } finally {
-    tf.dispose(made.map(({ tokens }) => tokens));
-  }
+  for (let round = 0; round < rounds; round++) made.push(own(await compress(round)));
+  const places = made.flatMap((pictures) => pictures.places?.places ?? []);
+  return {
+    tokens: tf.concat(
+      made.map(({ tokens }) => tokens),
+      0,
+    ),
+    places: made[0].places && { ...made[0].places, places },
+  };
 }
 
-/** What the album holds for all methods, cut to what one of them asked for: a method may use all that it is given. */
+/** What the album holds for all methods, cut to what one of them needs: a method may use all that it is given. */
 function showOnly(
   seen: SeenPictures,
-  { clsAttention = [], attention = [], keys = [] }: TowerAsk,
+  { clsAttention = [], attention = [], keys = [] }: TowerNeeds,
 ): SeenPictures {
   const only = <T>(layers: number[], all: Map<number, T>) => new Map(layers.map((l) => [l, all.get(l)!]));
-  const { features } = seen;
   return {
     ...seen,
-    features: {
-      ...features,
-      clsAttention: only(clsAttention, features.clsAttention),
-      attention: only(attention, features.attention),
-      keys: only(keys, features.keys),
-    },
+    clsAttention: only(clsAttention, seen.clsAttention),
+    attention: only(attention, seen.attention),
+    keys: only(keys, seen.keys),
   };
 }
 
@@ -187,9 +164,7 @@ function batchByLength(questions: readonly number[], prompts: readonly ImageProm
 }
 
 /** The pictures of a batch of questions, one for each. The caller disposes its tokens. */
-function takeRows({ tokens, choice }: CompressedPictures, rows: number[]): CompressedPictures {
-  return {
-    tokens: tf.tidy(() => tf.gather(tokens, tf.tensor1d(rows, 'int32'))),
-    choice: { kept: choice.kept && rows.map((row) => choice.kept![row]) },
-  };
-}
+const takeRows = ({ tokens, places }: Shown, rows: number[]): Shown => ({
+  tokens: tf.tidy(() => tf.gather(tokens, tf.tensor1d(rows, 'int32'))),
+  places: places && { ...places, places: rows.map((row) => places.places[row]) },
+});

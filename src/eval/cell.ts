@@ -1,5 +1,5 @@
 /** A cell of the table: one variant at one budget, asked every question. */
-import type { TowerAsk } from '../compress/method.ts';
+import type { TowerNeeds } from '../compress/method.ts';
 import type { Costs, PromptCount, Times } from './costs.ts';
 import { pictureSources, type PictureSource } from './task.ts';
 import type { Variant } from './variant.ts';
@@ -53,11 +53,11 @@ export function planCells(variants: readonly Variant[], budgets: readonly number
 }
 
 /** What serves them all. */
-export function joinAsks(asks: readonly TowerAsk[]): Required<TowerAsk> {
+export function joinNeeds(all: readonly TowerNeeds[]): Required<TowerNeeds> {
   const join = (lists: (number[] | undefined)[]) => [...new Set(lists.flatMap((list) => list ?? []))];
   return {
-    clsAttention: join(asks.map((ask) => ask.clsAttention)),
-    attention: join(asks.map((ask) => ask.attention)),
-    keys: join(asks.map((ask) => ask.keys)),
+    clsAttention: join(all.map((needs) => needs.clsAttention)),
+    attention: join(all.map((needs) => needs.attention)),
+    keys: join(all.map((needs) => needs.keys)),
   };
 }

@@ -1,4 +1,5 @@
 /** A comparison of methods as a contact sheet, and as one page that needs nothing beside it. */
+import { stageNames } from '../compress/method.ts';
 import { encodePngBytes } from '../image/decode.ts';
 import type { Picture } from '../image/picture.ts';
 import { drawSheet, drawSquare, type Panel, type PatchGrid } from '../report/heatmap.ts';
@@ -82,7 +83,7 @@ export async function writeComparisonPage(page: ComparisonPage): Promise<string>
 <img alt="${escape(tellKept(row))}" src="${await dataUrl(square)}">
 <figcaption><p class="answer">${escape(answer)}</p>
 ${list(told)}
-<p class="paper">${escape(method.where === 'decoder' ? 'between the decoder’s layers' : 'before the decoder')}; ${escape(method.paper)}</p></figcaption>
+<p class="paper">${escape(method.stages.map((stage) => stageNames[stage]).join(' and '))}; ${escape(method.paper)}</p></figcaption>
 </figure>`;
     }),
   );

@@ -1,23 +1,17 @@
 /** Every method on one picture and one question, beside the model without any. */
-import * as tf from '@tensorflow/tfjs-core';
-import type { LlavaConfig } from '../checkpoint/architecture.ts';
+import type * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from '../checkpoint/load.ts';
-import type { Fates } from '../compress/method.ts';
 import { none } from '../compress/none.ts';
 import { spliceImage } from '../decoder/splice.ts';
 import { UserError } from '../errors.ts';
+import { prepareAnswer } from '../plan.ts';
 import { project } from '../projector.ts';
+import { answer, choose, see } from '../story.ts';
+import { scope } from '../tensor/scope.ts';
+import { createTrace } from '../tensor/trace.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import { patchCount } from '../vision/config.ts';
-import { asksOf, checkVlm, describeSource, hookOf, mergeOf } from '../fit.ts';
-import {
-  answerPrompts,
-  compressPictures,
-  seePictures,
-  type CompressedPictures,
-  type VlmOptions,
-} from '../vlm.ts';
-import { followHook, followMerge } from './follow.ts';
+import { followPatches } from './follow.ts';
 import { answerProbability, type AskedAnswer } from './probability.ts';
 import type { Variant } from './variant.ts';
 
@@ -118,27 +112,22 @@ interface Answered {
   milliseconds: number;
 }
 
+const planOf = (
+  { config }: Llava,
+  { prompt, budget, maxNewTokens, stopTokens }: ComparedQuestion,
+  variant: Variant,
+) => prepareAnswer(config, { ...variant, budget }, [prompt], { maxNewTokens, stopTokens });
+
 /** From pixels to answer, by the clock. */
 async function answerOnce(model: Llava, question: ComparedQuestion, variant: Variant): Promise<Answered> {
-  const options = optionsOf(question, variant);
-  const { prompt } = question;
-  checkVlm(model.config, [prompt], options);
+  const plan = planOf(model, question, variant);
   const begun = performance.now();
-  const answer = await withPicture(model, question, options, (picture) =>
-    answerPrompts(model, picture, [prompt], options),
-  );
+  const answered = await answer(model, question.pixels, [question.prompt], plan, question);
   const milliseconds = performance.now() - begun;
-  return { tokens: answer.tokens[0], layerTokens: answer.prefillLengths, milliseconds };
+  return { tokens: answered.tokens[0], layerTokens: answered.prefillLengths, milliseconds };
 }
 
-const optionsOf = ({ budget, maxNewTokens, stopTokens }: ComparedQuestion, variant: Variant): VlmOptions => ({
-  ...variant,
-  budget,
-  maxNewTokens,
-  stopTokens,
-});
-
-/** Answers, then goes through it once more under observation, which takes time of its own. */
+/** Answers, then reads the prompt once more with the unpruned model's answer behind it, watched. */
 async function compareOne(
   model: Llava,
   question: ComparedQuestion,
@@ -146,80 +135,15 @@ async function compareOne(
   asked: AskedAnswer,
 ): Promise<Compared> {
   const answered = await answerOnce(model, question, variant);
-  const { method, tell } = watch(model.config, variant);
-  const watched = { ...optionsOf(question, variant), method };
-  return withPicture(model, question, watched, async (picture) => {
-    const probability = await likelihood(model, picture.tokens, question.prompt, asked, watched);
-    const { kept, made, groups } = tell?.() ?? tellFates(picture);
-    return { variant, ...answered, probability, kept, made, groups: made > 0 ? groups : undefined };
-  });
-}
-
-/** What the tower and the method make of the picture, for a while. */
-async function withPicture<T>(
-  model: Llava,
-  { pixels, prompt }: ComparedQuestion,
-  options: VlmOptions,
-  use: (picture: CompressedPictures) => Promise<T>,
-): Promise<T> {
-  const { config } = model;
-  const seen = seePictures(model, pixels, asksOf(config, options), {}, mergeOf(config, options));
-  try {
-    const picture = await compressPictures(seen, options, [prompt]);
-    try {
-      return await use(picture);
-    } finally {
-      picture.tokens.dispose();
-    }
-  } finally {
-    seen.dispose();
-  }
-}
-
-/** 1 where the checkpoint keeps [CLS] before the patches. */
-const firstPatch = (config: LlavaConfig): number =>
-  describeSource(config).visualTokens - patchCount(config.vision);
-
-/** A method that works between layers is followed; one after the tower says itself what it made of the patches. */
-function watch(
-  config: LlavaConfig,
-  { method }: Variant,
-): { method: VlmOptions['method']; tell?: () => Fates } {
-  let tell: (() => Fates) | undefined;
-  const heed = <T extends { tell: () => Fates }>(followed: T): T => {
-    tell = followed.tell;
-    return followed;
-  };
-  const told = () => tell!();
-  if (method.where === 'decoder') {
-    const hook: typeof method.hook = (...known) =>
-      heed(followHook(method.hook(...known), firstPatch(config))).hook;
-    return { method: { ...method, hook }, tell: told };
-  }
-  if (!method.merge) return { method };
-  const merge: typeof method.merge = (...known) => heed(followMerge(method.merge!(...known))).merge;
-  return { method: { ...method, merge }, tell: told };
-}
-
-/** What a method after the tower made of the patches. */
-function tellFates({ choice, fates }: CompressedPictures): Fates {
-  return fates ? fates()[0] : { kept: choice.kept?.[0] ?? [], made: 0, groups: [] };
-}
-
-/** Of the asked answer, after a picture as the method left it. */
-async function likelihood(
-  { config, projector, decoder }: Llava,
-  picture: tf.Tensor3D,
-  prompt: ImagePrompt,
-  asked: AskedAnswer,
-  options: VlmOptions,
-): Promise<number> {
-  const hook = hookOf(config, options);
-  const visual = project(projector, picture);
-  const input = spliceImage(decoder, [prompt], visual);
-  try {
-    return await answerProbability(decoder, input, asked, hook);
-  } finally {
-    tf.dispose([visual, input.hidden, input.positions]);
-  }
+  using own = scope();
+  const { prompt, pixels } = question;
+  const plan = planOf(model, question, variant);
+  const trace = createTrace(() => false);
+  const seen = own(await see(model, pixels, plan, trace));
+  const { tokens, places } = own(await choose(model, seen, plan, trace));
+  const visual = own(project(model.projector, tokens));
+  const input = own(spliceImage(model.decoder, [prompt], visual, places));
+  const probability = await answerProbability(model.decoder, input, asked, plan.between?.(), trace);
+  const { kept, made, groups } = followPatches(trace.matrices.values(), plan.keepsCls);
+  return { variant, ...answered, probability, kept, made, groups: made > 0 ? groups : undefined };
 }

@@ -12,8 +12,8 @@ const quantitative = 'quantitative' as const;
 
 /** Where methods work, as headings of the rows. */
 const places = {
-  vision: 'before the decoder',
-  decoder: "between the decoder's layers",
+  before: 'before the decoder',
+  between: "between the decoder's layers",
 };
 
 /**
@@ -22,7 +22,9 @@ const places = {
  */
 export function drawCurves(results: Results): Promise<string> {
   const curves = curvesOf(results);
-  const sides = (['vision', 'decoder'] as const).filter((side) => curves.some(({ where }) => where === side));
+  const sides = (['before', 'between'] as const).filter((side) =>
+    curves.some((curve) => curve.side === side),
+  );
   const accuracies = curves.flatMap(({ points }) => points.map(({ accuracy }) => accuracy));
   const levels = results.rows.filter(({ pictures }) => pictures !== 'own');
   const values = [
@@ -52,8 +54,8 @@ export function drawCurves(results: Results): Promise<string> {
 }
 
 /** One panel; the rows share the scale of the accuracies, so that they compare. */
-function drawPanel(results: Results, side: Curve['where'], domain: number[], field: string, title: string) {
-  const curves = curvesOf(results).filter(({ where }) => where === side);
+function drawPanel(results: Results, side: Curve['side'], domain: number[], field: string, title: string) {
+  const curves = curvesOf(results).filter((curve) => curve.side === side);
   const names = curves.map(({ series }) => series);
   const levels = results.rows
     .filter(({ pictures }) => pictures !== 'own')

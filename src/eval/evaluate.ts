@@ -1,9 +1,9 @@
 /** Does the work of an evaluation that is not done yet. */
 import type { PreprocessConfig } from '../image/preprocess.ts';
-import { asksOf } from '../fit.ts';
+import { prepare, questionsOf } from '../plan.ts';
 import { openAlbum, type Album } from './album.ts';
 import { answerCell, type Exam } from './answer.ts';
-import { joinAsks, type Cell, type CellRecord, type Provenance } from './cell.ts';
+import { joinNeeds, type Cell, type CellRecord, type Provenance } from './cell.ts';
 import { focusLayers, measureFocus, type FocusCounts } from './focus.ts';
 import { shardPictures, whole, type Shard } from './shard.ts';
 import { pictureSources, takePictures } from './task.ts';
@@ -35,11 +35,14 @@ export async function evaluate(
     const shown = cells.filter((cell) => cell.pictures === pictures);
     const focus = pictures === 'own' ? onFocus : undefined;
     if (shown.length === 0 && !focus) continue;
-    const asks = shown.map(({ variant }) => asksOf(exam.model.config, variant));
-    if (focus) asks.push({ clsAttention: focusLayers(exam.model.config) });
+    const some = questionsOf(exam.prompts.slice(0, 1));
+    const needs = shown.map(
+      ({ variant, budget }) => prepare(exam.model.config, { ...variant, budget }, some).needs,
+    );
+    if (focus) needs.push({ clsAttention: focusLayers(exam.model.config) });
     const album = openAlbum(exam.model, takePictures(exam.task, pictures), {
       preprocessing: exam.preprocessing,
-      asks: joinAsks(asks),
+      needs: joinNeeds(needs),
       only: shardPictures(exam.shard ?? whole, exam.task.pictures.length),
       keepBytes: shown.length > 1 || focus ? (exam.keepBytes ?? 2 ** 30) : 0,
     });

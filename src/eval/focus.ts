@@ -1,13 +1,13 @@
 /** Does [CLS] look at the objects? Measured without any question. */
-import * as tf from '@tensorflow/tfjs-core';
 import type { LlavaConfig } from '../checkpoint/architecture.ts';
 import type { Llava } from '../checkpoint/load.ts';
 import { ensembles } from '../compress/ensemble.ts';
+import { readPictures } from '../compress/host.ts';
 import { scoreByCls } from '../compress/score.ts';
 import { keepTopK } from '../compress/top-k.ts';
 import { vtcCls, ensembledLayers } from '../compress/vtc-cls.ts';
 import { gridSide } from '../vision/config.ts';
-import { describeSource } from '../fit.ts';
+import { describeSource } from '../plan.ts';
 import type { Album } from './album.ts';
 import type { ObjectBox, Task, TaskPicture } from './task.ts';
 
@@ -59,14 +59,12 @@ export async function measureFocus(
   const rankings = rankPatches(config);
   const hits: Record<string, number> = Object.fromEntries(rankings.map(({ name }) => [name, 0]));
   for (const [chunk, pictures] of album.chunks.entries()) {
-    await album.lend(chunk, async ({ features }) => {
+    await album.lend(chunk, async ({ clsAttention }) => {
       for (const { name, layers } of rankings) {
-        const scores = tf.tidy(() =>
-          ensembles[vtcCls.defaults.ensemble](layers.map((l) => scoreByCls(features.clsAttention.get(l)!))),
+        const scores = await readPictures('scores', () =>
+          ensembles[vtcCls.defaults.ensemble](layers.map((l) => scoreByCls(clsAttention.get(l)!))),
         );
-        const kept = await keepTopK(scores, top); // [B, top]
-        const rows = (await kept.array()) as number[][];
-        tf.dispose([scores, kept]);
+        const rows = keepTopK(scores, top); // [B][top]
         for (const [b, picture] of pictures.entries()) {
           hits[name] += rows[b].filter((patch) => onObject[picture][patch]).length;
         }

@@ -9,7 +9,7 @@ import { fieldReader, type JsonObject } from '../json.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { patchCount } from '../vision/config.ts';
-import { checkVlm, readsQuestion } from '../fit.ts';
+import { prepareAnswer, readsQuestion } from '../plan.ts';
 import { splits, type Split } from '../world/split.ts';
 import { planCells, type Cell } from './cell.ts';
 import { readTask } from './question-file.ts';
@@ -108,7 +108,7 @@ export async function makePlan(request: Request, config: LlavaConfig, shard: Sha
   const leftOut: string[] = [];
   const cells = planned.filter(({ variant, budget }) => {
     try {
-      checkVlm(config, [longest], { ...variant, budget, maxNewTokens: request.newTokens });
+      prepareAnswer(config, { ...variant, budget }, [longest], { maxNewTokens: request.newTokens });
       return true;
     } catch (error) {
       const asked = !namesAll(request.methods) || !isPlain(variant);

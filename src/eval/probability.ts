@@ -1,9 +1,9 @@
 /** How likely a given answer is, token by token, under a prompt that a method has pruned. */
-import * as tf from '@tensorflow/tfjs-core';
-import { prefill } from '../decoder/generate.ts';
-import { runLlama, type Llama } from '../decoder/llama.ts';
-import { embedText } from '../decoder/splice.ts';
+import { prefill, runToken } from '../decoder/generate.ts';
+import type { Llama } from '../decoder/llama.ts';
 import type { DecoderInput, LayerHook } from '../decoder/state.ts';
+import { scope } from '../tensor/scope.ts';
+import type { Trace } from '../tensor/trace.ts';
 
 export interface AskedAnswer {
   tokens: readonly number[];
@@ -25,29 +25,19 @@ export async function answerProbability(
   prompt: DecoderInput,
   { tokens, stopTokens }: AskedAnswer,
   hook?: LayerHook,
+  trace?: Trace,
 ): Promise<number> {
+  using own = scope();
   const asked = [...tokens.map((token) => [token]), ...(stopTokens.length > 0 ? [stopTokens] : [])];
-  const session = await prefill(llama, prompt, { maxNewTokens: asked.length, hook });
-  let logits = session.logits;
+  const session = own(await prefill(llama, prompt, { maxNewTokens: asked.length, hook, trace }));
+  let { logits } = session;
   let probability = 1;
-  try {
-    for (const [t, wanted] of asked.entries()) {
-      const chances = softmax((await logits.data()) as Float32Array);
-      probability *= wanted.reduce((sum, token) => sum + chances[token], 0);
-      if (t + 1 === asked.length) break;
-      const token = embedText(llama, [[tokens[t]]]); // at position 0 …
-      const positions = tf.fill([1, 1], session.nextPosition++, 'int32') as tf.Tensor2D; // … but it stands here
-      const { rope, cache } = session;
-      const next = await runLlama(llama, { ...token, positions }, { rope, cache, hook });
-      tf.dispose([token.hidden, token.positions, positions]);
-      if (logits !== session.logits) logits.dispose();
-      logits = next;
-    }
-    return probability;
-  } finally {
-    if (logits !== session.logits) logits.dispose();
-    session.dispose();
+  for (const [t, wanted] of asked.entries()) {
+    const chances = softmax((await logits.data()) as Float32Array);
+    probability *= wanted.reduce((sum, token) => sum + chances[token], 0);
+    if (t + 1 < asked.length) logits = own(await runToken(llama, session, [tokens[t]]));
   }
+  return probability;
 }
 
 function softmax(logits: Float32Array): number[] {

@@ -1,6 +1,6 @@
 /** From cells to the figures of a table: accuracy by question type, with intervals, against tokens and FLOPs. */
 import { visualTokenCount, type LlavaConfig } from '../checkpoint/architecture.ts';
-import type { Method } from '../compress/method.ts';
+import type { Stage } from '../compress/method.ts';
 import { prefillMacs } from '../cost.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import { patchCount } from '../vision/config.ts';
@@ -14,8 +14,8 @@ import type { PictureSource, Task } from './task.ts';
 /** One series at one budget; figures are means over its seeds. */
 export interface Row extends Costs {
   series: string;
-  /** Where its method works. */
-  where: Method['where'];
+  /** The stage at which its method acts first. */
+  stage: Stage;
   budget: number;
   pictures: PictureSource;
   seeds: number;
@@ -45,7 +45,7 @@ export function summarise(task: Task, done: readonly { cell: Cell; record: CellR
     };
     return {
       series: variant.series,
-      where: variant.method.where,
+      stage: variant.method.stages[0],
       budget,
       pictures,
       seeds: group.length,
@@ -88,7 +88,8 @@ export const typesOf = ({ questions }: Task): string[] => [...new Set(questions.
 /** A series' accuracy against what it costs. */
 export interface Curve {
   series: string;
-  where: Method['where'];
+  /** Which chart it is in: of methods that act before the decoder or between its layers. */
+  side: 'before' | 'between';
   /** Visual tokens are the actual ones, mean over the decoder's layers. */
   points: { tokens: number; flops: number; accuracy: Accuracy }[];
 }
@@ -109,7 +110,11 @@ export function curvesOf({ rows, textTokens }: { rows: readonly Row[]; textToken
       flops: prefillFlops,
       accuracy: overall,
     }));
-    return { series, where: own[0].where, points: points.sort((a, b) => a.flops - b.flops) };
+    return {
+      series,
+      side: own[0].stage === 'between' ? 'between' : 'before',
+      points: points.sort((a, b) => a.flops - b.flops),
+    };
   });
 }
 

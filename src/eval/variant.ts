@@ -1,11 +1,11 @@
 /** Methods as the evaluation is given them: `vtc-cls:layers=1:positions=original`. */
 import { findMethod, methodOptions, methods } from '../compress/registry.ts';
 import { UserError } from '../errors.ts';
-import { positionModes } from '../fit.ts';
-import type { VlmOptions } from '../vlm.ts';
+import { positionModes, type ChosenMethod, type Positions } from '../plan.ts';
 
 /** A method with its options: a line of the table. */
-export interface Variant extends Pick<VlmOptions, 'method' | 'methodOptions' | 'positions'> {
+export interface Variant extends Omit<ChosenMethod, 'budget'> {
+  positions: Positions;
   /** The method and what differs from its defaults, in the form it is given in. */
   name: string;
   /** The same without a seed: what is one line in the table, a mean over seeds. */

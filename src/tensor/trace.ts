@@ -1,36 +1,57 @@
+/** The one observer of a run: what each step made, under fixed names, and how long it took. */
 import * as tf from '@tensorflow/tfjs-core';
 import { shape } from './axes.ts';
+import { denseOf, type TokenMatrix } from './token-matrix.ts';
 
 /** Every name a trace can hold, in data order, and the axes of its tensor. `LL` is the layer in two digits. */
 export const traceAxes = {
   'vision.pixels': 'B S S 3',
   'vision.hidden.LL': 'B N D',
   'vision.attention.LL': 'B H N N',
+  'vision.clsAttention.LL': 'B H P',
+  'vision.keys.LL': 'B H N C',
+  'vision.matrix.LL': 'B u p', // what a method makes of a layer's p tokens
+  'vision.features': 'B P W', // W is D, or the sum of several layers'
+  'compress.matrix': 'B Z P', // Z is U, and [CLS] where it goes along
   'compress.scores': 'B P',
   'compress.kept': 'B U',
+  'compress.features': 'B Z W',
   'projector.output': 'B U E',
   'decoder.embeddings': 'B T E',
   'decoder.hidden.LL': 'B T E',
   'decoder.attention.LL': 'B H T T',
+  'decoder.matrix.LL': 'B u p', // what a method makes of the picture's p tokens before a layer
+  'decoder.cut.LL': 'B T E', // what it leaves of the sequence
   'decoder.logits': 'B T V',
   'generate.tokens': 'B R',
 } as const;
 
 export type TraceName = keyof typeof traceAxes;
 
-/**
- * Where a run leaves its named tensors. Every function that can be traced takes `trace?: Trace`; without one it
- * records nothing and computes nothing extra.
- */
+/** What a step made: a tensor, which stays the caller's, or what can be made one where it is wanted. */
+export type Recorded = tf.Tensor | TokenMatrix | { shape: readonly number[]; tensor(): tf.Tensor };
+
+/** Where a run tells of its steps. Every function that can be watched takes `trace?: Trace`. */
 export interface Trace {
-  /** Whether a name is recorded: asked before something is computed only for the trace. */
+  /** Whether a name's values are kept: asked before something is computed only for the trace. */
   wants(name: TraceName): boolean;
-  /** Keeps a tensor under its name; the caller still owns its own. Each name once. */
-  record(name: TraceName, tensor: tf.Tensor, layer?: number): void;
+  /** Told after each step. Each name once a run. */
+  record(name: TraceName, made: Recorded, layer?: number): void;
+}
+
+/** One step of a run: what it made, in the axis legend, and the time since the step before it. */
+export interface Step {
+  /** As {@link traceKey} writes it. */
+  name: string;
+  axes: string;
+  shape: readonly number[];
+  milliseconds: number;
 }
 
 export interface RecordedTrace extends Trace {
+  steps: Step[];
   tensors: Map<string, tf.Tensor>;
+  matrices: Map<string, TokenMatrix>;
   dispose(): void;
 }
 
@@ -44,25 +65,61 @@ export function axesOf(key: string): string | undefined {
   return (traceAxes as Record<string, string>)[key.replace(/\.\d\d+$/, '.LL')];
 }
 
+export interface TraceOptions {
+  /** Called after each step. */
+  onStep?: (step: Step) => void;
+  /** A clock, in milliseconds. */
+  now?: () => number;
+}
+
 /**
- * A trace that keeps what it is given, until `dispose`.
- * @param wants which names to record; all of them when left out
+ * A trace that keeps the steps, and the tensors it wants, until `dispose`.
+ * @param wants which tensors to keep; all of them when left out. Matrices are kept always, they are small.
  */
-export function createTrace(wants: (name: TraceName) => boolean = () => true): RecordedTrace {
+export function createTrace(
+  wants: (name: TraceName) => boolean = () => true,
+  { onStep, now = () => performance.now() }: TraceOptions = {},
+): RecordedTrace {
+  const steps: Step[] = [];
   const tensors = new Map<string, tf.Tensor>();
+  const matrices = new Map<string, TokenMatrix>();
+  let last = now();
   return {
+    steps,
     tensors,
+    matrices,
     wants,
-    record(name, tensor, layer) {
-      if (!wants(name)) return;
+    record(name, made, layer) {
       const key = traceKey(name, layer);
-      if (tensors.has(key)) throw new Error(`the trace already holds ${key}`);
-      shape({ [key]: tensor }, traceAxes[name]);
-      tensors.set(key, tf.keep(tf.clone(tensor)));
+      const step: Step = { name: key, axes: traceAxes[name], shape: made.shape, milliseconds: now() - last };
+      steps.push(step);
+      onStep?.(step);
+      if ('rows' in made) matrices.set(key, made);
+      if (wants(name)) {
+        if (tensors.has(key)) throw new Error(`the trace already holds ${key}`);
+        const tensor = tf.keep(tensorOf(made));
+        try {
+          shape({ [key]: tensor }, traceAxes[name]);
+        } catch (error) {
+          tensor.dispose();
+          throw error;
+        }
+        tensors.set(key, tensor);
+      }
+      last = now(); // what this took is no step's
     },
     dispose() {
       for (const tensor of tensors.values()) tensor.dispose();
       tensors.clear();
     },
   };
+}
+
+/** A trace for who only wants to see the steps go by. */
+export const watchSteps = (onStep: (step: Step) => void, options: Omit<TraceOptions, 'onStep'> = {}) =>
+  createTrace(() => false, { ...options, onStep });
+
+function tensorOf(made: Recorded): tf.Tensor {
+  if (made instanceof tf.Tensor) return tf.clone(made);
+  return 'rows' in made ? denseOf(made) : made.tensor();
 }

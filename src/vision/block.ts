@@ -2,7 +2,6 @@ import * as tf from '@tensorflow/tfjs-core';
 import { activations } from '../tensor/activation.ts';
 import { attend, attendRow, mergeHeads, splitHeads } from '../tensor/attention.ts';
 import { shape } from '../tensor/axes.ts';
-import { gatherTokens } from '../tensor/gather.ts';
 import { linear } from '../tensor/linear.ts';
 import { layerNorm } from '../tensor/norm.ts';
 import type { ClipVisionConfig } from './config.ts';
@@ -47,25 +46,23 @@ export function clipBlock(
 ): ClipBlockOutput {
   return tf.tidy(() => {
     const open = openBlock(weights, hidden, config);
-    const output: ClipBlockOutput = closeBlock(weights, open, config, ask);
+    const { hidden: mixed, attention } = attendOpen(weights, open, config, ask);
+    const output: ClipBlockOutput = { hidden: feedForward(weights, mixed, config) };
+    if (attention) output.attention = attention;
     if (ask.clsAttention) output.clsAttention = readClsAttention(weights, open, config);
     if (ask.keys) output.keys = open.keys;
     return output;
   });
 }
 
-/**
- * A block half done: every token's key and value are there, and the tokens that still have to look at them. What a
- * token becomes depends on the others only through keys and values, so a block can be closed for some tokens alone.
- */
+/** The first part of a block: what every token offers to the others. */
 export type OpenBlock = {
-  hidden: tf.Tensor3D; // [B, U, D] the tokens whose output is wanted: all N at first
-  normed: tf.Tensor3D; // [B, U, D] LayerNorm₁ of them
-  keys: tf.Tensor4D; // [B, H, N, C] of all tokens
+  hidden: tf.Tensor3D; // [B, N, D]
+  normed: tf.Tensor3D; // [B, N, D] LayerNorm₁ of it
+  keys: tf.Tensor4D; // [B, H, N, C]
   values: tf.Tensor4D; // [B, H, N, C]
 };
 
-/** The first half of a block: what every token offers to the others. */
 export function openBlock(
   { layer_norm1, self_attn }: ClipBlockWeights,
   hidden: tf.Tensor3D,
@@ -77,19 +74,6 @@ export function openBlock(
     const keys = splitHeads(linear(normed, self_attn.k_proj), H);
     const values = splitHeads(linear(normed, self_attn.v_proj), H);
     return { hidden: hidden.clone(), normed, keys, values };
-  });
-}
-
-/** The second half: what the block's tokens take from all, and what they become. */
-export function closeBlock(
-  weights: ClipBlockWeights,
-  open: OpenBlock,
-  config: ClipBlockConfig,
-  ask: ClipBlockAsk = {},
-): ClipBlockOutput {
-  return tf.tidy(() => {
-    const { hidden, ...attention } = attendOpen(weights, open, config, ask);
-    return { hidden: feedForward(weights, hidden, config), ...attention };
   });
 }
 
@@ -122,14 +106,6 @@ export function feedForward(
     const y = layerNorm(x, layer_norm2, layer_norm_eps);
     return tf.add(x, linear(activations[hidden_act](linear(y, mlp.fc1)), mlp.fc2));
   });
-}
-
-/**
- * The same block for some tokens only: they look at all, but only they become something.
- * @param tokens [B, U] int32, their places among the N
- */
-export function takeTokens(open: OpenBlock, tokens: tf.Tensor2D): OpenBlock {
-  return { ...open, hidden: gatherTokens(open.hidden, tokens), normed: gatherTokens(open.normed, tokens) };
 }
 
 /** The attention of [CLS], which stands first: one query a head, [B, H, P]. */

@@ -3,7 +3,8 @@ import { dense, norm, scalar, type Tree } from '../io/weight-table.ts';
 import { shape } from '../tensor/axes.ts';
 import { linear, type Linear } from '../tensor/linear.ts';
 import { layerNorm, type LayerNorm } from '../tensor/norm.ts';
-import { readHidden, runClipVision, type ClipVision } from './clip.ts';
+import { checkIds } from '../text/prompt.ts';
+import { runClipVision, type ClipVision } from './clip.ts';
 import { runClipText, type ClipText } from './text.ts';
 
 /** CLIP whole (Radford et al., 2103.00020): two towers and the space in which their outputs meet. */
@@ -46,10 +47,8 @@ export function clipContrastTable(
 export function embedPictures({ vision, weights }: Clip, pixels: tf.Tensor4D): tf.Tensor2D {
   return tf.tidy(() => {
     const { num_hidden_layers: L, layer_norm_eps, hidden_size: D } = vision.config;
-    const seen = runClipVision(vision, pixels, { hidden: [L], open: true });
-    const B = pixels.shape[0];
-    const places = tf.zeros<tf.Rank.R2>([B, 1], 'int32'); // of [CLS]; nothing asks for the last layer of the patches
-    const cls = tf.reshape(readHidden(vision, seen, L, places), [B, D]) as tf.Tensor2D;
+    const hidden = runClipVision(vision, pixels, { hidden: [L] }).hidden.get(L)!; // [B, N, D]
+    const cls = tf.reshape(tf.slice(hidden, [0, 0, 0], [-1, 1, D]), [-1, D]) as tf.Tensor2D;
     return toUnitLength(
       linear(layerNorm(cls, weights.post_layernorm, layer_norm_eps), weights.visual_projection),
     );
@@ -75,6 +74,20 @@ export function embedPatches({ vision, weights }: Clip, features: tf.Tensor3D): 
  */
 export function embedTexts({ text, weights }: Clip, ids: number[][]): tf.Tensor2D {
   return tf.tidy(() => toUnitLength(linear(runClipText(text, ids).pooled, weights.text_projection)));
+}
+
+/**
+ * The cosine of each patch and its picture's text.
+ * @param features F [B, P, D]
+ * @param ids B rows of token ids
+ * @returns [B, P]
+ */
+export function comparePatches(clip: Clip, features: tf.Tensor3D, ids: readonly number[][]): tf.Tensor2D {
+  for (const row of ids) checkIds(row, clip.text.config.vocab_size, 'the question');
+  return tf.tidy(() => {
+    const texts = tf.expandDims(embedTexts(clip, [...ids]), 1); // [B, 1, projection_dim]
+    return tf.sum(tf.mul(embedPatches(clip, features), texts), 2);
+  });
 }
 
 /**

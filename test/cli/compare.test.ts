@@ -44,10 +44,6 @@ describe.concurrent('compare', { timeout: 400_000 }, () => {
 
   test.each([
     [['--methods', 'fast'], /^unknown method "fast": choose /],
-    [
-      ['--methods', 'uniform:positions=original'],
-      '--methods uniform:positions=original: compare gives all methods contiguous positions',
-    ],
     [['--keep', '0'], /^--keep 0: keeps 0 of 144 patches/],
     [['--out', 'sheet.jpg'], '--out sheet.jpg: what is written is PNG, so name it .png'],
     [['--new-tokens', '900'], /^the prompt takes \d+ positions and 900 new tokens are asked for/],

@@ -45,8 +45,8 @@ describe('demo', () => {
     }
     expect(costs).toMatch(/^prompt tokens +\d+ +\d+ +\d+$/m);
     expect(costs).toMatch(/^reading the prompt +[\d.]+ ms +[\d.]+ ms +[\d.]+ ms$/m);
-    expect(walk).toMatch(/scores s {10}\[B=1 P=100\]/);
-    expect(walk).toMatch(/kept {14}\[B=1 U=25\]/);
+    expect(walk).toMatch(/compress\.scores {9}\[B=1 P=100\]/);
+    expect(walk).toMatch(/compress\.kept {11}\[B=1 U=25\]/);
 
     // The same question on the command line, of the model that is the default, gives the same answer.
     const [{ question }] = questions;

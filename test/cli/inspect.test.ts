@@ -2,6 +2,7 @@ import { cp, readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { stageNames } from '../../src/compress/method.ts';
 import { methods } from '../../src/compress/registry.ts';
 import {
   makeDemoFiles,
@@ -103,13 +104,13 @@ describe.concurrent('inspect', () => {
 describe.concurrent('the rest', () => {
   test('methods lists all, with paper and options', async () => {
     const stdout = await vtcOk('methods');
-    expect(stdout).toMatch(/^none \(vision\)\n/);
-    expect(stdout).toContain('vtc-cls (vision)\n');
+    expect(stdout).toMatch(/^none \(before the decoder\)\n/);
+    expect(stdout).toContain('vtc-cls (before the decoder)\n');
     expect(stdout).toContain('arXiv 2412.05819\n');
     expect(stdout).toMatch(/^ {2}layers=3 {2}/m);
     expect(stdout).toMatch(/^ {2}ensemble=sum {2}.*: sum, mean, max, min, rank-mean$/m);
-    for (const { name, where, summary } of methods)
-      expect(stdout).toContain(`${name} (${where})\n  ${summary}\n`);
+    for (const { name, stages, summary } of methods)
+      expect(stdout).toContain(`${name} (${stageNames[stages[0]]})\n  ${summary}\n`);
   });
 
   test('doctor says which backends run and which one is chosen', async () => {

@@ -81,7 +81,7 @@ describe.concurrent('run', () => {
     const heatmap = path.join(folder, 'text.png');
     const [stdout, json] = await Promise.all([vtcOk(...base, '--heatmap', heatmap), ask()]);
     const lines = stdout.trimEnd().split('\n');
-    expect(lines[0]).toMatch(/^ {2}pixels {12}\[B=1 S=96 S=96 3\]( +\d+\.\d ms)?$/);
+    expect(lines[0]).toMatch(/^ {2}vision\.pixels {11}\[B=1 S=96 S=96 3\]( +\d+\.\d ms)?$/);
     expect(lines.slice(json.steps.length)).toEqual([
       `answer: ${json.answer}`,
       `kept 36 of 144 patches: ${json.kept.join(' ')}`,
@@ -160,7 +160,7 @@ describe.concurrent('run', () => {
     expect(long.options).toEqual({ layers: 5, ensemble: 'min' });
     expect(contentOf(long)).toEqual(contentOf(short));
     expect(other.kept).not.toEqual(short.kept);
-    expect(short.steps.filter(({ name }) => name.startsWith('[CLS] attention'))).toHaveLength(5);
+    expect(short.steps.filter(({ name }) => name.startsWith('vision.clsAttention.'))).toHaveLength(5);
   });
 
   test('drawing with a seed is drawn again with that seed, and not with another', async () => {

@@ -3,16 +3,18 @@ import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { fastv } from '../../src/compress/fastv.ts';
-import { imagePlaces, keepImageTokens } from '../../src/compress/image-tokens.ts';
 import { llavolta } from '../../src/compress/llavolta.ts';
-import type { DecoderMethod, MethodOptions } from '../../src/compress/method.ts';
+import type { MethodOptions } from '../../src/compress/method.ts';
 import * as pyramid from '../../src/compress/pyramiddrop.ts';
 import { methods } from '../../src/compress/registry.ts';
 import * as sparse from '../../src/compress/sparsevlm.ts';
 import * as withdrawal from '../../src/compress/vtw.ts';
 import * as yopo from '../../src/compress/yopo.ts';
+import { measureHeads, nameInactiveHeads } from '../../src/compress/yopo-heads.ts';
+import { cutImage, imagePlaces } from '../../src/decoder/cut.ts';
 import type { LayerHook } from '../../src/decoder/state.ts';
 import { UserError } from '../../src/errors.ts';
+import { picking } from '../../src/tensor/token-matrix.ts';
 import * as twin from '../reference/decoder-methods.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import {
@@ -26,6 +28,7 @@ import {
   towerBound,
   type HookCase,
 } from '../support/hooks.ts';
+import { hookOf, sourceOf as anySource } from '../support/methods.ts';
 import { expectEqual, expectNear, expectNewTensors, tidyEachTest, toArrays } from '../support/random.ts';
 
 const runs = { numRuns: 12 };
@@ -50,7 +53,7 @@ const planners: Record<string, Planner> = {
   'fastv'(drawn, n) {
     const [layer, rows] = [1 + (n % (drawn.L - 1)), n % 2 ? ('last' as const) : ('all' as const)];
     return {
-      hook: (U) => fastv.hook(sourceOf(drawn), U, { layer, rows }),
+      hook: (U) => hookOf(fastv, sourceOf(drawn), U, { layer, rows }),
       cut: (watch) => twin.fastv(layer, rows, drawn.U, watch),
       image: (l) => (l < layer ? drawn.P : drawn.U),
     };
@@ -59,7 +62,7 @@ const planners: Record<string, Planner> = {
     const layer = n % 2 ? 1 + (n % drawn.L) : 0;
     const k = layer || Math.max(1, Math.round((drawn.L * drawn.U) / drawn.P));
     return {
-      hook: (U, full = false) => withdrawal.vtw.hook(sourceOf(drawn), U, { layer: full ? 0 : layer }),
+      hook: (U, full = false) => hookOf(withdrawal.vtw, sourceOf(drawn), U, { layer: full ? 0 : layer }),
       cut: () => twin.vtw(k),
       image: (l) => (l < k ? drawn.P : 0),
     };
@@ -72,7 +75,7 @@ const planners: Record<string, Planner> = {
       counts.set(Math.round((i * drawn.L) / stages), Math.max(1, count));
     }
     return {
-      hook: (U) => pyramid.pyramiddrop.hook(sourceOf(drawn), U, { stages }),
+      hook: (U) => hookOf(pyramid.pyramiddrop, sourceOf(drawn), U, { stages }),
       cut: (watch) => twin.pyramiddrop(counts, watch),
       image: held(counts, drawn.P),
     };
@@ -80,7 +83,7 @@ const planners: Record<string, Planner> = {
   'llavolta'(drawn, n) {
     const layer = n % drawn.L;
     return {
-      hook: (U) => llavolta.hook(sourceOf(drawn), U, { layer }),
+      hook: (U) => hookOf(llavolta, sourceOf(drawn), U, { layer }),
       cut: () => twin.llavolta(layer, drawn.U),
       image: (l) => (l < layer ? drawn.P : drawn.U),
     };
@@ -92,7 +95,7 @@ const planners: Record<string, Planner> = {
       [...counts].map(([layer, count]) => [layer, (P: number) => sparse.splitBudget(P, count, recycle)]),
     );
     return {
-      hook: (U) => sparse.sparsevlm.hook(sourceOf(drawn), U, { recycle }),
+      hook: (U) => hookOf(sparse.sparsevlm, sourceOf(drawn), U, { recycle }),
       cut: (watch) => twin.sparsevlm(plan, watch),
       image: held(counts, drawn.P),
     };
@@ -110,7 +113,7 @@ function planYopo(drawn: HookCase, n: number, mask: 'release' | 'cut'): Plan {
   const options = { window, ffn, heads: inactive.join('+'), layer, mask };
   const M = drawn.llama.config.intermediate_size;
   return {
-    hook: (U, full = false) => yopo.yopo.hook(sourceOf(drawn), U, full ? off : options),
+    hook: (U, full = false) => hookOf(yopo.yopo, sourceOf(drawn), U, full ? off : options),
     cut: () => (mask === 'cut' ? twin.vtw(k) : ({ tokens }) => tokens),
     limit: twin.yopo(window, ffn, inactive, M, mask === 'release' ? { last: k } : undefined),
     image: (l) => (mask === 'release' || l < k ? drawn.P : 0),
@@ -118,7 +121,7 @@ function planYopo(drawn: HookCase, n: number, mask: 'release' | 'cut'): Plan {
 }
 
 test('every method between the layers is held to its twin', () => {
-  const names = methods.filter(({ where }) => where === 'decoder').map(({ name }) => name);
+  const names = methods.filter(({ stages }) => stages[0] === 'between').map(({ name }) => name);
   const planned = new Set(Object.keys(planners).map((name) => name.replace(/,.*/, '')));
   expect([...planned].sort()).toEqual([...names].sort());
 });
@@ -211,7 +214,7 @@ describeEachBackend('between the layers', () => {
             expected.push(given.image.map((row, l) => row.map((x, h) => x / given.text[l][h])));
           }
         }
-        const activity = await yopo.measureHeads(
+        const activity = await measureHeads(
           llama,
           samples.map((sample) => ({ ...sample, nextPosition: Math.max(T, 6) })),
         );
@@ -223,7 +226,7 @@ describeEachBackend('between the layers', () => {
 
   test('yopo refuses a head that the decoder lacks', async () => {
     const [drawn] = fc.sample(hookCases(), { numRuns: 1, seed: 3 });
-    const hook = yopo.yopo.hook(sourceOf(drawn), drawn.P, { ...yopo.yopo.defaults, heads: '0.1+0.4' });
+    const hook = hookOf(yopo.yopo, sourceOf(drawn), drawn.P, { ...yopo.yopo.defaults, heads: '0.1+0.4' });
     const message = 'yopo: heads names head 4, but a layer has 4';
     await expect(runHooked(drawn.llama, drawn.input, hook)).rejects.toThrow(new UserError(message));
   });
@@ -240,37 +243,37 @@ describeEachBackend('between the layers', () => {
   });
 });
 
-test('items with more and with fewer image tokens are no batch, and a prompt that is all picture cannot lose it', () => {
+test('items with more and with fewer image tokens are no batch, and a prompt that is all picture cannot lose it', async () => {
   expect(() => imagePlaces([['image', 'text'], ['text', 'text']])).toThrow('hold 1, 0 image tokens'); // prettier-ignore
   const state = {
     hidden: tf.zeros([1, 2, 3]) as tf.Tensor3D,
     positions: tf.tensor2d([[0, 1]], [1, 2], 'int32'),
   };
-  expect(() => keepImageTokens({ ...state, roles: [['image', 'image']] }, [[]])).toThrow(
+  await expect(cutImage({ ...state, roles: [['image', 'image']] }, picking([[]], 2))).rejects.toThrow(
     new UserError('the prompt holds nothing but a picture: no token is left when it goes'),
   );
 });
 
-const source = { layers: 4, selectedLayer: 2, decoderLayers: 4, decoderWidth: 8, visualTokens: 16 };
+const source = anySource({ layers: 4, patches: 16 });
 
 test('heads that are below the threshold in all but a tenth of the samples are named, but for the first two layers', () => {
   const sample = [[0, 0], [0, 0], [0.1, 0.3], [0.2, 0.05]]; // prettier-ignore
   const other = [[0, 0], [0, 0], [0.3, 0.3], [0.2, 0.05]]; // prettier-ignore
   const activity = [...Array.from({ length: 9 }, () => sample), other]; // head 2.0 is above it in 1 of 10
-  expect(yopo.nameInactiveHeads(activity, 0.2)).toBe('2.0+3.0+3.1');
-  expect(yopo.nameInactiveHeads([...activity, other], 0.2)).toBe('3.0+3.1');
-  expect(yopo.nameInactiveHeads(activity, 0.2, { share: 0, spared: 3 })).toBe('3.0+3.1');
+  expect(nameInactiveHeads(activity, 0.2)).toBe('2.0+3.0+3.1');
+  expect(nameInactiveHeads([...activity, other], 0.2)).toBe('3.0+3.1');
+  expect(nameInactiveHeads(activity, 0.2, { share: 0, spared: 3 })).toBe('3.0+3.1');
   expect(yopo.parseHeads('2.0+3.1', 4)).toEqual([[], [], [0], [1]]);
   expect(yopo.parseHeads('', 2)).toEqual([[], []]);
 });
 
-test.each(methods.filter(({ where }) => where === 'decoder').map(({ name }) => name))(
+test.each(methods.filter(({ stages }) => stages[0] === 'between').map(({ name }) => name))(
   '%s refuses a budget that is no number of visual tokens',
   (name) => {
-    const method = methods.find((candidate) => candidate.name === name) as DecoderMethod;
+    const method = methods.find((candidate) => candidate.name === name)!;
     for (const budget of [0, 17, 2.5, NaN]) {
       const message = `${name}: a budget of ${budget} is not between 1 and 16 visual tokens`;
-      expect(() => method.hook(source, budget, method.defaults)).toThrow(new UserError(message));
+      expect(() => hookOf(method, source, budget, method.defaults)).toThrow(new UserError(message));
     }
   },
 );
@@ -308,11 +311,11 @@ test.each<[string, MethodOptions, string]>([
     'yopo: layer=9 is not a whole number from 0 to 4',
   ],
   ['sparsevlm', { recycle: 1.5 }, 'sparsevlm: recycle=1.5 is not a share, from 0 to 1'],
-  ['sparsevlm', { recycle: NaN }, 'sparsevlm: recycle=NaN is not a share, from 0 to 1'],
+  ['sparsevlm', { recycle: NaN }, 'sparsevlm: recycle=NaN is not a number'],
 ])('%s with %j is refused: %s', (name, options, message) => {
-  const method = methods.find((candidate) => candidate.name === name) as DecoderMethod;
-  expect(() => method.hook(source, 4, options)).toThrow(UserError);
-  expect(() => method.hook(source, 4, options)).toThrow(message);
+  const method = methods.find((candidate) => candidate.name === name)!;
+  expect(() => hookOf(method, source, 4, options)).toThrow(UserError);
+  expect(() => hookOf(method, source, 4, options)).toThrow(message);
 });
 
 test('of 32 layers the cuts stand where the papers have them, with the counts of the papers’ budgets', () => {

@@ -6,6 +6,7 @@ import { fastv, scoreTokens, type FastvOptions } from '../../src/compress/fastv.
 import { UserError } from '../../src/errors.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import { decodeAndDrop, hookCases, runHooked, sourceOf, type HookCase } from '../support/hooks.ts';
+import { hookOf, sourceOf as anySource } from '../support/methods.ts';
 import { expectEqual, expectNear, expectNewTensors, tidyEachTest } from '../support/random.ts';
 
 const runs = { numRuns: 12 };
@@ -15,7 +16,8 @@ const cases = hookCases().chain((drawn) => fc.tuple(fc.constant(drawn), options(
   [HookCase, FastvOptions]
 >;
 
-const hookOf = (drawn: HookCase, given: FastvOptions, U = drawn.U) => fastv.hook(sourceOf(drawn), U, given);
+const fastvOn = (drawn: HookCase, given: FastvOptions, U = drawn.U) =>
+  hookOf(fastv, sourceOf(drawn), U, given);
 
 describeEachBackend('FastV', () => {
   tidyEachTest();
@@ -24,7 +26,7 @@ describeEachBackend('FastV', () => {
     await fc.assert(
       fc.asyncProperty(cases, async ([drawn, given]) => {
         const { T, P, U, L, input } = drawn;
-        const { positions, roles, lengths } = await runHooked(drawn.llama, input, hookOf(drawn, given));
+        const { positions, roles, lengths } = await runHooked(drawn.llama, input, fastvOn(drawn, given));
         expect(lengths).toEqual(Array.from({ length: L }, (_, l) => (l < given.layer ? T : T - P + U)));
         for (const [l, items] of positions.entries()) {
           for (const [b, row] of items.entries()) {
@@ -52,14 +54,14 @@ describeEachBackend('FastV', () => {
     );
     const broken = { ...drawn.input, hidden: tf.mul<tf.Tensor3D>(drawn.input.hidden, NaN) };
     for (const rows of ['last', 'all'] as const) {
-      const run = () => decodeAndDrop({ ...drawn, input: broken }, hookOf(drawn, { layer: 1, rows }, 1));
+      const run = () => decodeAndDrop({ ...drawn, input: broken }, fastvOn(drawn, { layer: 1, rows }, 1));
       await expectNewTensors(0, 'fastv of NaN', run, true);
       await expect(run()).rejects.toThrow('compress.scores[0, 0] is NaN');
     }
   });
 });
 
-const source = { layers: 4, selectedLayer: 2, decoderLayers: 4, decoderWidth: 8, visualTokens: 16 };
+const source = anySource({ layers: 4, patches: 16 });
 
 test.each([
   [0, 2, 'fastv: a budget of 0 is not between 1 and 16 visual tokens'],
@@ -76,5 +78,5 @@ test.each([
     'fastv: layer=4 is not a whole number from 1 to 3: it needs the layer before it, and the decoder has 4 layers',
   ],
 ])('a budget of %d at layer %d is refused', (budget, layer, message) => {
-  expect(() => fastv.hook(source, budget, { layer, rows: 'last' })).toThrow(new UserError(message));
+  expect(() => hookOf(fastv, source, budget, { layer, rows: 'last' })).toThrow(new UserError(message));
 });

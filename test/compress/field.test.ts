@@ -3,9 +3,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { chooseByDeterminant, scaleRelevance } from '../../src/compress/cdpruner.ts';
-import { featuresOf } from '../../src/compress/features.ts';
-import type { MethodOptions, VisionFeatures, VisionMethod } from '../../src/compress/method.ts';
-import { findMethod } from '../../src/compress/registry.ts';
+import type { MethodOptions, Seen as Shown } from '../../src/compress/method.ts';
+import { prepareMethod } from '../../src/compress/prepare.ts';
+import { findMethod, methods } from '../../src/compress/registry.ts';
 import { onlyLayer } from '../../src/compress/selected-layer.ts';
 import { vtcCls } from '../../src/compress/vtc-cls.ts';
 import { UserError } from '../../src/errors.ts';
@@ -14,6 +14,7 @@ import { scoreByCls, topK } from '../reference/compress.ts';
 import * as twin from '../reference/field.ts';
 import { linear } from '../reference/ops.ts';
 import { describeEachBackend } from '../support/backends.ts';
+import { runMethod, seenOf, sourceOf } from '../support/methods.ts';
 import {
   draw,
   expectEqual,
@@ -29,13 +30,13 @@ import {
 const [K, H, C, D, E] = [3, 2, 3, 4, 5];
 const runs = { numRuns: 25, seed: 20 };
 
-const method = (name: string) => findMethod(name) as VisionMethod;
+type Features = Shown & { cls?: tf.Tensor3D };
 
 /** Pictures of G × G patches, and what a tower would show of them. */
 interface Seen {
   G: number;
   pictures: twin.Picture[];
-  features: VisionFeatures;
+  features: Features;
 }
 
 function see(random: Random, B: number, G: number): Seen {
@@ -58,38 +59,30 @@ function see(random: Random, B: number, G: number): Seen {
   return { G, pictures, features: featuresFrom(pictures, W) };
 }
 
-function featuresFrom(pictures: twin.Picture[], W: number[][]): VisionFeatures {
+function featuresFrom(pictures: twin.Picture[], W: number[][]): Features {
   const rows = Array.from({ length: K }, (_, l) => tf.tensor3d(pictures.map((p) => p.rows[l])));
-  return featuresOf(tf.tensor3d(pictures.map(({ F }) => F)), {
+  return Object.assign(seenOf(tf.tensor3d(pictures.map(({ F }) => F))), {
     clsAttention: new Map(rows.map((row, l) => [l, row])),
     attention: new Map([[2, tf.tensor4d(pictures.map((p) => p.attention))]]),
     keys: new Map([[2, tf.tensor4d(pictures.map((p) => p.keys))]]),
-    cls: () => tf.tensor3d(pictures.map((p) => [p.cls])),
-    relevance: () => tf.tensor2d(pictures.map((p) => p.relevance)),
-    project: (x) => tf.tidy(() => mixTokens(x, tf.tile(tf.tensor3d([W]), [x.shape[0], 1, 1]))),
+    cls: tf.tensor3d(pictures.map((p) => [p.cls])),
+    compare: () => tf.tensor2d(pictures.map((p) => p.relevance)),
+    project: (x: tf.Tensor3D) => tf.tidy(() => mixTokens(x, tf.tile(tf.tensor3d([W]), [x.shape[0], 1, 1]))),
   });
 }
 
-/** The layer whose output is selected is the last of three; so it is for PruMerge the tower's last one too. */
-const source = { layers: K, selectedLayer: K - 1 };
-
-/** Runs as the evaluation does: a method sees only what it asked for. */
+/** Runs as the evaluation does: a method sees only what it needs. The selected layer is the last of three. */
 function run(name: string, { features }: Pick<Seen, 'features'>, U: number, given: MethodOptions = {}) {
-  const chosen = method(name);
-  const options = { ...chosen.defaults, ...given };
-  const { clsAttention = [], attention = [], keys = [] } = chosen.asks(source, options);
-  const only = <T>(layers: number[], all: Map<number, T>) => new Map(layers.map((l) => [l, all.get(l)!]));
-  return chosen.run(
-    {
-      ...features,
-      clsAttention: only(clsAttention, features.clsAttention),
-      attention: only(attention, features.attention),
-      keys: only(keys, features.keys),
-    },
-    U,
-    options,
-  );
+  const method = findMethod(name);
+  const resources = { questions: Array.from({ length: features.F.shape[0] }, () => [1]) };
+  return runMethod(method, features, U, { options: { ...method.defaults, ...given }, resources });
 }
+
+const source = sourceOf({ patches: 16, layers: K, selectedLayer: K - 1 });
+const prepare = (name: string, given: MethodOptions = {}, known = source) => {
+  const method = findMethod(name);
+  return prepareMethod(method, known, 4, { ...method.defaults, ...given });
+};
 
 const cases = fc
   .record({
@@ -145,10 +138,10 @@ describeEachBackend('the field', () => {
         fc.asyncProperty(cases, async ({ random, B, G, U }) => {
           const seen = see(random, B, G);
           const result = await run(name, seen, U, options);
-          expect(result.kept!.dtype).toBe('int32');
-          expect(result.kept!.arraySync()).toEqual(seen.pictures.map((picture) => kept(picture, U)));
-          for (const row of result.kept!.arraySync()) expect(new Set(row).size).toBe(U);
-          expectEqual(result.tokens, seen.features.at(result.kept!), 'tokens');
+          expect(result.kept!).toEqual(seen.pictures.map((picture) => kept(picture, U)));
+          for (const row of result.kept!) expect(new Set(row).size).toBe(U);
+          const rows = result.kept!.map((row, b) => row.map((p) => seen.pictures[b].F[p]));
+          expectEqual(result.tokens, tf.tensor3d(rows), 'tokens');
         }),
         runs,
       );
@@ -180,7 +173,7 @@ describeEachBackend('the field', () => {
           const why = `fopru: a budget of ${U} patches holds no whole row of ${G}; use strategy=rank`;
           await expect(result).rejects.toThrow(new UserError(why));
         } else {
-          const kept = (await result).kept!.arraySync();
+          const kept = (await result).kept!;
           expect(kept).toEqual(seen.pictures.map((picture) => twin.fopruRows(picture, U)));
           expect(kept[0]).toHaveLength(Math.floor(U / G) * G);
         }
@@ -202,7 +195,7 @@ describeEachBackend('the field', () => {
       await fc.assert(
         fc.asyncProperty(cases, async ({ random, B, G }) => {
           const seen = see(random, B, G);
-          expectEqual((await run(name, seen, G * G, options)).tokens, seen.features.all(), 'tokens');
+          expectEqual((await run(name, seen, G * G, options)).tokens, seen.features.F, 'tokens');
         }),
         { ...runs, numRuns: 10 },
       );
@@ -256,8 +249,8 @@ describeEachBackend('the field', () => {
             [picture, moved].map((one) => run(name, { features: featuresFrom([one], W) }, U, options)),
           );
           if (still.kept) {
-            const there = turned.kept!.arraySync()[0].map((p) => places[p].p);
-            expect(there.sort((a, b) => a - b)).toEqual(still.kept.arraySync()[0]);
+            const there = turned.kept![0].map((p) => places[p].p);
+            expect(there.sort((a, b) => a - b)).toEqual(still.kept[0]);
           }
           const sorted = (x: tf.Tensor3D) => x.arraySync()[0].sort((a, b) => a[0] - b[0]);
           expectNear(tf.tensor2d(sorted(turned.tokens)), sorted(still.tokens), 'tokens');
@@ -282,7 +275,7 @@ describeEachBackend('the field', () => {
             ...row,
             ...Array.from({ length: P }, (_, q) => +(p === q)),
           ]);
-          const { tokens } = await run(name, { features: featuresOf(tf.tensor3d([values])) }, U, options);
+          const { tokens } = await run(name, { features: seenOf(tf.tensor3d([values])) }, U, options);
           const W = tf.slice(tokens, [0, 0, D]).arraySync()[0];
           const sizes = W.map((row) => row.filter((x) => x > 0).length);
           expectNear(
@@ -302,8 +295,7 @@ describeEachBackend('the field', () => {
     await fc.assert(
       fc.asyncProperty(cases, async ({ random, B, G, U }) => {
         const seen = see(random, B, G);
-        const kept = async (name: string, options = {}) =>
-          (await run(name, seen, U, options)).kept!.arraySync();
+        const kept = async (name: string, options = {}) => (await run(name, seen, U, options)).kept!;
         expect(await kept('hybrid', { share: 1 })).toEqual(await kept('vtc-cls', vtcCls.defaults));
         expect(await kept('hybrid', { share: 0 })).toEqual(await kept('divprune'));
         expect(await kept('vispruner', { share: 1 })).toEqual(await kept('fastervlm'));
@@ -313,30 +305,25 @@ describeEachBackend('the field', () => {
   });
 
   test('equal patches: each is taken once, the lower index first', async () => {
-    const features = featuresOf(tf.ones([1, 9, 3]));
+    const features = seenOf(tf.ones([1, 9, 3]));
     for (const U of [1, 4, 9]) {
       const { kept } = await run('divprune', { features }, U);
-      expect(kept!.arraySync()).toEqual([[...Array(U).keys()]]);
+      expect(kept).toEqual([[...Array(U).keys()]]);
       const { tokens } = await run('dpc-knn', { features }, U);
       expectNear(tokens, [Array.from({ length: U }, () => [1, 1, 1])], 'tokens');
     }
-    expect(
-      (await run('divprune', { features: featuresOf(tf.ones([1, 1, 3])) }, 1)).kept!.arraySync(),
-    ).toEqual([[0]]);
+    expect((await run('divprune', { features: seenOf(tf.ones([1, 1, 3])) }, 1)).kept).toEqual([[0]]);
   });
 
   test('NaN is refused by name, and nothing is left in memory but results', async () => {
     const seen = see(() => 0.3, 2, 3);
-    const broken = featuresOf(tf.fill([1, 9, D], NaN), seen.features);
     for (const [name, options] of [...choosing, ...merging]) {
-      const { scores, kept } = await run(name, seen, 4, options);
-      const count = 1 + (scores ? 1 : 0) + (kept ? 1 : 0);
-      await expectNewTensors(count, name, () => run(name, seen, 4, options));
+      await expectNewTensors(1, name, () => run(name, seen, 4, options));
     }
     for (const name of ['divprune', 'cdpruner', 'vispruner', 'hybrid', 'dpc-knn']) {
       const features = {
-        ...broken,
-        all: () => tf.fill([2, 9, D], NaN) as tf.Tensor3D,
+        ...seen.features,
+        F: tf.fill<tf.Rank.R3>([2, 9, D], NaN),
         project: (x: tf.Tensor3D) => x.clone(),
       };
       await expect(run(name, { features }, 4)).rejects.toThrow(/^(similarity|distance)\[0, 0, [01]\] is NaN/);
@@ -393,22 +380,38 @@ describe('options', () => {
     ['prumerge+', { neighbours: 0 }, 'prumerge+: neighbours=0 is not a whole number from 1'],
     ['dpc-knn', { neighbours: 2.5 }, 'dpc-knn: neighbours=2.5 is not a whole number from 1'],
   ] as [string, MethodOptions, string][])('%s %j is refused', (name, options, message) => {
-    const chosen = method(name);
-    expect(() => chosen.asks(source, { ...chosen.defaults, ...options })).toThrow(new UserError(message));
+    expect(() => prepare(name, options)).toThrow(new UserError(message));
   });
 
-  test.each(['fastervlm', 'hired', 'fopru', 'vispruner', 'visionzip', 'hybrid'])(
+  test.each(['fastervlm', 'fopru', 'vispruner', 'visionzip', 'hybrid'])(
     '%s is refused where no layer comes before the features',
     (name) => {
-      const chosen = method(name);
       const message = `${name} needs attention, but the features are the embedding output, before any layer`;
-      expect(() => chosen.asks({ layers: 4, selectedLayer: -1 }, chosen.defaults)).toThrow(
-        new UserError(message),
-      );
-      const first = chosen.asks({ layers: 4, selectedLayer: 0 }, { ...chosen.defaults, layers: 1 });
+      expect(() => prepare(name, {}, { ...source, selectedLayer: -1 })).toThrow(new UserError(message));
+      const one: MethodOptions = name === 'hybrid' ? { layers: 1 } : {};
+      const first = prepare(name, one, { ...source, selectedLayer: 0 }).needs!;
       for (const layers of Object.values(first)) expect(layers).toEqual([0]);
     },
   );
+
+  test('a tower without [CLS] serves the methods that do not read its attention, and no other', () => {
+    const without = { ...source, prefixTokens: 0 } as const;
+    const refused = methods.filter(({ name, stages }) => {
+      if (stages[0] === 'between' || name === 'cdpruner') return false;
+      try {
+        prepare(name, {}, without);
+        return false;
+      } catch (error) {
+        expect((error as Error).message).toBe(
+          `${name === 'hired' ? 'fastervlm' : name} needs the attention of [CLS], but this vision tower has no such token`,
+        );
+        return error instanceof UserError;
+      }
+    });
+    expect(refused.map(({ name }) => name)).toEqual(
+      ['vtc-cls', 'fastervlm', 'hired', 'vispruner', 'hybrid', 'visionzip', 'prumerge', 'prumerge+', 'tome'], // prettier-ignore
+    );
+  });
 
   test('a method that asked for one layer is not handed another', () => {
     expect(onlyLayer(new Map([[7, 'x']]))).toBe('x');
@@ -416,10 +419,7 @@ describe('options', () => {
   });
 
   test('PruMerge looks at the last layer, whatever is selected', () => {
-    const chosen = method('prumerge');
-    expect(chosen.asks({ layers: 24, selectedLayer: 22 }, chosen.defaults)).toEqual({
-      clsAttention: [23],
-      keys: [23],
-    });
+    const known = sourceOf({ patches: 576, layers: 24, selectedLayer: 22 });
+    expect(prepare('prumerge', {}, known).needs).toEqual({ clsAttention: [23], keys: [23] });
   });
 });

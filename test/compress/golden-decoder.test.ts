@@ -2,13 +2,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadModel } from '../../src/checkpoint/load.ts';
-import type { DecoderMethod, MethodOptions } from '../../src/compress/method.ts';
+import type { MethodOptions } from '../../src/compress/method.ts';
 import { findMethod } from '../../src/compress/registry.ts';
 import type { Llama } from '../../src/decoder/llama.ts';
 import type { DecoderState } from '../../src/decoder/state.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import { expectClose, golden, readExpected, type Expected } from '../support/golden.ts';
 import { runHooked, sourceOf } from '../support/hooks.ts';
+import { hookOf } from '../support/methods.ts';
 import { tidyEachTest } from '../support/random.ts';
 
 const inactive = '1.0+2.3+3.1+3.2+4.0';
@@ -50,11 +51,7 @@ describeEachBackend('PyTorch’s', () => {
 
   test.each(cases)('%s: the tokens of every layer, and the logits', async (name, method, budget, options) => {
     const { decoder, input } = await readCase(stored);
-    const hook = (findMethod(method) as DecoderMethod).hook(
-      sourceOf({ L: 6, P: 16, E: 32 }),
-      budget,
-      options,
-    );
+    const hook = hookOf(findMethod(method), sourceOf({ L: 6, P: 16 }), budget, options);
     const run = await runHooked(decoder, input, hook);
     for (const [l, positions] of run.positions.entries()) {
       expect(positions, `layer ${l}`).toEqual(await file.ints(`${name}.positions.0${l}`));

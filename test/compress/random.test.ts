@@ -1,20 +1,20 @@
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { featuresOf } from '../../src/compress/features.ts';
 import { random } from '../../src/compress/random.ts';
 import { UserError } from '../../src/errors.ts';
 import { describeEachBackend } from '../support/backends.ts';
+import { runMethod, seenOf, sourceOf } from '../support/methods.ts';
 import { axis, draw, expectNewTensors, randoms, tidyEachTest } from '../support/random.ts';
 
-const source = { layers: 4, selectedLayer: 2 };
 const cases = fc
   .record({ values: randoms, B: axis(3), P: axis(30), n: fc.nat(), seed: fc.nat(1e9) })
   .map(({ values, B, P, n, seed }) => ({ patches: draw(values, [B, P, 2]), P, U: 1 + (n % P), seed }));
 
 async function choose(patches: number[][][], U: number, seed: number) {
-  const { tokens, kept } = await random.run(featuresOf(tf.tensor3d(patches)), U, { seed });
-  return { tokens: tokens.arraySync(), kept: kept!.arraySync() };
+  const seen = seenOf(tf.tensor3d(patches));
+  const { tokens, kept } = await runMethod(random, seen, U, { options: { seed } });
+  return { tokens: tokens.arraySync(), kept: kept! };
 }
 
 describeEachBackend('random', () => {
@@ -70,12 +70,12 @@ describeEachBackend('random', () => {
   });
 
   test('a run leaves its results and nothing else', async () => {
-    const features = featuresOf(tf.zeros([2, 9, 3]));
-    await expectNewTensors(2, 'random', () => random.run(features, 4, { seed: 3 }));
+    const seen = seenOf(tf.zeros([2, 9, 3]));
+    await expectNewTensors(1, 'random', () => runMethod(random, seen, 4, { options: { seed: 3 } }));
   });
 });
 
 test.each([-1, 0.5])('seed %d is refused', (seed) => {
   const message = `random: seed=${seed} is not a whole number from 0`;
-  expect(() => random.asks(source, { seed })).toThrow(new UserError(message));
+  expect(() => random.prepare(sourceOf({ patches: 16 }), 4, { seed }, {})).toThrow(new UserError(message));
 });

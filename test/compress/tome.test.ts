@@ -6,12 +6,15 @@ import { countMerges, mergeAlike, tome } from '../../src/compress/tome.ts';
 import { findMethod } from '../../src/compress/registry.ts';
 import { UserError } from '../../src/errors.ts';
 import { attend, attendBatched, attendByHead } from '../../src/tensor/attention.ts';
-import { runClipVision, visionTensors } from '../../src/vision/clip.ts';
-import { runMergingVision } from '../../src/vision/merging.ts';
-import { mergeOf } from '../../src/fit.ts';
-import { runVlm, type VlmOptions } from '../../src/vlm.ts';
+import { free } from '../../src/tensor/scope.ts';
+import { applyMatrix, identity } from '../../src/tensor/token-matrix.ts';
+import { watchSteps } from '../../src/tensor/trace.ts';
+import { runClipVision, type ClipVision } from '../../src/vision/clip.ts';
+import { clipTower, type TowerCut } from '../../src/vision/tower.ts';
+import { prepare } from '../../src/plan.ts';
 import { tomeTower } from '../reference/field.ts';
 import { describeEachBackend } from '../support/backends.ts';
+import { runVlm, sourceOf, type RunOptions } from '../support/methods.ts';
 import {
   axis,
   draw,
@@ -28,7 +31,13 @@ import { tinyLlava, tinyVision } from '../support/tiny.ts';
 /** Of the tiny tower: 16 patches, hidden[3] is selected. A fixed seed, as in field.test.ts. */
 const [P, layers] = [16, 3];
 const runs = { numRuns: 12, seed: 20 };
-const source = { layers: 4, selectedLayer: layers - 1, patches: P };
+const source = sourceOf({ layers: 4, selectedLayer: layers - 1, patches: P });
+const mergingTo = (U: number, known = source) => tome.prepare(known, U, {}, {}).inTower!;
+
+/** hidden[depth] of a tower with a method inside. */
+async function runCutting(vision: ClipVision, pixels: tf.Tensor4D, depth: number, cut: TowerCut) {
+  return (await clipTower(vision).run(pixels, { hidden: [depth] }, cut)).hidden.get(depth)!;
+}
 const budgets = fc.integer({ min: 2, max: P });
 
 /** r of each layer. */
@@ -41,7 +50,7 @@ function schedule(n: number, U: number, depth: number): number[] {
   return merges;
 }
 
-const options: VlmOptions = {
+const options: RunOptions = {
   method: findMethod('tome'),
   methodOptions: {},
   budget: 5,
@@ -56,97 +65,90 @@ const prompts = [
 describeEachBackend('ToMe', () => {
   tidyEachTest();
 
-  test('a merging tower equals its twin, U tokens exactly and [CLS]', () => {
-    fc.assert(
-      fc.property(randoms, budgets, axis(2), (random, U, B) => {
+  test('a merging tower equals its twin, U tokens exactly and [CLS]', async () => {
+    await fc.assert(
+      fc.asyncProperty(randoms, budgets, axis(2), async (random, U, B) => {
         const vision = tinyVision(random);
         const pixels = draw(random, [B, 9, 9, 3]);
-        const { hidden } = runMergingVision(vision, tf.tensor4d(pixels), layers, tome.merge!(source, U, {}));
+        const hidden = await runCutting(vision, tf.tensor4d(pixels), layers, mergingTo(U));
         const arrays = toArrays(vision.weights);
         const merges = schedule(P, U, layers);
         const expected = pixels.map((one) => tomeTower(arrays, one, vision.config, merges).hidden);
-        expect(hidden.get(layers)!.shape).toEqual([B, 1 + U, 6]);
-        expectNear(hidden.get(layers)!, expected, 'hidden');
+        expect(hidden.shape).toEqual([B, 1 + U, 6]);
+        expectNear(hidden, expected, 'hidden');
       }),
       runs,
     );
   });
 
-  test('without merges it is the plain tower, bit by bit', () => {
-    fc.assert(
-      fc.property(randoms, axis(4), (random, depth) => {
+  test('without merges it is the plain tower, bit by bit', async () => {
+    await fc.assert(
+      fc.asyncProperty(randoms, axis(4), async (random, depth) => {
         const vision = tinyVision(random);
         const pixels = tf.tensor4d(draw(random, [2, 9, 9, 3]));
         const plain = runClipVision(vision, pixels, { hidden: [depth] }).hidden.get(depth)!;
-        for (const merge of [
-          tome.merge!({ ...source, selectedLayer: depth - 1 }, P, {}),
-          (_: number, tokens: Parameters<typeof mergeAlike>[0]) => tokens,
-        ]) {
-          const merging = runMergingVision(vision, pixels, depth, merge).hidden.get(depth)!;
-          expectEqual(merging, plain, `hidden[${depth}]`);
+        const nothing: TowerCut = () => Promise.resolve(undefined);
+        const same: TowerCut = () => Promise.resolve(identity(2, P));
+        for (const cut of [mergingTo(P, { ...source, selectedLayer: depth - 1 }), nothing, same]) {
+          expectEqual(await runCutting(vision, pixels, depth, cut), plain, `hidden[${depth}]`);
         }
       }),
       runs,
     );
   });
 
-  test('a batch merges as its pictures one by one', () => {
-    fc.assert(
-      fc.property(randoms, budgets, (random, U) => {
+  test('a batch merges as its pictures one by one', async () => {
+    await fc.assert(
+      fc.asyncProperty(randoms, budgets, async (random, U) => {
         const vision = tinyVision(random);
         const pixels = draw(random, [3, 9, 9, 3]);
-        const merge = tome.merge!(source, U, {});
-        const see = (some: number[][][][]) =>
-          runMergingVision(vision, tf.tensor4d(some), layers, merge).hidden.get(layers)!;
-        const single = pixels.map((picture) => see([picture]).arraySync()[0]);
-        expectNear(see(pixels), single, 'hidden');
+        const see = (some: number[][][][]) => runCutting(vision, tf.tensor4d(some), layers, mergingTo(U));
+        const single: number[][][] = [];
+        for (const picture of pixels) single.push((await see([picture])).arraySync()[0]);
+        expectNear(await see(pixels), single, 'hidden');
       }),
       runs,
     );
   });
 
-  test('a merge keeps the sum of s·x and of s, and [CLS] as it is, and puts the most alike together', () => {
-    fc.assert(
-      fc.property(randoms, fc.integer({ min: 1, max: 8 }), axis(2), fc.nat(), (random, half, B, n) => {
-        const N = 1 + 2 * half;
-        const hidden = tf.tensor3d(draw(random, [B, N, 3]));
-        const sizes = tf.tensor3d(
-          draw(random, [B, N, 1]).map((item) => item.map(([x]) => [1 + Math.floor(2 + 2 * x)])),
-        );
-        const keys = tf.tensor4d(draw(random, [B, 2, N, 4]));
-        const r = n % (half + 1);
-        const merged = tf.tidy(() => mergeAlike({ hidden, sizes }, keys, r));
-        const sums = (tokens: typeof merged) => tf.sum<tf.Tensor2D>(tf.mul(tokens.hidden, tokens.sizes), 1);
-        expect(merged.hidden.shape).toEqual([B, N - r, 3]);
-        expectNear(sums(merged), sums({ hidden, sizes }).arraySync(), 'Σ s·x');
-        expectEqual(tf.sum(merged.sizes, 1), tf.sum(sizes, 1), 'Σ s');
-        expectNear(
-          tf.slice(merged.hidden, [0, 0, 0], [B, 1, 3]),
-          tf.slice(hidden, [0, 0, 0], [B, 1, 3]).arraySync(),
-          '[CLS]',
-          1e-6,
-        );
-      }),
+  test('a merge keeps the sum of s·x, and puts the most alike together', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        randoms,
+        fc.integer({ min: 1, max: 8 }),
+        axis(2),
+        fc.nat(),
+        async (random, half, B, n) => {
+          const N = 1 + 2 * half;
+          const hidden = tf.tensor3d(draw(random, [B, N - 1, 3])); // of the patches
+          const sizes = draw(random, [B, N]).map((item) => item.map((x) => 1 + Math.floor(2 + 2 * x)));
+          const keys = tf.tensor4d(draw(random, [B, 2, N, 4]));
+          const r = n % (half + 1);
+          const W = await mergeAlike(keys, sizes, r);
+          expect(W.shape).toEqual([B, N - 1 - r, N - 1]);
+          const merged = applyMatrix(W, hidden).arraySync();
+          for (const [b, rows] of W.rows.entries()) {
+            const sizeOf = (row: ReadonlyMap<number, number>) =>
+              [...row.keys()].reduce((sum, patch) => sum + sizes[b][1 + patch], 0);
+            const sum = (of: (e: number) => number) => [0, 1, 2].map(of);
+            const before = hidden.arraySync()[b];
+            expectNear(
+              tf.tensor1d(
+                sum((e) => rows.reduce((total, row, u) => total + sizeOf(row) * merged[b][u][e], 0)),
+              ),
+              sum((e) => before.reduce((total, x, p) => total + sizes[b][1 + p] * x[e], 0)),
+              'Σ s·x',
+            );
+            expect(rows.flatMap((row) => [...row.keys()]).sort((p, q) => p - q)).toEqual([...before.keys()]);
+          }
+        },
+      ),
       runs,
     );
     // Token 4 is like token 1, token 2 like none; [CLS] is like token 3 and stays.
-    const keys = tf.tensor4d([
-      [
-        [
-          [0, 1],
-          [1, 0],
-          [-1, -1],
-          [0, 1],
-          [1, 0.1],
-        ],
-      ],
-    ]);
-    const hidden = tf.tensor3d([[[10], [1], [2], [3], [4]]]);
-    const merged = tf.tidy(() =>
-      mergeAlike({ hidden, sizes: tf.tensor3d([[[1], [3], [1], [1], [1]]]) }, keys, 1),
-    );
-    expect(merged.hidden.arraySync()).toEqual([[[10], [1.75], [2], [3]]]);
-    expect(merged.sizes.arraySync()).toEqual([[[1], [4], [1], [1]]]);
+    const keys = tf.tensor4d([[[[0, 1], [1, 0], [-1, -1], [0, 1], [1, 0.1]]]]); // prettier-ignore
+    const W = await mergeAlike(keys, [[1, 3, 1, 1, 1]], 1);
+    expect(W.rows).toEqual([[new Map([[0, 0.75], [3, 0.25]]), new Map([[1, 1]]), new Map([[2, 1]])]]); // prettier-ignore
   });
 
   test('a key’s bias of log 2 is that key twice', () => {
@@ -176,11 +178,11 @@ describeEachBackend('ToMe', () => {
       const model = tinyLlava(random, { vision_feature_select_strategy: strategy });
       const input = { pixels: tf.tensor4d(pixels), prompts };
       const steps: string[] = [];
-      const onStep = ({ name, shape }: { name: string; shape: number[] }) =>
-        steps.push(`${name} ${shape[1]}`);
-      const some = await runVlm(model, input, { ...options, onStep });
+      const trace = watchSteps(({ name, shape }) => steps.push(`${name} ${shape[1]}`));
+      const some = await runVlm(model, input, { ...options, trace });
       expect([some.promptTokens, some.kept]).toEqual([5 + 5 + (strategy === 'full' ? 1 : 0), undefined]);
-      expect(steps.slice(1, 5)).toEqual(['hidden[0] 17', 'hidden[1] 13', 'hidden[2] 9', 'hidden[3] 6']);
+      const hidden = steps.filter((step) => step.startsWith('vision.hidden'));
+      expect(hidden.map((step) => Number(step.split(' ')[1]))).toEqual([17, 13, 9, 6]);
       const all = await runVlm(model, input, { ...options, budget: P });
       const full = await runVlm(model, input, { ...options, method: findMethod('none'), budget: P });
       expect([all.tokens, all.promptTokens]).toEqual([full.tokens, full.promptTokens]);
@@ -191,11 +193,11 @@ describeEachBackend('ToMe', () => {
   test('NaN is refused by name, and only the result is left in memory', async () => {
     const vision = tinyVision(seededRandom(6));
     const pixels = tf.tensor4d(draw(seededRandom(7), [1, 9, 9, 3]));
-    const run = () => runMergingVision(vision, pixels, layers, tome.merge!(source, 6, {}));
+    const run = () => runCutting(vision, pixels, layers, mergingTo(6));
     await expectNewTensors(1, 'a merging tower', run);
-    await expectNewTensors(0, 'a merging tower, disposed', () => tf.dispose(visionTensors(run())));
+    await expectNewTensors(0, 'a merging tower, disposed', async () => free(await run()));
     vision.weights.layers[1].self_attn.k_proj.bias = tf.fill([6], NaN);
-    expect(run).toThrow('similarity[0, 0, 0] is NaN');
+    await expect(run()).rejects.toThrow('similarity[0, 0, 0] is NaN');
     await expectNewTensors(0, 'a merging tower that throws', run, true);
   });
 });
@@ -224,10 +226,10 @@ describe('ToMe’s schedule', () => {
 
   test('a budget that the layers cannot reach is refused, and features of several layers', () => {
     const message = 'tome: 3 layers merge 16 patches to 2 at least, not to 1';
-    expect(() => tome.merge!(source, 1, {})).toThrow(new UserError(message));
-    expect(() => tome.asks({ layers: 4, selectedLayer: -1 }, {})).toThrow(UserError);
+    expect(() => mergingTo(1)).toThrow(new UserError(message));
+    expect(() => mergingTo(4, { ...source, selectedLayer: -1 })).toThrow(UserError);
     const { config } = tinyLlava(seededRandom(1), { vision_feature_layer: [3, 1] });
-    expect(() => mergeOf(config, options)).toThrow(
+    expect(() => prepare(config, options)).toThrow(
       new UserError('tome needs the features of one layer, but this checkpoint joins hidden 3, 1'),
     );
   });

@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { featuresOf } from '../../src/compress/features.ts';
 import { uniform } from '../../src/compress/uniform.ts';
 import { describeEachBackend } from '../support/backends.ts';
+import { runMethod, seenOf } from '../support/methods.ts';
 import { axis, draw, expectNewTensors, randoms, tidyEachTest } from '../support/random.ts';
 
 type Pattern = typeof uniform.defaults.pattern;
@@ -13,8 +13,9 @@ const cases = fc
   .map(({ values, B, G, n }) => ({ patches: draw(values, [B, G * G, 2]), G, U: 1 + (n % (G * G)) }));
 
 async function choose(patches: number[][][], U: number, pattern: Pattern) {
-  const { tokens, kept } = await uniform.run(featuresOf(tf.tensor3d(patches)), U, { pattern });
-  return { tokens: tokens.arraySync(), kept: kept!.arraySync() };
+  const seen = seenOf(tf.tensor3d(patches));
+  const { tokens, kept } = await runMethod(uniform, seen, U, { options: { pattern } });
+  return { tokens: tokens.arraySync(), kept: kept! };
 }
 
 /** Of a picture with P patches. */
@@ -68,7 +69,7 @@ describeEachBackend('uniform', () => {
   });
 
   test('a run leaves its results and nothing else', async () => {
-    const features = featuresOf(tf.zeros([2, 9, 3]));
-    await expectNewTensors(2, 'uniform', () => uniform.run(features, 4, { pattern: 'grid' }));
+    const seen = seenOf(tf.zeros([2, 9, 3]));
+    await expectNewTensors(1, 'uniform', () => runMethod(uniform, seen, 4));
   });
 });

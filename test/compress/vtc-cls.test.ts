@@ -3,14 +3,14 @@ import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ensembleNames } from '../../src/compress/ensemble.ts';
-import { featuresOf } from '../../src/compress/features.ts';
-import type { VisionFeatures } from '../../src/compress/method.ts';
+import type { Seen } from '../../src/compress/method.ts';
 import { ensembledLayers, vtcCls, type VtcClsOptions } from '../../src/compress/vtc-cls.ts';
 import { UserError } from '../../src/errors.ts';
 import { runClipVision } from '../../src/vision/clip.ts';
 import * as twin from '../reference/compress.ts';
 import { clsRow } from '../reference/vision.ts';
 import { describeEachBackend } from '../support/backends.ts';
+import { runMethod, seenOf, sourceOf } from '../support/methods.ts';
 import {
   axis,
   draw,
@@ -53,16 +53,22 @@ const ensembleName = fc.constantFrom(...ensembleNames);
 const mapRows = (rows: Rows, change: (x: number) => number): Rows =>
   rows.map((layer) => layer.map((item) => item.map((head) => head.map(change))));
 
-function numbered(rows: Rows): VisionFeatures {
+function numbered(rows: Rows): Seen {
   const [B, P] = [rows[0].length, rows[0][0][0].length];
   const patches = Array.from({ length: B }, (_, b) => Array.from({ length: P }, (_, p) => [b, p]));
   const clsAttention = new Map(rows.map((layer, l) => [l, tf.tensor3d(layer)]));
-  return featuresOf(tf.tensor3d(patches), { clsAttention });
+  return seenOf(tf.tensor3d(patches), { clsAttention });
 }
 
+const run = (seen: Seen, U: number, ensemble: VtcClsOptions['ensemble'] = 'sum') => {
+  const K = seen.clsAttention.size;
+  const source = sourceOf({ patches: seen.F.shape[1], layers: K, selectedLayer: K - 1 });
+  return runMethod(vtcCls, seen, U, { options: { layers: K, ensemble }, source });
+};
+
 async function select(rows: Rows, U: number, ensemble: VtcClsOptions['ensemble'] = 'sum') {
-  const { kept, scores, tokens } = await vtcCls.run(numbered(rows), U, { layers: rows.length, ensemble });
-  return { kept: kept!.arraySync(), scores: scores!.arraySync(), tokens: tokens.arraySync() };
+  const { kept, scores, tokens } = await run(numbered(rows), U, ensemble);
+  return { kept: kept!, scores: scores!.map((row) => [...row]), tokens: tokens.arraySync() };
 }
 
 describeEachBackend('VTC-CLS', () => {
@@ -92,22 +98,19 @@ describeEachBackend('VTC-CLS', () => {
         const vision = tinyVision(random);
         const pixels = tf.tensor4d(draw(random, [2, 9, 9, 3]));
         const layer = 2;
-        const source = { layers: 4, selectedLayer: layer };
+        const source = sourceOf({ patches: 16, layers: 4, selectedLayer: layer });
         const options: VtcClsOptions = { layers: 1, ensemble: 'sum' };
-        const asked = vtcCls.asks(source, options);
-        expect(asked).toEqual({ clsAttention: [layer] });
-        const seen = runClipVision(vision, pixels, { hidden: [layer + 1], attention: [layer], ...asked });
+        const { needs } = vtcCls.prepare(source, U, options, {});
+        expect(needs).toEqual({ clsAttention: [layer] });
+        const seen = runClipVision(vision, pixels, { hidden: [layer + 1], attention: [layer], ...needs });
         const patches = tf.slice(seen.hidden.get(layer + 1)!, [0, 1, 0], [2, 16, 6]);
-        const { kept } = await vtcCls.run(
-          featuresOf(patches, { clsAttention: seen.clsAttention }),
-          U,
-          options,
-        );
+        const shown = seenOf(patches, { clsAttention: seen.clsAttention });
+        const { kept } = await runMethod(vtcCls, shown, U, { options, source });
         const attention = seen.attention.get(layer)!.arraySync();
         // Skip the rare case in which the last kept and the first dropped patch differ by rounding only.
         const edges = attention.map((heads) => twin.scoreByCls(clsRow(heads)).sort((a, b) => b - a));
         fc.pre(U === 16 || edges.every((row) => row[U - 1] - row[U] > 1e-6));
-        expect(kept!.arraySync()).toEqual(attention.map((heads) => twin.fasterVlm(heads, U)));
+        expect(kept).toEqual(attention.map((heads) => twin.fasterVlm(heads, U)));
       }),
       runs,
     );
@@ -239,12 +242,12 @@ describeEachBackend('VTC-CLS', () => {
   });
 
   test('the ensemble is the K layers that end with the selected one', () => {
-    const llava = { layers: 24, selectedLayer: 22 };
+    const llava = sourceOf({ patches: 576, layers: 24, selectedLayer: 22 });
     expect(ensembledLayers(llava, 1)).toEqual([22]);
     expect(ensembledLayers(llava, 3)).toEqual([20, 21, 22]);
     expect(ensembledLayers(llava, 7)[0]).toBe(16); // the released code's --layer 16
     expect(ensembledLayers(llava, 23)[0]).toBe(0);
-    expect(vtcCls.asks(llava, vtcCls.defaults)).toEqual({ clsAttention: [20, 21, 22] });
+    expect(vtcCls.prepare(llava, 64, vtcCls.defaults, {}).needs).toEqual({ clsAttention: [20, 21, 22] });
     for (const K of [0, 24, 2.5]) {
       expect(() => ensembledLayers(llava, K)).toThrow(
         new UserError(`--layers ${K}: the ensemble ends at layer 22, so it can have 1 to 23 layers`),
@@ -254,11 +257,10 @@ describeEachBackend('VTC-CLS', () => {
 
   test('only the results are left in memory', async () => {
     const random = seededRandom(1);
-    const features = numbered(draw(random, [2, 2, 2, 5]));
+    const seen = numbered(draw(random, [2, 2, 2, 5]));
     const broken = numbered([[[[0, NaN]]]]);
-    const options: VtcClsOptions = { layers: 2, ensemble: 'sum' };
-    await expectNewTensors(3, 'vtc-cls', () => vtcCls.run(features, 2, options));
-    await expectNewTensors(0, 'vtc-cls of NaN', () => vtcCls.run(broken, 1, options), true);
-    await expectNewTensors(0, 'vtc-cls over budget', () => vtcCls.run(features, 6, options), true);
+    await expectNewTensors(1, 'vtc-cls', () => run(seen, 2));
+    await expectNewTensors(0, 'vtc-cls of NaN', () => run(broken, 1), true);
+    await expectNewTensors(0, 'vtc-cls over budget', () => run(seen, 6), true);
   });
 });

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { findWithdrawal } from '../../src/compress/vtw.ts';
+import { findWithdrawal } from '../../src/compress/vtw-search.ts';
 import { UserError } from '../../src/errors.ts';
 import { runCut, vtw } from '../reference/decoder-methods.ts';
 import { describeEachBackend } from '../support/backends.ts';

@@ -11,8 +11,10 @@ import {
 import { decode, generate, prefill } from '../../src/decoder/generate.ts';
 import { runLlama, type Llama } from '../../src/decoder/llama.ts';
 import { createRope } from '../../src/decoder/rope.ts';
+import { imagePlaces } from '../../src/decoder/cut.ts';
 import { embedText } from '../../src/decoder/splice.ts';
 import type { DecoderState, LayerHook } from '../../src/decoder/state.ts';
+import { picking } from '../../src/tensor/token-matrix.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import {
   axis,
@@ -72,32 +74,17 @@ function randomInput(llama: Llama, seed: number, B: number, T: number, start = 0
 }
 
 /**
- * Keeps every other image token before one layer and every other of those before the next one: a token stays when
- * its position says so, whatever else is in the chunk. Each layer's cache then has a length of its own.
+ * Keeps every other image token before one layer and every other of those before the next one: a token stays when its
+ * position says so. Each layer's cache then has a length of its own.
  */
 function thinImage(layer: number): LayerHook {
   return {
-    needsAttention: () => false,
-    async beforeLayer(l, state) {
+    async cut(l, { positions, roles }) {
       const stride = l < layer ? 1 : l === layer ? 2 : 4;
-      const [B, , E] = state.hidden.shape;
-      const positions = await state.positions.array();
-      const kept = positions.map((row, b) =>
-        [...row.keys()].filter((t) => state.roles[b][t] === 'text' || row[t] % stride === 0),
-      );
-      const rows = (x: tf.Tensor, width: number[]) =>
-        tf.tidy(() =>
-          tf.stack(kept.map((row, b) => tf.gather(tf.reshape(tf.slice(x, b, 1), [-1, ...width]), row))),
-        );
-      return {
-        hidden: rows(state.hidden, [E]) as tf.Tensor3D,
-        positions: tf.tensor2d(
-          kept.map((row, b) => row.map((t) => positions[b][t])),
-          [B, kept[0].length],
-          'int32',
-        ),
-        roles: kept.map((row, b) => row.map((t) => state.roles[b][t])),
-      };
+      const places = imagePlaces(roles);
+      const rows = await positions.array();
+      const kept = places.map((row, b) => [...row.keys()].filter((i) => rows[b][row[i]] % stride === 0));
+      return picking(kept, places[0].length);
     },
   };
 }
@@ -174,9 +161,9 @@ describeEachBackend('the KV cache', () => {
             l < layer ? T : stay(l === layer ? 2 : 4),
           );
           expect(cacheLengths(cached.cache)).toEqual(lengths);
-          const half = 1 + (split % (T - 1)); // anywhere, in the middle of the picture too
-          const chunks = await runInChunks(llama, input, [half, T], hook);
-          const end = chunks.logits[1];
+          const half = prompt + (split % after); // a cut is made while the prompt is read
+          const chunks = await runInChunks(llama, input, half < T ? [half, T] : [T], hook);
+          const end = chunks.logits.at(-1)!;
           const last = tf.slice(end, [0, end.shape[1] - 1, 0], [B, 1, 19]);
           expectNear(last, await recompute(T), `chunks of ${half} and ${T - half}`, bound);
           expect(cacheLengths(chunks.cache)).toEqual(lengths);
@@ -207,24 +194,21 @@ describeEachBackend('the KV cache', () => {
     );
   });
 
-  test('a hook sees the attention that it asks for, and how much each layer has cached', async () => {
+  test('a cut sees the attention that it asks for, and is asked for while the prompt is read alone', async () => {
     const llama = tinyLlama(seededRandom(2));
-    const seen: [number, number[] | undefined, number][] = [];
+    const seen: [number, number[] | undefined][] = [];
     const hook: LayerHook = {
       needsAttention: (layer) => layer === 2,
-      beforeLayer: (layer, state, past) => {
-        seen.push([layer, state.attention?.shape, past]);
-        return state;
+      cut: (layer, view) => {
+        seen.push([layer, view.attention?.shape]);
+        return Promise.resolve(undefined);
       },
     };
     await runInChunks(llama, randomInput(llama, 3, 2, 5), [4, 5], hook);
     expect(seen).toEqual([
-      [0, undefined, 0],
-      [1, undefined, 0],
-      [2, [2, 4, 4, 4], 0],
-      [0, undefined, 4],
-      [1, undefined, 4],
-      [2, [2, 4, 1, 5], 4],
+      [0, undefined],
+      [1, undefined],
+      [2, [2, 4, 4, 4]],
     ]);
   });
 
@@ -290,9 +274,10 @@ describeEachBackend('the KV cache', () => {
     );
     const throwing = (call: number): LayerHook => ({
       needsAttention: () => true,
-      beforeLayer: (_, state) => {
+      cut: () => Promise.resolve(undefined),
+      limit: () => {
         if (call-- === 0) throw new Error('a hook that throws');
-        return state;
+        return {};
       },
     });
     for (const call of [0, 1, 2, 3, 4, 5, 6]) {

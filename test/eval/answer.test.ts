@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { cacheBytes, prefillMacs } from '../../src/cost.ts';
 import { openAlbum, type Album } from '../../src/eval/album.ts';
 import { answerCell, type Exam } from '../../src/eval/answer.ts';
-import { joinAsks, type Cell } from '../../src/eval/cell.ts';
+import { joinNeeds, type Cell } from '../../src/eval/cell.ts';
 import { evaluate } from '../../src/eval/evaluate.ts';
 import { flopsWith } from '../../src/eval/summary.ts';
 import { tellFocus } from '../../src/eval/focus.ts';
@@ -12,8 +12,8 @@ import { takePictures, type PictureSource, type Task } from '../../src/eval/task
 import { parseVariants } from '../../src/eval/variant.ts';
 import { preprocess, type PreprocessConfig } from '../../src/image/preprocess.ts';
 import { UserError } from '../../src/errors.ts';
-import { asksOf } from '../../src/fit.ts';
-import { runVlm } from '../../src/vlm.ts';
+import { prepare, questionsOf } from '../../src/plan.ts';
+import { runVlm } from '../support/methods.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import { expectNewTensors, seededRandom, tidyEachTest } from '../support/random.ts';
 import { tinyClip, tinyLlava } from '../support/tiny.ts';
@@ -58,7 +58,7 @@ const cellOf = (variant: string, budget: number, pictures: PictureSource = 'own'
 const openAll = ({ model, task }: Exam, pictures: PictureSource = 'own', more = {}): Album =>
   openAlbum(model, takePictures(task, pictures), {
     preprocessing,
-    asks: { clsAttention: [2, 0, 1] }, // more than most methods want, and in no order
+    needs: { clsAttention: [2, 0, 1] }, // more than most methods want, and in no order
     keepBytes: 2 ** 30,
     ...more,
   });
@@ -105,8 +105,9 @@ describeEachBackend('an evaluation', () => {
       const exam = makeExam();
       const cell = cellOf(name, budget, pictures);
       const alone = await answerOneByOne(exam, cell);
-      const asks = joinAsks([{ clsAttention: [2, 0, 1] }, asksOf(exam.model.config, cell.variant)]);
-      const album = openAll(exam, pictures, { chunkValues: 2 * P * 6, asks });
+      const plan = prepare(exam.model.config, { ...cell.variant, budget }, questionsOf(exam.prompts));
+      const needs = joinNeeds([{ clsAttention: [2, 0, 1] }, plan.needs]);
+      const album = openAll(exam, pictures, { chunkValues: 2 * P * 6, needs });
       expect(album.chunks).toEqual([[0, 1], [2, 3], [4]]);
       const found = await answerCell(exam, cell, album);
       expect(found.answers).toEqual(alone.map(({ tokens }) => tokens[0].join('-')));
@@ -141,7 +142,9 @@ describeEachBackend('an evaluation', () => {
     expect(new Set(ofFirst).size).toBeGreaterThan(1);
     const why = "the question is read by CLIP's text tower: name a CLIP of the same vision tower with --clip";
     const withoutClip = { ...exam, model: { ...exam.model, clip: undefined } };
-    await expect(answerCell(withoutClip, cell, openAll(withoutClip))).rejects.toThrow(new UserError(why));
+    await expect(answerCell(withoutClip, cell, openAll(withoutClip))).rejects.toThrow(
+      new UserError(`cdpruner: ${why}`),
+    );
     const mute = { ...exam, prompts: exam.prompts.map((prompt) => ({ ...prompt, question: undefined })) };
     await expect(answerOneByOne(mute, cell)).rejects.toThrow(new UserError(`cdpruner: ${why}`));
   });

@@ -1,7 +1,7 @@
 /** Methods beside each other on tiny models made in memory. */
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
-import type { DecoderMethod } from '../../src/compress/method.ts';
+import type { Method } from '../../src/compress/method.ts';
 import {
   compareMethods,
   wasAnswered,
@@ -9,18 +9,17 @@ import {
   type Compared,
   type Refused,
 } from '../../src/eval/compare.ts';
-import { followHook, followMerge } from '../../src/eval/follow.ts';
 import { answerProbability } from '../../src/eval/probability.ts';
 import { parseVariants, type Variant } from '../../src/eval/variant.ts';
 import { createCache, disposeCache } from '../../src/decoder/cache.ts';
 import { runLlama } from '../../src/decoder/llama.ts';
 import { createRope } from '../../src/decoder/rope.ts';
 import { embedText } from '../../src/decoder/splice.ts';
-import type { DecoderState, LayerHook } from '../../src/decoder/state.ts';
+import { imagePlaces } from '../../src/decoder/cut.ts';
+import type { LayerHook } from '../../src/decoder/state.ts';
 import { describeEachBackend } from '../support/backends.ts';
-import { mixTokens } from '../../src/tensor/similarity.ts';
-import type { MergeHook } from '../../src/vision/merging.ts';
-import { draw, expectEqual, expectNewTensors, seededRandom, tidyEachTest } from '../support/random.ts';
+import { matrixOf, meanOf, picking, type TokenMatrix } from '../../src/tensor/token-matrix.ts';
+import { draw, expectNewTensors, seededRandom, tidyEachTest } from '../support/random.ts';
 import { tinyLlama, tinyLlava } from '../support/tiny.ts';
 
 const P = 16;
@@ -34,38 +33,20 @@ const question = (seed: number, more = {}) => ({
   ...more,
 });
 
-/** Token places that go on to the next layer. */
-function take({ hidden, positions, roles }: DecoderState, places: number[]): DecoderState {
-  return {
-    hidden: tf.tidy(() => tf.gather(hidden, tf.tensor1d(places, 'int32'), 1)),
-    positions: tf.tidy(() => tf.gather(positions, tf.tensor1d(places, 'int32'), 1)),
-    roles: roles.map((row) => places.map((place) => row[place])),
-  };
-}
-
-const hookOf = (change: (layer: number, state: DecoderState) => DecoderState): LayerHook => ({
-  needsAttention: () => false,
-  beforeLayer: (layer, state, past) => (past > 0 ? state : change(layer, state)),
+const cutAt = (layer: number, W: (tokens: number) => TokenMatrix): LayerHook => ({
+  cut: (l, { roles }) => Promise.resolve(l === layer ? W(imagePlaces(roles)[0].length) : undefined),
 });
 
-/** From layer 1 on, patches 3 and 8 only, at other positions than they had. */
-const keepTwo = hookOf((layer, state) => (layer === 1 ? take(state, [0, 1, 5, 10, 18, 19, 20]) : state));
+/** From layer 1 on, patches 3 and 8 only. */
+const keepTwo = cutAt(1, (tokens) => picking([[3, 8]], tokens));
 
 /** From layer 2 on, one token for all the patches that are there. */
-const mergeAll = hookOf((layer, state) => {
-  if (layer !== 2) return state;
-  const T = state.hidden.shape[1];
-  const kept = take(state, [0, 1, 2, T - 3, T - 2, T - 1]);
-  const [head, , tail] = tf.split(kept.hidden, [2, 1, 3], 1);
-  const patches = tf.slice(state.hidden, [0, 2, 0], [1, T - 5, -1]);
-  const hidden = tf.tidy(() => tf.concat([head, tf.mean(patches, 1, true), tail], 1)) as tf.Tensor3D;
-  return { ...kept, hidden };
-});
+const mergeAll = cutAt(2, (tokens) => matrixOf([[meanOf([...Array(tokens).keys()])]], tokens));
 
 const asMethod = (name: string, hook: LayerHook): Variant => {
-  const method: DecoderMethod = {
-    ...{ name, paper: 'none', summary: '', defaults: {}, help: {}, where: 'decoder', positions: 'original' },
-    hook: () => hook,
+  const method: Method = {
+    ...{ name, paper: 'none', summary: '', defaults: {}, help: {}, stages: ['between'] },
+    prepare: () => ({ between: () => hook }),
   };
   return { method, methodOptions: {}, positions: 'contiguous', name, series: name };
 };
@@ -142,44 +123,12 @@ describeEachBackend('a comparison', () => {
     expect(sparse.made).toBeGreaterThan(0);
   });
 
-  test('a merge of merged tokens is followed to its patches, by weight', () => {
-    const pairs: MergeHook = (layer, { hidden, sizes }) => {
-      if (layer === 1) return { hidden, sizes };
-      const N = hidden.shape[1];
-      const into = Array.from({ length: (N + 1) / 2 }, (_, t) =>
-        Array.from({ length: N }, (_, n) =>
-          n === 0 ? +(t === 0) : t === Math.ceil(n / 2) ? (n % 2 ? 0.75 : 0.25) : 0,
-        ),
-      );
-      return { hidden: mixTokens(tf.tensor3d([into]), hidden), sizes: mixTokens(tf.tensor3d([into]), sizes) };
-    };
-    const { merge, tell } = followMerge(pairs);
-    let tokens = {
-      hidden: tf.tensor3d(draw(seededRandom(14), [1, 9, 3])),
-      sizes: tf.ones<tf.Rank.R3>([1, 9, 1]),
-    };
-    const keys = tf.zeros<tf.Rank.R4>([1, 1, 9, 1]);
-    const plain = pairs(2, pairs(0, tokens, keys), keys);
-    for (const layer of [0, 1, 2]) tokens = merge(layer, tokens, keys);
-    expectEqual(tokens.hidden, plain.hidden, 'hidden');
-    expect(tell()).toEqual({ kept: [], made: 2, groups: [0, 0, 0, 0, 1, 1, 1, 1] });
-  });
-
-  test('[CLS] before the patches is none of them', async () => {
-    const followed = followHook(
-      hookOf((_, state) => take(state, [0, 1, 2, 4])),
-      1,
-    );
-    const state: DecoderState = {
-      hidden: tf.tensor3d(draw(seededRandom(7), [1, 5, 3])),
-      positions: tf.tensor2d([[0, 1, 2, 3, 4]], [1, 5], 'int32'),
-      roles: [['text', 'image', 'image', 'image', 'text']],
-    };
-    const never = () => {
-      throw new Error('nobody asks');
-    };
-    await followed.hook.beforeLayer(0, state, 0, { attendFromLast: never });
-    expect(followed.tell()).toEqual({ kept: [0], made: 0, groups: [0, -1] });
+  test('original positions are compared as any others', async () => {
+    const model = tinyLlava(seededRandom(7));
+    const variants = parseVariants('vtc-cls,vtc-cls:positions=original');
+    const [, contiguous, original] = done(await compareMethods(model, question(6), variants));
+    expect(original.kept).toEqual(contiguous.kept);
+    expect(original.probability).not.toBe(contiguous.probability);
   });
 
   test('a method that changes nothing is as sure of the answer as the model without it', async () => {

@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
 import type { LlavaConfig } from '../../src/checkpoint/architecture.ts';
-import { featuresOf } from '../../src/compress/features.ts';
 import type { Album } from '../../src/eval/album.ts';
 import {
   canFocus,
@@ -15,6 +14,7 @@ import type { Task } from '../../src/eval/task.ts';
 import { createWorldTask } from '../../src/eval/world-task.ts';
 import { createScene, objectPatches, side } from '../../src/world/scene.ts';
 import { describeEachBackend } from '../support/backends.ts';
+import { seenOf } from '../support/methods.ts';
 import { tidyEachTest } from '../support/random.ts';
 import { tinyVisionConfig } from '../support/tiny.ts';
 
@@ -47,10 +47,10 @@ describeEachBackend('focus', () => {
       [1, attention([look(0, 5)], [look(4, 9)])], // both; one of two
       [2, attention([look(0, 5)], [look(1, 4)])], // all
     ]);
-    const features = featuresOf(tf.zeros([2, 16, 3]), { clsAttention: rows });
+    const seen = seenOf(tf.zeros([2, 16, 3]), { clsAttention: rows });
     const album: Pick<Album, 'chunks' | 'lend'> = {
       chunks: [[0, 1]],
-      lend: (_, use) => use({ features, compareTo: features.relevance, dispose: () => undefined }),
+      lend: (_, use) => use(seen),
     };
     expect(focusLayers(config)).toEqual([0, 1, 2]);
     const focus = tellFocus(await measureFocus({ config }, task, album));

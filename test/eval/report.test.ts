@@ -194,7 +194,7 @@ test('twenty methods on both sides: a row and a legend for each side', async () 
       ...row,
       series,
       budget,
-      where: i < 12 ? ('vision' as const) : ('decoder' as const),
+      stage: i < 12 ? ('before' as const) : ('between' as const),
     })),
   );
   const svg = await drawCurves({

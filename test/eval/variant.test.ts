@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { methods } from '../../src/compress/registry.ts';
 import { UserError } from '../../src/errors.ts';
-import { cellName, joinAsks, planCells } from '../../src/eval/cell.ts';
+import { cellName, joinNeeds, planCells } from '../../src/eval/cell.ts';
 import { isPlain, namesAll, parseVariants } from '../../src/eval/variant.ts';
 
 test('a list of methods, each with options of its own', () => {
@@ -75,5 +75,5 @@ test('every method at every budget; none once, and as the baselines', () => {
 
 test('what all methods ask for is asked once', () => {
   const asks = [{ clsAttention: [2] }, {}, { clsAttention: [1, 2], attention: [0] }, { keys: [3] }];
-  expect(joinAsks(asks)).toEqual({ clsAttention: [2, 1], attention: [0], keys: [3] });
+  expect(joinNeeds(asks)).toEqual({ clsAttention: [2, 1], attention: [0], keys: [3] });
 });

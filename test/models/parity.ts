@@ -24,7 +24,7 @@ import { runClipVision, type ClipVision } from '../../src/vision/clip.ts';
 import { contrast, embedPictures, embedTexts, type Clip } from '../../src/vision/contrastive.ts';
 import { runClipText } from '../../src/vision/text.ts';
 import { visualTokenCount } from '../../src/checkpoint/architecture.ts';
-import { runVlm, type VlmAnswer, type VlmOptions } from '../../src/vlm.ts';
+import type { Answer } from '../../src/story.ts';
 import {
   fixture,
   golden,
@@ -33,6 +33,7 @@ import {
   relativeError,
   type Expected,
 } from '../support/golden.ts';
+import { runVlm, type RunOptions } from '../support/methods.ts';
 
 /** One expected tensor and how the program's own compares with it. */
 export interface Comparison {
@@ -125,7 +126,7 @@ async function compareLlava(llava: Llava, expected: Expected, to: Comparison[]):
   const ids = await expected.ints('input_ids');
   const P = visualTokenCount(llava.config);
   const prompts = ids.map((row) => cutAtImage(row, llava.config.image_token_index, P));
-  const run = (trace: RecordedTrace, method: string, options: Partial<VlmOptions>): Promise<VlmAnswer> =>
+  const run = (trace: RecordedTrace, method: string, options: Partial<RunOptions>): Promise<Answer> =>
     runVlm(
       llava,
       { pixels, prompts },

@@ -14,7 +14,10 @@ import { project } from '../../src/projector.ts';
 import { readTokenizer } from '../../src/text/tokenizer.ts';
 import { drawPixels } from '../../src/train/pictures.ts';
 import { contrast, embedPictures, embedTexts } from '../../src/vision/contrastive.ts';
-import { compressPictures, seePictures } from '../../src/vlm.ts';
+import { prepare, questionsOf } from '../../src/plan.ts';
+import { choose, see } from '../../src/story.ts';
+import { free } from '../../src/tensor/scope.ts';
+import { patchCount } from '../../src/vision/config.ts';
 import { askScene } from '../../src/world/questions.ts';
 import { createScene } from '../../src/world/scene.ts';
 import { describeEachBackend } from '../support/backends.ts';
@@ -42,12 +45,10 @@ describeEachBackend('the shipped models', () => {
     for (let index = 0; answers.length < recorded.answers.length; index++) {
       const scene = createScene('test', index);
       const pixels = drawPixels([scene], preprocessing);
-      const seen = seePictures(llava, pixels, {});
-      const picture = await compressPictures(seen, {
-        method: none,
-        methodOptions: {},
-        budget: seen.features.patches,
-      });
+      const budget = patchCount(llava.config.vision);
+      const plan = prepare(llava.config, { method: none, methodOptions: {}, budget });
+      const seen = await see(llava, pixels, plan);
+      const picture = await choose(llava, seen, plan);
       const visual = project(llava.projector, picture.tokens);
       for (const { id, question, answer } of askScene(scene).slice(
         0,
@@ -70,7 +71,7 @@ describeEachBackend('the shipped models', () => {
         session.dispose();
       }
       tf.dispose([pixels, visual, picture.tokens]);
-      seen.dispose();
+      free(seen);
     }
     expect(answers).toEqual(recorded.answers.map(({ answer }) => answer));
     expect(right.filter(Boolean)).toHaveLength(recorded.correct);
@@ -90,12 +91,13 @@ describeEachBackend('the shipped models', () => {
     expect(recorded.cdpruner).toHaveLength(32);
     for (const { question, image, kept } of recorded.cdpruner) {
       const pixels = drawPixels([createScene('test', Number(/\d+/.exec(image)![0]))], preprocessing);
-      const seen = seePictures(llava, pixels, {});
-      const options = { method: cdPruner, methodOptions: {}, budget: kept.length };
-      const { tokens, choice } = await compressPictures(seen, options, [ask(question)]);
-      expect(choice.kept, question).toEqual([kept]);
+      const chosenMethod = { method: cdPruner, methodOptions: {}, budget: kept.length };
+      const plan = prepare(llava.config, chosenMethod, questionsOf([ask(question)]));
+      const seen = await see(llava, pixels, plan);
+      const { tokens, kept: chosen } = await choose(llava, seen, plan);
+      expect(chosen, question).toEqual([kept]);
       tf.dispose([pixels, tokens]);
-      seen.dispose();
+      free(seen);
     }
     model.dispose();
     clip.dispose();

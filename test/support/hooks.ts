@@ -9,6 +9,8 @@ import { runLlama, type Llama } from '../../src/decoder/llama.ts';
 import { createRope, ropeAt } from '../../src/decoder/rope.ts';
 import type { DecoderState, LayerHook, Role } from '../../src/decoder/state.ts';
 import { runCut, type Cut, type Limit, type Watch } from '../reference/decoder-methods.ts';
+import type { Source } from '../../src/compress/method.ts';
+import { sourceOf as anySource } from './methods.ts';
 import { axis, draw, expectNear, randoms, seededRandom, toArrays, type Random } from './random.ts';
 import { tinyLlama, tinyLlamaConfig } from './tiny.ts';
 
@@ -66,21 +68,8 @@ export function randomPrompt(
   };
 }
 
-export const sourceOf = ({
-  L,
-  P,
-  E = tinyLlamaConfig.hidden_size,
-}: {
-  L: number;
-  P: number;
-  E?: number;
-}) => ({
-  layers: 4,
-  selectedLayer: 2,
-  decoderLayers: L,
-  decoderWidth: E,
-  visualTokens: P,
-});
+export const sourceOf = ({ L, P }: { L: number; P: number }): Source =>
+  anySource({ layers: 4, decoderLayers: L, patches: P, grid: Math.sqrt(P) });
 
 /** What a prefill with a hook came to. */
 export interface HookedRun {
@@ -97,12 +86,10 @@ export async function runHooked(llama: Llama, input: DecoderState, hook?: LayerH
   const run: Omit<HookedRun, 'logits' | 'lengths'> = { positions: [], roles: [] };
   const watching: LayerHook = {
     ...hook,
-    needsAttention: (l) => hook?.needsAttention(l) ?? false,
-    async beforeLayer(l, state, past, ahead) {
-      const next = hook ? await hook.beforeLayer(l, state, past, ahead) : state;
-      run.positions.push(await next.positions.array());
-      run.roles.push(next.roles);
-      return next;
+    limit(l, state, past, sizes) {
+      run.positions.push(state.positions.arraySync());
+      run.roles.push(state.roles);
+      return hook?.limit?.(l, state, past, sizes) ?? {};
     },
   };
   const logits = await runLlama(llama, input, { rope, cache, hook: watching, allLogits: true });
@@ -148,10 +135,9 @@ const join = (a: DecoderState, b: DecoderState): DecoderState => ({
 export function onPrompt(llama: Llama, hook: LayerHook, tail: number): LayerHook {
   return {
     ...hook,
-    needsAttention: (l) => hook.needsAttention(l),
-    async beforeLayer(l, state) {
-      const T = state.hidden.shape[1];
-      const prompt = cut(state, 0, T - tail);
+    async cut(l, view) {
+      const T = view.hidden.shape[1];
+      const prompt = cut(view, 0, T - tail);
       const rope = createRope(llama.config, 64);
       const attendFromLast = () =>
         attendFromLastToken(
@@ -160,7 +146,7 @@ export function onPrompt(llama: Llama, hook: LayerHook, tail: number): LayerHook
           llama.config,
           ropeAt(rope, prompt.positions),
         );
-      return join(await hook.beforeLayer(l, prompt, 0, { attendFromLast }), cut(state, T - tail, T));
+      return hook.cut?.(l, { ...prompt, attendFromLast });
     },
   };
 }

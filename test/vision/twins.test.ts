@@ -2,7 +2,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { clipBlock } from '../../src/vision/block.ts';
-import { runClipVision, visionTensors, type VisionAsk } from '../../src/vision/clip.ts';
+import { free } from '../../src/tensor/scope.ts';
+import { runClipVision, type VisionAsk } from '../../src/vision/clip.ts';
 import { patchCount } from '../../src/vision/config.ts';
 import { cutPatches, embedImage } from '../../src/vision/embeddings.ts';
 import { createTrace } from '../../src/tensor/trace.ts';
@@ -215,9 +216,7 @@ describeEachBackend('CLIP vision', () => {
     await expectNewTensors(0, 'runClipVision for nothing', () => runClipVision(vision, pixels, {}));
     const ask = { hidden: [0, 3], attention: [1], clsAttention: [0, 2], keys: [1, 2] };
     await expectNewTensors(7, 'runClipVision', () => runClipVision(vision, pixels, ask));
-    await expectNewTensors(0, 'runClipVision, disposed', () =>
-      tf.dispose(visionTensors(runClipVision(vision, pixels, ask))),
-    );
+    await expectNewTensors(0, 'runClipVision, disposed', () => free(runClipVision(vision, pixels, ask)));
     await expectNewTensors(
       0,
       'runClipVision that throws',

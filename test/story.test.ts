@@ -2,19 +2,19 @@
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { Llava } from '../../src/checkpoint/load.ts';
-import { findMethod, methods } from '../../src/compress/registry.ts';
-import type { DecoderMethod, MethodOptions, VisionMethod } from '../../src/compress/method.ts';
-import { UserError } from '../../src/errors.ts';
-import type { LayerHook } from '../../src/decoder/state.ts';
-import { decode, prefill } from '../../src/decoder/generate.ts';
-import { embedText, spliceImage } from '../../src/decoder/splice.ts';
-import type { ImagePrompt } from '../../src/text/prompt.ts';
-import { axesOf, createTrace, type RecordedTrace } from '../../src/tensor/trace.ts';
-import { visualTokenCount } from '../../src/checkpoint/architecture.ts';
-import { runVlm, type VlmAnswer, type VlmOptions } from '../../src/vlm.ts';
-import { project } from '../reference/projector.ts';
-import { describeEachBackend } from '../support/backends.ts';
+import type { Llava } from '../src/checkpoint/load.ts';
+import { findMethod, methods } from '../src/compress/registry.ts';
+import type { Method, MethodOptions } from '../src/compress/method.ts';
+import { UserError } from '../src/errors.ts';
+import { decode, prefill } from '../src/decoder/generate.ts';
+import { embedText, spliceImage } from '../src/decoder/splice.ts';
+import type { ImagePrompt } from '../src/text/prompt.ts';
+import { axesOf, createTrace, type RecordedTrace } from '../src/tensor/trace.ts';
+import { visualTokenCount } from '../src/checkpoint/architecture.ts';
+import type { Answer } from '../src/story.ts';
+import { project } from './reference/projector.ts';
+import { describeEachBackend } from './support/backends.ts';
+import { runVlm, type RunOptions } from './support/methods.ts';
 import {
   axis,
   draw,
@@ -25,8 +25,8 @@ import {
   seededRandom,
   tidyEachTest,
   toArrays,
-} from '../support/random.ts';
-import { tinyLlava } from '../support/tiny.ts';
+} from './support/random.ts';
+import { tinyLlava } from './support/tiny.ts';
 
 const runs = { numRuns: 20 };
 const P = 16;
@@ -36,7 +36,7 @@ const prompts = [
   { before: [], after: [1, 1, 12, 2, 8] },
 ];
 
-const vtcCls = (layers: number, budget: number, more: Partial<VlmOptions> = {}): VlmOptions => ({
+const vtcCls = (layers: number, budget: number, more: Partial<RunOptions> = {}): RunOptions => ({
   method: findMethod('vtc-cls'),
   methodOptions: { layers, ensemble: 'sum' },
   budget,
@@ -44,15 +44,15 @@ const vtcCls = (layers: number, budget: number, more: Partial<VlmOptions> = {}):
   maxNewTokens: 3,
   ...more,
 });
-const uncompressed: VlmOptions = { ...vtcCls(1, P), method: findMethod('none'), methodOptions: {} };
+const uncompressed: RunOptions = { ...vtcCls(1, P), method: findMethod('none'), methodOptions: {} };
 
 /** Runs with a trace; its tensors are the test's. */
 async function traced(
   model: Llava,
   pixels: number[][][][],
-  options: VlmOptions,
+  options: RunOptions,
   items = prompts,
-): Promise<{ answer: VlmAnswer; trace: RecordedTrace }> {
+): Promise<{ answer: Answer; trace: RecordedTrace }> {
   const trace = createTrace();
   const input = { pixels: tf.tensor4d(pixels), prompts: items.slice(0, pixels.length) };
   const answer = await runVlm(model, input, { ...options, trace });
@@ -122,6 +122,10 @@ describeEachBackend('a vision-language model', () => {
         'vision.pixels',
         ...layers('vision.hidden', 5),
         ...layers('vision.attention', 4),
+        ...layers('vision.clsAttention', 3).slice(1),
+        'vision.features',
+        'compress.matrix',
+        'compress.features',
         'compress.scores',
         'compress.kept',
         'projector.output',
@@ -132,7 +136,7 @@ describeEachBackend('a vision-language model', () => {
         'generate.tokens',
       ].sort(),
     );
-    const legend = { B: 2, S: 9, P, N: 1 + P, D: 6, U: 5, E: 8, T: 10, V: 19, R: 3 };
+    const legend = { B: 2, S: 9, P, N: 1 + P, D: 6, U: 5, Z: 5, W: 6, E: 8, T: 10, V: 19, R: 3 };
     for (const [key, tensor] of trace.tensors) {
       const H = key.startsWith('vision') ? 2 : 4;
       const expected = axesOf(key)!
@@ -141,7 +145,7 @@ describeEachBackend('a vision-language model', () => {
       expect(tensor.shape, key).toEqual(expected);
     }
     expect(trace.tensors.get('compress.kept')!.arraySync()).toEqual(answer.kept);
-    expect(trace.tensors.get('compress.scores')!.arraySync()).toEqual(answer.scores);
+    expect(trace.tensors.get('compress.scores')!.arraySync()).toEqual(answer.scores!.map((row) => [...row]));
     expect(trace.tensors.get('generate.tokens')!.arraySync()).toEqual(answer.tokens);
     expect([answer.promptTokens, answer.prefillLengths]).toEqual([10, [10, 10, 10]]);
     trace.dispose();
@@ -159,7 +163,8 @@ describeEachBackend('a vision-language model', () => {
           vtcCls(K, U),
         );
         expect(plain).toEqual(answer);
-        expect([...plain.layerScores.keys()]).toEqual([0, 1, 2].slice(3 - K));
+        const rows = [...trace.tensors.keys()].filter((key) => key.startsWith('vision.clsAttention'));
+        expect(rows.map((key) => Number(key.slice(-1)))).toEqual([0, 1, 2].slice(3 - K));
         trace.dispose();
       }),
       runs,
@@ -196,7 +201,7 @@ describeEachBackend('a vision-language model', () => {
     const joined = tinyLlava(random, { vision_feature_layer: [3, 1, 2] });
     const wide = await traced(joined, pixels, vtcCls(3, 4));
     expect(wide.answer.promptTokens).toBe(4 + 5);
-    expect([...wide.answer.layerScores.keys()]).toEqual([0, 1, 2]);
+    expect([...wide.trace.tensors.keys()].filter((key) => key.startsWith('vision.cls'))).toHaveLength(3);
     for (const { trace } of [full, all, some, wide]) trace.dispose();
   });
 
@@ -246,22 +251,18 @@ describeEachBackend('a vision-language model', () => {
     const random = seededRandom(9);
     const model = tinyLlava(random);
     const input = { pixels: tf.tensor4d(draw(random, [3, 9, 9, 3])), prompts };
-    const merging: VisionMethod = {
-      ...(findMethod('none') as VisionMethod),
-      run: ({ all }) => Promise.resolve({ tokens: all() }),
-    };
-    const failing: DecoderMethod = {
-      ...(findMethod('none') as unknown as DecoderMethod),
-      where: 'decoder',
-      hook: () => ({
-        needsAttention: () => false,
-        beforeLayer(layer, state) {
-          if (layer === 2) throw new Error('a hook that throws');
-          return state;
-        },
+    const merging: Method = { ...findMethod('none'), makesTokens: true };
+    const failing: Method = {
+      ...findMethod('none'),
+      stages: ['between'],
+      prepare: () => ({
+        between: () => ({
+          cut: (layer) =>
+            layer === 2 ? Promise.reject(new Error('a cut that throws')) : Promise.resolve(undefined),
+        }),
       }),
     };
-    const run = (options: VlmOptions) => () => runVlm(model, input, options);
+    const run = (options: RunOptions) => () => runVlm(model, input, options);
     for (const positions of ['contiguous', 'original'] as const) {
       await expectNewTensors(0, `vtc-cls, ${positions}`, run(vtcCls(3, 5, { positions })));
       await expectNewTensors(0, `uncompressed, ${positions}`, run({ ...uncompressed, positions }));
@@ -271,12 +272,12 @@ describeEachBackend('a vision-language model', () => {
       await run(vtcCls(3, 5, { trace }))();
       trace.dispose();
     });
-    const throwing: Record<string, VlmOptions> = {
+    const throwing: Record<string, RunOptions> = {
       'too many layers': vtcCls(4, 5),
       'a budget over P': vtcCls(3, 17),
       'more tokens than the context': vtcCls(3, 5, { maxNewTokens: 99 }),
       'original positions of merged tokens': { ...uncompressed, method: merging, positions: 'original' },
-      'a failing hook': { ...uncompressed, method: failing },
+      'a failing cut': { ...uncompressed, method: failing },
       'an aborted run': vtcCls(3, 5, { signal: AbortSignal.abort() }),
     };
     for (const [what, options] of Object.entries(throwing)) {
@@ -294,7 +295,7 @@ describeEachBackend('a vision-language model', () => {
     gone.dispose();
     const own = [prompts[0]];
     const sampling = { temperature: 1, topK: 0, topP: 1 };
-    const options: [Partial<Record<keyof VlmOptions, unknown>>, string][] = [
+    const options: [Partial<Record<keyof RunOptions, unknown>>, string][] = [
       [{ maxNewTokens: 1.5 }, 'maxNewTokens=1.5 is not a whole number from 0'],
       [{ maxNewTokens: NaN }, 'maxNewTokens=NaN is not'],
       [{ maxNewTokens: -1 }, 'maxNewTokens=-1 is not'],
@@ -361,19 +362,25 @@ describeEachBackend('a vision-language model', () => {
     const model = tinyLlava(seededRandom(12));
     const pixels = tf.tensor4d(draw(seededRandom(13), [1, 9, 9, 3]));
     for (const method of methods) {
-      if (method.where !== 'decoder') continue;
+      if (method.stages[0] !== 'between') continue;
       const stages: MethodOptions = method.name === 'pyramiddrop' ? { stages: 3 } : {};
       let last: { positions: number[]; roles: string[] } | undefined;
-      const watched: DecoderMethod = {
+      const watched: Method = {
         ...method,
-        hook: (...asked) => {
-          const hook = method.hook(...asked);
-          const beforeLayer: LayerHook['beforeLayer'] = async (l, state, past, ahead) => {
-            const next = await hook.beforeLayer(l, state, past, ahead);
-            if (past === 0) last = { positions: (await next.positions.array())[0], roles: next.roles[0] };
-            return next;
+        prepare: (...asked) => {
+          const { between } = method.prepare(...asked);
+          return {
+            between() {
+              const hook = between!();
+              return {
+                ...hook,
+                limit(l, state, past, sizes) {
+                  if (past === 0) last = { positions: state.positions.arraySync()[0], roles: state.roles[0] };
+                  return hook.limit?.(l, state, past, sizes) ?? {};
+                },
+              };
+            },
           };
-          return { ...hook, beforeLayer };
         },
       };
       const options = {
@@ -387,7 +394,7 @@ describeEachBackend('a vision-language model', () => {
       expect(placesOf('text'), method.name).toEqual([0, 1, 18, 19, 20]);
       const image = placesOf('image');
       // Of 16 patches at 2 to 17: means of four neighbours, or what is left of them.
-      if (method.positions === 'pooled') expect(image, method.name).toEqual([3, 7, 11, 15]);
+      if (method.name === 'llavolta') expect(image, method.name).toEqual([3, 7, 11, 15]);
       else
         expect(
           image.every((place) => place >= 2 && place <= 17),

@@ -1,0 +1,62 @@
+/** What a method's choice makes of the pictures before the decoder. */
+import * as tf from '@tensorflow/tfjs-core';
+import type { OriginalPlaces } from '../decoder/splice.ts';
+import { scope } from '../tensor/scope.ts';
+import { applyMatrix, pickedBy, withCls, type TokenMatrix } from '../tensor/token-matrix.ts';
+import type { Trace } from '../tensor/trace.ts';
+import type { Features } from '../vision/select.ts';
+import type { Choice } from './method.ts';
+
+/** Pictures as the projector takes them. */
+export type CompressedPictures = {
+  tokens: tf.Tensor3D; // F' [B, U, D], with [CLS] first where it goes along
+  W: TokenMatrix; // [B, U, P], a row of nothing for [CLS]
+  /** Which patches stayed, [B][U] ascending, where the method chose some and made no new ones. */
+  kept?: number[][];
+  /** What it ranked them by, P values a picture. */
+  scores?: readonly Float32Array[];
+  /** Where they stood in the uncut picture, for tokens that keep their positions. */
+  places?: OriginalPlaces;
+};
+
+/**
+ * F' = W·F, and [CLS] before it: the checkpoint's own, where it keeps that, and the method's, where it is one of its U.
+ * @param picks whether the choice is one among patches
+ */
+export function compress(
+  { W, cls = false, scores }: Choice,
+  seen: Features,
+  { keepsCls, picks, originalLength }: { keepsCls: boolean; picks: boolean; originalLength?: number },
+  trace?: Trace,
+): CompressedPictures {
+  using own = scope();
+  const first = [keepsCls, cls].filter(Boolean).map(() => seen.cls!);
+  const all = withCls(W, first.length);
+  trace?.record('compress.matrix', all);
+  const tokens = own(tf.tidy(() => tf.concat([...first, applyMatrix(W, seen.F)], 1)));
+  trace?.record('compress.features', tokens);
+  const kept = picks ? pickedBy(W) : undefined;
+  if (trace) recordChoice(trace, kept, scores);
+  const places = originalLength === undefined ? undefined : placesOf(all, originalLength);
+  return own.keep({ tokens, W: all, kept, scores, places });
+}
+
+function recordChoice(trace: Trace, kept?: number[][], scores?: readonly Float32Array[]): void {
+  if (scores) {
+    const shape = [scores.length, scores[0].length];
+    trace.record('compress.scores', { shape, tensor: () => tf.tensor2d(scores.map((row) => [...row])) });
+  }
+  if (kept) {
+    const shape = [kept.length, kept[0].length];
+    trace.record('compress.kept', { shape, tensor: () => tf.tensor2d(kept, undefined, 'int32') });
+  }
+}
+
+/** The places of kept patches in the uncut picture, behind its [CLS] where it has one. */
+function placesOf({ rows, columns }: TokenMatrix, length: number): OriginalPlaces {
+  const before = length - columns;
+  const places = rows.map((picture) =>
+    picture.map((row) => (row.size === 0 ? 0 : before + [...row.keys()][0])),
+  );
+  return { places, length };
+}

@@ -1,0 +1,120 @@
+/** How a method and a model fit: everything that can be refused is refused here, before weights are read. */
+import { visualTokenCount, type LlavaConfig } from './checkpoint/architecture.ts';
+import type { Method, MethodOptions, Resources, Source, Stages, TowerNeeds } from './compress/method.ts';
+import { keepAll } from './compress/none.ts';
+import { prepareMethod } from './compress/prepare.ts';
+import {
+  checkContext,
+  checkDecoding,
+  type DecodingOption,
+  type GenerateOptions,
+} from './decoder/generate.ts';
+import { UserError } from './errors.ts';
+import { checkIds, type ImagePrompt } from './text/prompt.ts';
+import { patchCount } from './vision/config.ts';
+
+/** RoPE positions after pruning: as if the dropped tokens had never been, or with gaps in their place. */
+export const positionModes = ['contiguous', 'original'] as const;
+export type Positions = (typeof positionModes)[number];
+
+/** A method as it is to be used. */
+export interface ChosenMethod {
+  method: Method;
+  methodOptions: MethodOptions;
+  /** U, how many patches to keep, 1 ≤ U ≤ P; a [CLS] that the checkpoint keeps is not counted. */
+  budget: number;
+  /** Contiguous where it is left out. */
+  positions?: Positions;
+}
+
+/** What happens to the picture's tokens at each stage, for one model, method and budget. */
+export interface Plan extends Stages {
+  needs: TowerNeeds;
+  choose: NonNullable<Stages['choose']>;
+  /** Whether the method chooses among patches before the decoder, not only elsewhere, and makes no new tokens. */
+  picks: boolean;
+  /** Whether the checkpoint's own [CLS] goes along with the patches. */
+  keepsCls: boolean;
+  /** The uncut picture's tokens in the prompt, where kept ones take the positions that they had there. */
+  originalLength?: number;
+}
+
+/**
+ * A method's plan for a model.
+ * @throws UserError for a budget, options, positions or resources that cannot serve
+ */
+export function prepare(config: LlavaConfig, chosen: ChosenMethod, resources: Resources = {}): Plan {
+  const { method, methodOptions, budget, positions = 'contiguous' } = chosen;
+  if (!positionModes.includes(positions)) {
+    throw new UserError(`positions are ${positionModes.join(' or ')}, not ${JSON.stringify(positions)}`);
+  }
+  const stages = prepareMethod(method, describeSource(config), budget, methodOptions, resources);
+  if (positions === 'original' && method.stages[0] === 'between') {
+    throw new UserError(`--positions original: ${method.name} gives its tokens their positions itself`);
+  }
+  if (positions === 'original' && method.makesTokens) {
+    throw new UserError(`--positions original: ${method.name} makes new tokens, which have no position`);
+  }
+  return {
+    needs: {},
+    choose: keepAll,
+    ...stages,
+    picks: stages.choose !== undefined && !method.makesTokens,
+    keepsCls: keepsCls(config),
+    originalLength: positions === 'original' ? visualTokenCount(config) : undefined,
+  };
+}
+
+/**
+ * The plan for some prompts, with their questions; refused is also what the decoder cannot read, or write after it.
+ * @throws UserError for what {@link prepare} refuses, prompts that one batch cannot hold, or that exceed the decoder's
+ *   context however much is pruned
+ */
+export function prepareAnswer(
+  config: LlavaConfig,
+  chosen: ChosenMethod,
+  prompts: readonly ImagePrompt[],
+  decoding: Pick<GenerateOptions, DecodingOption>,
+): Plan {
+  checkDecoding(decoding);
+  const plan = prepare(config, chosen, questionsOf(prompts));
+  if (prompts.length === 0) throw new UserError('a batch needs at least one prompt');
+  const lengths = prompts.map(({ before, after }) => before.length + after.length);
+  if (new Set(lengths).size > 1) {
+    throw new UserError(
+      `the prompts of a batch differ in length without their picture: ${lengths.join(', ')}`,
+    );
+  }
+  for (const { before, after } of prompts)
+    checkIds([...before, ...after], config.text.vocab_size, 'the prompt');
+  checkContext(config.text, lengths[0] + chosen.budget, decoding.maxNewTokens); // at least so many; prefill checks exactly
+  return plan;
+}
+
+/** What prompts bring to a method: the questions alone, where each has one. */
+export function questionsOf(prompts: readonly ImagePrompt[]): Resources {
+  const questions = prompts.flatMap(({ question }) => (question ? [question] : []));
+  return questions.length === prompts.length ? { questions } : {};
+}
+
+/** Whether a method's choice depends on the question. */
+export const readsQuestion = ({ resources = [] }: Method): boolean => resources.includes('questions');
+
+/** What a method may know of the model before it runs. */
+export function describeSource(config: LlavaConfig): Source {
+  const patches = patchCount(config.vision);
+  return {
+    layers: config.vision.num_hidden_layers,
+    // Loading turned −2 into an index from 0; hidden[i] is the output of layer i − 1.
+    selectedLayer: Math.max(...config.vision_feature_layer) - 1,
+    featureLayers: config.vision_feature_layer,
+    prefixTokens: 1, // CLIP's [CLS]
+    patches,
+    grid: Math.sqrt(patches),
+    visualTokens: visualTokenCount(config),
+    decoderLayers: config.text.num_hidden_layers,
+  };
+}
+
+/** Whether [CLS] goes along with the patches. */
+const keepsCls = (config: LlavaConfig) => config.vision_feature_select_strategy === 'full';

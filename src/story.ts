@@ -1,0 +1,88 @@
+/**
+ * The whole of it on one page: B pictures and B questions go in, B answers come out, and on the way each picture's P
+ * visual tokens become U. Every file named on the right is a room that one enters only to learn more.
+ *
+ * Where they become fewer the method's plan says: before the decoder (VTC-CLS, PruMerge), from layer to layer of the
+ * tower (ToMe) or of the decoder (FastV). It is a matrix each time, and the new tokens are W times the old ones: rows of
+ * a single 1 prune, rows of several weights merge.
+ */
+import type * as tf from '@tensorflow/tfjs-core';
+import type { Llava } from './checkpoint/load.ts';
+import { compress, type CompressedPictures } from './compress/compress.ts';
+import { cacheLengths } from './decoder/cache.ts';
+import { decode, prefill, type GenerateOptions } from './decoder/generate.ts';
+import { spliceImage } from './decoder/splice.ts';
+import type { Plan } from './plan.ts';
+import { project } from './projector.ts';
+import { scope } from './tensor/scope.ts';
+import type { Trace } from './tensor/trace.ts';
+import type { ImagePrompt } from './text/prompt.ts';
+import { comparePatches } from './vision/contrastive.ts';
+import { checkPictures, checkPixels, selectFeatures } from './vision/select.ts';
+import { clipTower } from './vision/tower.ts';
+
+export type AnswerOptions = Omit<GenerateOptions, 'hook'>;
+export type SeenPictures = Awaited<ReturnType<typeof see>>;
+export type Answer = Awaited<ReturnType<typeof answer>>;
+
+/**
+ * From pictures to answers.
+ * @param pixels [B, S, S, 3], preprocessed
+ * @param plan a method's, for this model and these prompts; see {@link prepareAnswer}
+ * @throws UserError for pixels that are none, or when a prompt and its answer exceed the decoder's context
+ */
+// prettier-ignore
+export async function answer(model: Llava, pixels: tf.Tensor4D, prompts: ImagePrompt[], plan: Plan, options: AnswerOptions) {
+  using own = scope(); // what is made here is gone at the end, whatever happens
+  checkPictures(pixels, prompts);
+  const seen = own(await see(model, pixels, plan, options.trace));
+  const picture = own(await choose(model, seen, plan, options.trace));
+  return { ...(await reply(model, picture, prompts, plan, options)), kept: picture.kept, scores: picture.scores };
+}
+
+/** The tower looks, once for all that is asked about the pictures. The caller disposes what it saw. */
+// prettier-ignore
+export async function see({ config, vision }: Llava, pixels: tf.Tensor4D, plan: Pick<Plan, 'needs' | 'inTower'>, trace?: Trace) {
+  using own = scope();
+  await checkPixels(pixels, config.vision.image_size);
+
+  // The ViT, layer by layer: A_l = softmax(Q·Kᵀ/√C). ToMe: X ← W·X in each layer                   vision/tower.ts
+  const tower = clipTower(vision);
+  const ask = { ...plan.needs, hidden: config.vision_feature_layer };
+  const { hidden, ...insides } = own(await tower.run(pixels, ask, plan.inTower, trace));
+
+  // F = hidden[−2][:, 1:]                                                           [B, P, D]     vision/select.ts
+  const features = own(selectFeatures(hidden, ask.hidden, tower.prefixTokens));
+  trace?.record('vision.features', features.F);
+  return own.keep({ ...features, ...insides });
+}
+
+/** The method chooses by what was seen; one that acts elsewhere keeps all. The caller disposes the tokens. */
+// prettier-ignore
+export async function choose({ projector, clip }: Llava, seen: SeenPictures, plan: Plan, trace?: Trace): Promise<CompressedPictures> {
+  // W; VTC-CLS: s = Σ over K layers of the mean over heads of A_l[:, :, 0, 1:], a 1 for each of the top-U of s
+  const compare = clip && ((ids: readonly number[][]) => comparePatches(clip, seen.F, ids));
+  const choice = await plan.choose({ ...seen, project: (x) => project(projector, x), compare }); // compress/vtc-cls.ts
+
+  // F' = W·F                                                                        [B, U, D]  compress/compress.ts
+  return compress(choice, seen, plan, trace);
+}
+
+/** The decoder reads the prompts with their pictures, and answers. */
+// prettier-ignore
+export async function reply({ projector, decoder }: Llava, picture: Pick<CompressedPictures, 'tokens' | 'places'>, prompts: ImagePrompt[], plan: Plan, options: AnswerOptions) {
+  using own = scope();
+  // Z = gelu(F'·W₁ + b₁)·W₂ + b₂                                                    [B, U, E]         projector.ts
+  const Z = own(project(projector, picture.tokens));
+  options.trace?.record('projector.output', Z);
+
+  // X = [text before | Z | text after]                                              [B, T, E]    decoder/splice.ts
+  const X = own(spliceImage(decoder, prompts, Z, picture.places));
+
+  // The decoder reads X once, filling its caches. FastV: X ← W·X before layer k                    decoder/llama.ts
+  const session = own(await prefill(decoder, X, { ...options, hook: plan.between?.() }));
+  const prefillLengths = cacheLengths(session.cache); // by layer, after the prompt
+
+  // Then it writes a token a step                                                               decoder/generate.ts
+  return { tokens: await decode(decoder, session, options), promptTokens: X.hidden.shape[1], prefillLengths };
+}

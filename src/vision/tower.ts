@@ -1,0 +1,103 @@
+/** A vision tower as the story runs it, whatever it is made of; CLIP's is one. */
+import * as tf from '@tensorflow/tfjs-core';
+import { scope } from '../tensor/scope.ts';
+import { applyMatrix, type TokenMatrix } from '../tensor/token-matrix.ts';
+import type { Trace } from '../tensor/trace.ts';
+import { attendOpen, feedForward, openBlock } from './block.ts';
+import { runClipVision, type ClipVision, type VisionAsk, type VisionOutput } from './clip.ts';
+import { embedImage } from './embeddings.ts';
+
+export interface VisionTower {
+  /** Tokens that stand before the patches: 1 for [CLS], 0 in a tower without one, such as SigLIP's. */
+  readonly prefixTokens: 0 | 1;
+  /**
+   * @param pixels [B, S, S, 3], preprocessed
+   * @param cut what a method does inside; then nothing but the deepest of the hidden states is shown
+   * @returns what was asked for; the caller disposes it
+   */
+  run(pixels: tf.Tensor4D, ask: VisionAsk, cut?: TowerCut, trace?: Trace): Promise<VisionOutput>;
+}
+
+/** The tokens of a layer between its attention and its MLP. */
+export interface TowerView {
+  keys: tf.Tensor4D; // [B, H, N, C] of the layer, [CLS] first
+  /** How many patches each token stands for, [B][N]. */
+  sizes: readonly (readonly number[])[];
+}
+
+/**
+ * What becomes of a layer's patches: W over the tokens that there are, [CLS] not counted, which stays first.
+ * @returns undefined where all stay
+ */
+export type TowerCut = (
+  layer: number,
+  view: TowerView,
+) => TokenMatrix | undefined | Promise<TokenMatrix | undefined>;
+
+export const clipTower = (vision: ClipVision): VisionTower => ({
+  prefixTokens: 1,
+  run: async (pixels, ask, cut, trace) =>
+    cut ? runCutting(vision, pixels, ask, cut, trace) : runClipVision(vision, pixels, ask, trace),
+});
+
+/**
+ * CLIP's vision transformer, in which tokens become fewer from layer to layer:
+ *
+ *     x ← x + softmax(Q·Kᵀ/√C + log size)·V          a token made of s patches is attended to as s of them would be
+ *     x ← W·x                                        size ← the sum of the sizes of what a token is made of
+ *     x ← x + fc2(act(fc1(LayerNorm₂(x))))
+ *
+ * Where W changes nothing it is runClipVision, number by number.
+ */
+async function runCutting(
+  { config, weights }: ClipVision,
+  pixels: tf.Tensor4D,
+  { hidden: asked = [] }: VisionAsk,
+  cut: TowerCut,
+  trace?: Trace,
+): Promise<VisionOutput> {
+  using own = scope();
+  const depth = Math.max(...asked);
+  trace?.record('vision.pixels', pixels);
+  let hidden = embedImage(weights, pixels, config);
+  let sizes: TowerView['sizes'] = ones(hidden.shape);
+  for (const [l, layer] of weights.layers.slice(0, depth).entries()) {
+    using own = scope();
+    own(hidden);
+    trace?.record('vision.hidden.LL', hidden, l);
+    const open = own(openBlock(layer, hidden, config));
+    const keyBias = own(tf.tidy(() => tf.log<tf.Tensor2D>(tf.tensor2d(sizes as number[][]))));
+    const { hidden: mixed } = own(attendOpen(layer, open, config, { keyBias }));
+    const W = await cut(l, { keys: open.keys, sizes });
+    if (W) {
+      trace?.record('vision.matrix.LL', W, l);
+      sizes = addSizes(sizes, W);
+    }
+    hidden = feedForward(layer, W ? own(cutPatches(mixed, W)) : mixed, config);
+  }
+  own(hidden);
+  trace?.record('vision.hidden.LL', hidden, depth);
+  return own.keep({
+    hidden: new Map([[depth, hidden]]),
+    attention: new Map(),
+    clsAttention: new Map(),
+    keys: new Map(),
+  });
+}
+
+/** Every token stands for itself. */
+const ones = ([B, N]: readonly number[]): number[][] =>
+  Array.from({ length: B }, () => Array.from({ length: N }, () => 1));
+
+/** [CLS], and W of the patches. @param tokens [B, N, D] */
+const cutPatches = (tokens: tf.Tensor3D, W: TokenMatrix): tf.Tensor3D =>
+  tf.tidy(() => {
+    const [cls, patches] = tf.split<tf.Tensor3D>(tokens, [1, W.columns], 1);
+    return tf.concat([cls, applyMatrix(W, patches)], 1);
+  });
+
+const addSizes = (sizes: TowerView['sizes'], { rows }: TokenMatrix): TowerView['sizes'] =>
+  rows.map((picture, b) => [
+    sizes[b][0],
+    ...picture.map((row) => [...row.keys()].reduce((sum, patch) => sum + sizes[b][1 + patch], 0)),
+  ]);
