@@ -9,6 +9,8 @@ import { UserError } from '../src/errors.ts';
 import { decode, prefill } from '../src/decoder/generate.ts';
 import { embedText, spliceImage } from '../src/decoder/splice.ts';
 import type { ImagePrompt } from '../src/text/prompt.ts';
+import { imagePlaces } from '../src/decoder/cut.ts';
+import { identity } from '../src/tensor/token-matrix.ts';
 import { axesOf, createTrace, type RecordedTrace } from '../src/tensor/trace.ts';
 import { visualTokenCount } from '../src/checkpoint/architecture.ts';
 import type { Answer } from '../src/story.ts';
@@ -149,6 +151,38 @@ describeEachBackend('a vision-language model', () => {
     expect(trace.tensors.get('generate.tokens')!.arraySync()).toEqual(answer.tokens);
     expect([answer.promptTokens, answer.prefillLengths]).toEqual([10, [10, 10, 10]]);
     trace.dispose();
+  });
+
+  test('every step’s milliseconds are of what its line says, and none are the observer’s', async () => {
+    const model = tinyLlava(seededRandom(14));
+    const input = { pixels: tf.tensor4d(draw(seededRandom(15), [1, 9, 9, 3])), prompts: [prompts[0]] };
+    let time = 0;
+    const slow: Method = {
+      ...findMethod('none'),
+      stages: ['tower', 'before', 'between'],
+      prepare: () => ({
+        inTower: (layer) => ((time += layer === 1 ? 30 : 0), identity(1, P)),
+        choose: ({ F, project }) => (project(F).dispose(), (time += 50), { W: identity(1, P) }),
+        between: () => ({
+          cut: (layer, { roles }) => (
+            (time += layer === 1 ? 70 : 0),
+            identity(1, imagePlaces(roles)[0].length)
+          ),
+          limit: (layer) => ((time += layer === 2 ? 90 : 0), {}),
+        }),
+      }),
+    };
+    const onStep = () => void (time += 1000);
+    const trace = createTrace(() => false, { onStep, now: () => time });
+    await runVlm(model, input, { ...uncompressed, method: slow, trace, maxNewTokens: 1 });
+    const took = trace.steps.filter(({ milliseconds }) => milliseconds > 0);
+    expect(Object.fromEntries(took.map(({ name, milliseconds }) => [name, milliseconds]))).toEqual({
+      'vision.matrix.01': 30,
+      'compress.matrix': 50,
+      'decoder.matrix.01': 70,
+      'decoder.hidden.03': 90,
+    });
+    expect(trace.steps).toHaveLength(new Set(trace.steps.map(({ name }) => name)).size);
   });
 
   test('an untraced run returns the same numbers', async () => {

@@ -10,6 +10,7 @@ export const traceAxes = {
   'vision.attention.LL': 'B H N N',
   'vision.clsAttention.LL': 'B H P',
   'vision.keys.LL': 'B H N C',
+  'vision.attended.LL': 'B N D', // between a layer's attention and its MLP, where a method acts there
   'vision.matrix.LL': 'B u p', // what a method makes of a layer's p tokens
   'vision.features': 'B P W', // W is D, or the sum of several layers'
   'compress.matrix': 'B Z P', // Z is U, and [CLS] where it goes along

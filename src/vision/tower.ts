@@ -68,6 +68,7 @@ async function runCutting(
     const open = own(openBlock(layer, hidden, config));
     const keyBias = own(tf.tidy(() => tf.log<tf.Tensor2D>(tf.tensor2d(sizes as number[][]))));
     const { hidden: mixed } = own(attendOpen(layer, open, config, { keyBias }));
+    trace?.record('vision.attended.LL', mixed, l);
     const W = await cut(l, { keys: open.keys, sizes });
     if (W) {
       trace?.record('vision.matrix.LL', W, l);
