@@ -13,7 +13,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { messageOf, UserError } from '../src/errors.ts';
 import { writeText } from '../src/files.ts';
-import { backendNames, startBackend, type BackendChoice } from '../src/tensor/backend.ts';
+import { backendNames, startBackend, type BackendChoice } from '../src/backend/start.ts';
 import type { Context } from './cases/context.ts';
 import { decoderCases } from './cases/decoder.ts';
 import { machineCases, opsCases } from './cases/ops.ts';

@@ -5,7 +5,7 @@ export { createRandom, type Random } from './random.ts';
 
 // The axis legend, the backends, the trace
 export { shape, ShapeError } from './tensor/axes.ts';
-export { backendNames, startBackend, type BackendChoice, type BackendName } from './tensor/backend.ts';
+export { backendNames, startBackend, type BackendChoice, type BackendName } from './backend/start.ts';
 export { createTrace, traceAxes, type RecordedTrace, type Trace, type TraceName } from './tensor/trace.ts';
 
 // Files

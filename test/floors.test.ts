@@ -85,6 +85,11 @@ describe('the import rules', () => {
       },
       'no-circle',
     ],
+    [
+      'Node in tensor/',
+      { 'src/tensor/a.ts': "import { cpus } from 'node:os';\nexport const a = cpus;" },
+      'tensor-is-free-of-node: src/tensor/a.ts → os',
+    ],
     ['a file on no floor', { 'src/misc/a.ts': 'export const a = 1;' }, 'every-file-has-a-floor'],
     [
       'an import from no floor',

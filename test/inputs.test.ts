@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readArchitecture, type LlavaConfig } from '../src/checkpoint/architecture.ts';
 import { UserError } from '../src/errors.ts';
 import { readPicture, readQuestion } from '../src/inputs.ts';
-import { startBackend } from '../src/tensor/backend.ts';
+import { startBackend } from '../src/backend/start.ts';
 import { readTokenizer } from '../src/text/tokenizer.ts';
 import { golden } from './support/golden.ts';
 

@@ -8,7 +8,7 @@ import { hasWeights, openWeights } from '../io/sharded.ts';
 import { loadTree } from '../io/load-tree.ts';
 import { checkNames, leavesOf } from '../io/weight-table.ts';
 import type { Projector } from '../projector.ts';
-import { requireMemory } from '../tensor/backend.ts';
+import { backendTraits } from '../tensor/traits.ts';
 import type { ClipVision } from '../vision/clip.ts';
 import type { Clip } from '../vision/contrastive.ts';
 import { readArchitecture, type Architecture, type LlavaConfig } from './architecture.ts';
@@ -79,7 +79,7 @@ export async function loadModel(dir: string, onProgress?: LoadProgress): Promise
     const leaves = leavesOf(table);
     const total = leaves.reduce((sum, leaf) => sum + bytes(leaf), 0);
     const matrices = leaves.filter((leaf) => leaf.multiplies).map(bytes);
-    requireMemory(matrices, total - matrices.reduce((sum, n) => sum + n, 0), dir);
+    backendTraits().requireMemory(matrices, total - matrices.reduce((sum, n) => sum + n, 0), dir);
 
     let done = 0;
     const weights = await loadTree(source, table, (leaf) => onProgress?.((done += bytes(leaf)), total));

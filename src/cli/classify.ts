@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Command } from 'commander';
 import { UserError } from '../errors.ts';
 import { readClipConfig, readPicture, readWording } from '../inputs.ts';
-import { startBackend } from '../tensor/backend.ts';
+import { startBackend } from '../backend/start.ts';
 import { contrast, embedPictures, embedTexts, type Clip } from '../vision/contrastive.ts';
 import { addBackend, type BackendOption } from './options.ts';
 import { loadWithBar } from './progress.ts';

@@ -9,7 +9,7 @@ import { checkWritable, writeText } from '../files.ts';
 import { encodePng } from '../image/decode.ts';
 import { readPicture, readQuestion } from '../inputs.ts';
 import { showPixels } from '../report/heatmap.ts';
-import { startBackend } from '../tensor/backend.ts';
+import { startBackend } from '../backend/start.ts';
 import { gridSide, patchCount } from '../vision/config.ts';
 import { readsQuestion } from '../fit.ts';
 import { formatTable } from './format.ts';

@@ -6,7 +6,7 @@ import { cacheBytes, prefillMacs } from '../cost.ts';
 import { checkWritable, makeFolder } from '../files.ts';
 import { encodePng } from '../image/decode.ts';
 import { readPicture, type LoadedPicture } from '../inputs.ts';
-import { startBackend } from '../tensor/backend.ts';
+import { startBackend } from '../backend/start.ts';
 import type { WalkStep } from '../vlm.ts';
 import { drawWorld } from '../world/draw.ts';
 import { askScene } from '../world/questions.ts';

@@ -4,7 +4,7 @@ import { readCheckedConfig } from '../checkpoint/load.ts';
 import { checkContext, decode, prefill } from '../decoder/generate.ts';
 import { embedText } from '../decoder/splice.ts';
 import { UserError } from '../errors.ts';
-import { startBackend } from '../tensor/backend.ts';
+import { startBackend } from '../backend/start.ts';
 import { checkIds } from '../text/prompt.ts';
 import { createTextStream } from '../text/stream.ts';
 import { readTokenizer } from '../text/tokenizer.ts';

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { messageOf, UserError } from '../errors.ts';
-import { smokeTest, startBackend } from '../tensor/backend.ts';
-import { requireBuild, type NativeDevice } from '../tensor/native.ts';
+import { prove } from '../backend/prove.ts';
+import { startBackend } from '../backend/start.ts';
+import { requireBuild, type NativeDevice } from '../backend/native.ts';
 
 /**
  * Computes known values with native TensorFlow: products, softmax, gathers and a gradient.
@@ -13,7 +14,7 @@ export async function proveTensorflow(folder: string | undefined, device: Native
   try {
     if (folder === undefined) await startBackend('tensorflow');
     else requireBuild(folder, device);
-    await smokeTest('tensorflow'); // matMul, softmax, gather from rows, erf
+    await prove('tensorflow'); // matMul, softmax, gather from rows, erf
     proveGather();
     proveGradient();
   } catch (error) {

@@ -10,7 +10,7 @@ import { tellLayers } from '../eval/report.ts';
 import { checkWritable } from '../files.ts';
 import { encodePng } from '../image/decode.ts';
 import { drawSheet, showPixels, type Panel } from '../report/heatmap.ts';
-import { startBackend, type BackendChoice } from '../tensor/backend.ts';
+import { startBackend, type BackendChoice } from '../backend/start.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { gridSide, patchCount } from '../vision/config.ts';

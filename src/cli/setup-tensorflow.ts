@@ -15,7 +15,7 @@ import {
   readNativeBuild,
   type NativeBuild,
   type NativeDevice,
-} from '../tensor/native.ts';
+} from '../backend/native.ts';
 import { runProgram } from './programs.ts';
 import { proveTensorflow } from './prove-tensorflow.ts';
 import { fetchLibraries, haveLibraries, readSource } from './tensorflow-libraries.ts';

@@ -9,7 +9,7 @@ import { embedText } from '../decoder/splice.ts';
 import { UserError } from '../errors.ts';
 import { checkWritable } from '../files.ts';
 import { openSafetensors, writeSafetensors, type TensorToWrite } from '../io/safetensors.ts';
-import { startBackend } from '../tensor/backend.ts';
+import { startBackend } from '../backend/start.ts';
 import { axesOf, createTrace, type RecordedTrace } from '../tensor/trace.ts';
 import { checkIds, type ImagePrompt } from '../text/prompt.ts';
 import { readTokenizer } from '../text/tokenizer.ts';

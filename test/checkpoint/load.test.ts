@@ -14,7 +14,7 @@ import { loadTree } from '../../src/io/load-tree.ts';
 import { openWeights } from '../../src/io/sharded.ts';
 import { leavesOf, storeTree } from '../../src/io/weight-table.ts';
 import { project } from '../../src/projector.ts';
-import { startBackend } from '../../src/tensor/backend.ts';
+import { startBackend } from '../../src/backend/start.ts';
 import {
   publishedLlava7b,
   readCheckpoint,

@@ -6,7 +6,7 @@ import { loadModel } from '../../src/checkpoint/load.ts';
 import { createRandom } from '../../src/random.ts';
 import { encodePng } from '../../src/image/decode.ts';
 import { readPicture } from '../../src/inputs.ts';
-import { startBackend } from '../../src/tensor/backend.ts';
+import { startBackend } from '../../src/backend/start.ts';
 import { contrast, embedPictures, embedTexts } from '../../src/vision/contrastive.ts';
 import { drawScene } from '../support/simple-scene.ts';
 import { expectRefusal, expectUsageError, makeFileFolder, vtc, vtcOk } from '../support/cli.ts';

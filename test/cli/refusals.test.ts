@@ -2,7 +2,7 @@
 import { copyFile, cp, mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { hasNative } from '../../src/tensor/native.ts';
+import { hasNative } from '../../src/backend/native.ts';
 import { writeSafetensors, type TensorToWrite } from '../../src/io/safetensors.ts';
 import {
   expectRefusal,

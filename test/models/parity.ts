@@ -16,7 +16,7 @@ import { findMethod } from '../../src/compress/registry.ts';
 import { generate } from '../../src/decoder/generate.ts';
 import type { Llama } from '../../src/decoder/llama.ts';
 import { embedText } from '../../src/decoder/splice.ts';
-import { startBackend } from '../../src/tensor/backend.ts';
+import { startBackend } from '../../src/backend/start.ts';
 import { createTrace, type RecordedTrace } from '../../src/tensor/trace.ts';
 import { cutAtImage } from '../../src/text/prompt.ts';
 import { readTokenizer } from '../../src/text/tokenizer.ts';

@@ -1,6 +1,6 @@
 import { beforeAll, describe } from 'vitest';
 import { messageOf } from '../../src/errors.ts';
-import { startBackend, type BackendName } from '../../src/tensor/backend.ts';
+import { startBackend, type BackendName } from '../../src/backend/start.ts';
 
 /** Why the tensorflow backend is left out; undefined where it runs. With VTC_TEST_TENSORFLOW set it must run. */
 const missing = await startBackend('tensorflow').then(() => undefined, messageOf);

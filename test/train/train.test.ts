@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { UserError } from '../../src/errors.ts';
 import { openSafetensors, writeSafetensors, type TensorToWrite } from '../../src/io/safetensors.ts';
-import { startBackend } from '../../src/tensor/backend.ts';
+import { startBackend } from '../../src/backend/start.ts';
 import { linear, type Linear } from '../../src/tensor/linear.ts';
 import { answerLogits } from '../../src/train/llava-stage.ts';
 import { crossEntropy, infoNce } from '../../src/train/losses.ts';

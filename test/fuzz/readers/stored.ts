@@ -16,7 +16,7 @@ import type { Task } from '../../../src/eval/task.ts';
 import { parseVariants } from '../../../src/eval/variant.ts';
 import { isObject, readJson } from '../../../src/json.ts';
 import { pick, type Random } from '../../../src/random.ts';
-import { startBackend } from '../../../src/tensor/backend.ts';
+import { startBackend } from '../../../src/backend/start.ts';
 import { loadCheckpoint, saveCheckpoint } from '../../../src/train/checkpoint.ts';
 import { openMetrics } from '../../../src/train/metrics.ts';
 import { seededRandom } from '../../support/random.ts';
