@@ -12,7 +12,7 @@ import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { messageOf, UserError } from '../src/errors.ts';
-import { writeText } from '../src/files.ts';
+import { writeText } from '../src/node/files.ts';
 import { backendNames, startBackend, type BackendChoice } from '../src/backend/start.ts';
 import type { Context } from './cases/context.ts';
 import { decoderCases } from './cases/decoder.ts';

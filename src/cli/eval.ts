@@ -14,7 +14,7 @@ import { nameShard, parseShard, shardQuestions, whole, type Shard } from '../eva
 import { openStore, writeJson, type CellStore } from '../eval/store.ts';
 import { flopsWith, summarise, textTokens } from '../eval/summary.ts';
 import { UserError } from '../errors.ts';
-import { checkWritable, writeText } from '../files.ts';
+import { checkWritable, writeText } from '../node/files.ts';
 import { startBackend } from '../backend/start.ts';
 import { patchCount } from '../vision/config.ts';
 import { splits } from '../world/split.ts';

@@ -3,7 +3,8 @@ import { copyFile, cp, mkdir, readFile, rm, truncate, writeFile } from 'node:fs/
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { hasNative } from '../../src/backend/native.ts';
-import { writeSafetensors, type TensorToWrite } from '../../src/io/safetensors.ts';
+import { writeSafetensors } from '../../src/node/safetensors.ts';
+import type { TensorToWrite } from '../../src/io/safetensors.ts';
 import {
   expectRefusal,
   expectUsageError,

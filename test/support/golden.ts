@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect } from 'vitest';
-import { openSafetensors } from '../../src/io/safetensors.ts';
+import { openSafetensors } from '../../src/node/safetensors.ts';
 
 const here = import.meta.dirname;
 
