@@ -68,3 +68,14 @@ export function expectClose(actual: tf.Tensor, expected: tf.Tensor, what: string
   expect(actual.shape, `${what}: shape`).toEqual(expected.shape);
   expect(relativeError(actual, expected), `${what}: relative error`).toBeLessThan(bound);
 }
+
+/** The same on any backend. */
+export async function expectReadClose(
+  actual: tf.Tensor,
+  expected: tf.Tensor,
+  what: string,
+  bound = 1e-4,
+): Promise<void> {
+  expect(actual.shape, `${what}: shape`).toEqual(expected.shape);
+  expect(await readRelativeError(actual, expected), `${what}: relative error`).toBeLessThan(bound);
+}
