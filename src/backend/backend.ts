@@ -4,7 +4,7 @@ import { cpus } from 'node:os';
 import * as tf from '@tensorflow/tfjs-core';
 import type { BackendTraits } from '../tensor/traits.ts';
 
-export type BackendName = 'tensorflow' | 'wasm' | 'cpu';
+export type BackendName = 'tensorflow' | 'wasm' | 'cpu' | 'webgpu';
 
 export interface Backend {
   /** TensorFlow.js's name for it, and the one that `--backend` takes. */
@@ -15,6 +15,8 @@ export interface Backend {
    */
   start(): Promise<BackendReport>;
   traits: BackendTraits;
+  /** `auto` does not try it. */
+  byNameOnly?: boolean;
 }
 
 /** What runs, for people: `vtc doctor` and the machine line of a benchmark print it. */

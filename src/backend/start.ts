@@ -6,11 +6,12 @@ import { cpu } from './cpu.ts';
 import { prove } from './prove.ts';
 import { tensorflow } from './tensorflow.ts';
 import { wasm } from './wasm.ts';
+import { webgpu } from './webgpu.ts';
 
 export type { BackendName };
 
-/** The backends in the order `auto` tries them: the fastest first, the one that always works last. */
-const backends: readonly Backend[] = [tensorflow, wasm, cpu];
+/** The backends in the order `auto` tries them: the fastest first, the one that always works last; then those it does not. */
+const backends: readonly Backend[] = [tensorflow, wasm, cpu, webgpu];
 export const backendNames: readonly BackendName[] = backends.map(({ name }) => name);
 
 export interface BackendChoice extends BackendReport {
@@ -28,7 +29,9 @@ export interface BackendChoice extends BackendReport {
  * @throws UserError for an unknown name, or when the backend asked for does not run
  */
 export async function startBackend(choice: string = 'auto'): Promise<BackendChoice> {
-  const candidates = backends.filter(({ name }) => choice === 'auto' || choice === name);
+  const candidates = backends.filter(
+    ({ name, byNameOnly }) => choice === name || (choice === 'auto' && !byNameOnly),
+  );
   if (candidates.length === 0) {
     throw new UserError(`unknown backend "${choice}": choose auto, ${backendNames.join(', ')}`);
   }

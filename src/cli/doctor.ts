@@ -34,4 +34,5 @@ async function doctor({ backend }: BackendOption): Promise<void> {
   console.log(
     `wasm threads: VTC_CLS_THREADS=<1..${limits.wasmThreads}> in the environment; for large models on an idle machine`,
   );
+  console.log('webgpu: auto does not take it; VTC_CLS_WEBGPU=software lets it compute on the CPU, for tests');
 }

@@ -14,7 +14,7 @@ export interface BackendOption {
 export function addBackend(command: Command): Command {
   return command.option(
     '--backend <name>',
-    `auto, ${backendNames.join(', ')}; auto takes the first that runs`,
+    `auto, ${backendNames.join(', ')}; auto takes the first that runs of all but webgpu`,
     'auto',
   );
 }

@@ -28,7 +28,7 @@ describe('startBackend', () => {
 
   test('an unknown name is refused with the known ones', async () => {
     await expect(startBackend('metal')).rejects.toThrow(
-      new UserError('unknown backend "metal": choose auto, tensorflow, wasm, cpu'),
+      new UserError('unknown backend "metal": choose auto, tensorflow, wasm, cpu, webgpu'),
     );
   });
 

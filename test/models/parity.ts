@@ -31,7 +31,7 @@ import {
   golden,
   hasFixtures,
   readExpected,
-  relativeError,
+  readRelativeError,
   type Expected,
 } from '../support/golden.ts';
 
@@ -226,7 +226,7 @@ async function compareTrace(trace: RecordedTrace, expected: Expected, to: Compar
 
 async function compareTensor(expected: Expected, name: string, actual: tf.Tensor): Promise<Comparison> {
   const wanted = await expected.float(name);
-  const error = relativeError(actual, wanted);
+  const error = await readRelativeError(actual, wanted);
   wanted.dispose();
   return { name, error };
 }

@@ -19,7 +19,7 @@ import { compressPictures, seePictures } from '../../src/vlm.ts';
 import { askScene } from '../../src/world/questions.ts';
 import { createScene } from '../../src/world/scene.ts';
 import { describeEachBackend } from '../support/backends.ts';
-import { golden, readExpected, relativeError } from '../support/golden.ts';
+import { golden, readExpected, readRelativeError } from '../support/golden.ts';
 
 interface Recorded {
   correct: number;
@@ -76,7 +76,7 @@ describeEachBackend('the shipped models', () => {
     expect(answers).toEqual(recorded.answers.map(({ answer }) => answer));
     expect(right.filter(Boolean)).toHaveLength(recorded.correct);
     const all = tf.stack(rows);
-    expect(relativeError(all, logits)).toBeLessThan(1e-3);
+    expect(await readRelativeError(all, logits)).toBeLessThan(1e-3);
     tf.dispose([rows, all, logits]);
     await expected.close();
     model.dispose();
@@ -118,7 +118,7 @@ describeEachBackend('the shipped models', () => {
       );
       return contrast(clip, embedPictures(clip, drawPixels(scenes, preprocessing)), texts);
     });
-    expect(relativeError(found, scores)).toBeLessThan(1e-3);
+    expect(await readRelativeError(found, scores)).toBeLessThan(1e-3);
     tf.dispose([found, scores]);
     await expected.close();
     model.dispose();
