@@ -4,19 +4,25 @@
  */
 const floors = [
   ['errors.ts', 'random.ts'],
-  ['files.ts', 'json-syntax.ts'],
+  ['bytes.ts', 'json-syntax.ts'],
   ['json.ts'],
-  ['tensor/'],
+  ['tensor/', 'folder.ts'],
   ['io/', 'image/', 'text/'],
   ['vision/', 'projector.ts', 'decoder/'],
   ['compress/'],
   ['checkpoint/'],
   ['plan.ts', 'cost.ts', 'inputs.ts'],
   ['story.ts'],
-  ['world/', 'report/'],
+  ['index.ts'],
+  ['node/', 'world/', 'backend/'],
+  ['report/'],
   ['train/', 'eval/'],
-  ['cli/', 'index.ts'],
+  ['cli/', 'node.ts'],
 ];
+/** The core: the floors up to its index. It runs in a page too, so it imports nothing of Node's. */
+const core = floors.slice(0, 1 + floors.findIndex((rooms) => rooms.includes('index.ts'))).flat();
+const packages = '^node_modules/(@tensorflow/tfjs-core|@huggingface/(jinja|tokenizers))/';
+
 const pattern = (rooms) => `^src/(${rooms.map((room) => room.replace('.', '\\.')).join('|')})`;
 
 const onFloors = pattern(floors.flat());
@@ -47,7 +53,20 @@ module.exports = {
       { from: {}, to: { path: '^src/', pathNot: onFloors } },
       { from: { orphan: true, path: '^src/', pathNot: onFloors }, to: {} },
     ].map((rule) => ({ name: 'every-file-has-a-floor', severity: 'error', ...rule })),
+    // A page in a browser runs it as it is.
+    {
+      name: 'tensor-is-free-of-node',
+      severity: 'error',
+      from: { path: '^src/tensor/' },
+      to: { dependencyTypes: ['core'] },
+    },
     { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
+    {
+      name: 'core-imports-no-node',
+      severity: 'error',
+      from: { path: pattern(core) },
+      to: { dependencyTypesNot: ['local'], pathNot: packages },
+    },
     ...upward,
     ...sideways,
   ],

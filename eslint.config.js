@@ -17,4 +17,26 @@ export default tseslint.config(
       'prefer-const': 'error',
     },
   },
+  {
+    // The core runs in a page too. What it imports, .dependency-cruiser.cjs holds.
+    files: ['src/**/*.ts'],
+    ignores: ['node.ts', '{node,backend,report,train,eval,cli}/**'].map((path) => `src/${path}`),
+    rules: {
+      'no-restricted-globals': ['error', 'process', 'Buffer', 'require', 'global', '__dirname', '__filename'],
+    },
+  },
+  {
+    // WebGL and WebGPU read back only while a promise is waited for.
+    files: ['src/**/*.ts'],
+    ignores: ['src/train/**', 'src/vlm.ts', 'src/compress/tome.ts', 'src/eval/follow.ts'],
+    rules: {
+      'no-restricted-properties': [
+        'error',
+        ...['dataSync', 'arraySync', 'bufferSync'].map((property) => ({
+          property,
+          message: 'await data() instead',
+        })),
+      ],
+    },
+  },
 );

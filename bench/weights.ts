@@ -8,7 +8,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { createRandom } from '../src/random.ts';
 import { loadTree } from '../src/io/load-tree.ts';
 import { leavesOf, type Loaded } from '../src/io/weight-table.ts';
-import { requireMemory } from '../src/tensor/backend.ts';
+import { backendTraits } from '../src/tensor/traits.ts';
 
 /** value[i] = mean + deviation · pool[(offset + i) mod length] */
 export interface Recipe {
@@ -78,7 +78,7 @@ export async function randomWeights<T extends object>(tree: T, what: string): Pr
   const bytes = ({ shape }: { shape: number[] }) => 4 * shape.reduce((product, n) => product * n, 1);
   const leaves = leavesOf(tree);
   const others = leaves.filter((leaf) => !leaf.multiplies).reduce((sum, leaf) => sum + bytes(leaf), 0);
-  requireMemory(leaves.filter((leaf) => leaf.multiplies).map(bytes), others, what);
+  backendTraits().requireMemory(leaves.filter((leaf) => leaf.multiplies).map(bytes), others, what);
   return loadTree(
     {
       dir: what,

@@ -1,11 +1,14 @@
-/** The public API, in data order. */
+/**
+ * The public API, in data order. This is the core, which runs wherever JavaScript does; `node.ts` adds files on disk,
+ * pictures' decoders and the backends' start.
+ */
 export * as tf from '@tensorflow/tfjs-core'; // the one instance that every tensor here belongs to
 export { UserError } from './errors.ts';
 export { createRandom, type Random } from './random.ts';
 
-// The axis legend, the backends, the trace
+// The axis legend, what the layers must know of a backend, the trace
 export { shape, ShapeError } from './tensor/axes.ts';
-export { backendNames, startBackend, type BackendChoice, type BackendName } from './tensor/backend.ts';
+export { setTraits, type BackendTraits } from './tensor/traits.ts';
 export { free, scope, type Scope } from './tensor/scope.ts';
 export {
   applyMatrix,
@@ -33,16 +36,18 @@ export {
 } from './tensor/trace.ts';
 
 // Files
+export type { ByteSource, Folder } from './folder.ts';
+export { fetchFolder } from './io/fetch-folder.ts';
 export {
-  openSafetensors,
-  writeSafetensors,
+  encodeSafetensors,
+  readSafetensors,
   type SafetensorsFile,
   type TensorToWrite,
 } from './io/safetensors.ts';
 export { openWeights, type WeightFiles } from './io/sharded.ts';
 
 // Image → pixels
-export { decodeImage, decodeImageBytes, encodePng, type Picture } from './image/decode.ts';
+export type { Picture } from './image/picture.ts';
 export {
   clipPreprocess,
   preprocess,
@@ -52,6 +57,7 @@ export {
 export { resizeBicubic } from './image/resize.ts';
 
 // Text → token ids, and back
+export { inPlace, type Runner } from './text/runner.ts';
 export { readTokenizer, type Tokenizer } from './text/tokenizer.ts';
 export { createTextStream, type TextStream } from './text/stream.ts';
 export { cutAtImage, llavaPrompt, readPromptTemplate, type ImagePrompt } from './text/prompt.ts';
@@ -123,8 +129,8 @@ export {
   type ClipConfig,
   type LlavaConfig,
 } from './checkpoint/architecture.ts';
-export { joinClip, loadModel, type Llava, type Model } from './checkpoint/load.ts';
-export { cutPrompt, readAsker, readPicture, readQuestion, type LoadedPicture } from './inputs.ts';
+export { joinClip, loadModel, readCheckedConfig, type Llava, type Model } from './checkpoint/load.ts';
+export { cutPrompt, readAsker, readQuestion, takePicture, type LoadedPicture } from './inputs.ts';
 export {
   describeSource,
   positionModes,

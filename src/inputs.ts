@@ -1,11 +1,14 @@
-/** From files and words to what a model takes: pixels, and a prompt cut at the picture. */
+/** From pictures and words to what a model takes: pixels, and a prompt cut at the picture. */
 import * as tf from '@tensorflow/tfjs-core';
 import { visualTokenCount, type ClipConfig, type LlavaConfig } from './checkpoint/architecture.ts';
 import { readCheckedConfig } from './checkpoint/load.ts';
 import { UserError } from './errors.ts';
-import { decodeImage } from './image/decode.ts';
-import { preprocess, readPreprocessConfig, type PreprocessConfig } from './image/preprocess.ts';
+import type { Folder } from './folder.ts';
+import type { Picture } from './image/picture.ts';
+import { preprocess, type PreprocessConfig } from './image/preprocess.ts';
 import { checkIds, cutAtImage, readPromptTemplate, type ImagePrompt } from './text/prompt.ts';
+import { inPlace, type Runner } from './text/runner.ts';
+import type { TemplateSource } from './text/template.ts';
 import { readTokenizer, type Tokenizer } from './text/tokenizer.ts';
 import type { ClipTextConfig } from './vision/text-config.ts';
 import { findTextEnds } from './vision/text.ts';
@@ -16,27 +19,18 @@ export interface LoadedPicture {
   config: PreprocessConfig;
 }
 
-/**
- * Reads a picture file as a checkpoint's vision tower wants it. The caller disposes its pixels.
- * @param pad LLaVA's padding to a square, whatever the folder says
- */
-export async function readPicture(
-  file: string,
-  dir: string,
-  imageSize: number,
-  pad = false,
-): Promise<LoadedPicture> {
-  const config = await readPreprocessConfig(dir, imageSize, pad);
-  const values = preprocess(await decodeImage(file, config), config);
+/** A picture as a vision tower wants it that takes S × S pixels. The caller disposes its pixels. */
+export function takePicture(picture: Picture, config: PreprocessConfig, imageSize: number): LoadedPicture {
+  const values = preprocess(picture, config);
   return { pixels: tf.tensor4d(values, [1, imageSize, imageSize, 3]), values, config };
 }
 
 /** How a question becomes the prompt, where the folder's own way is not wanted. */
 export interface Wording {
   /** A CLIP's folder, whose text tower reads the question too. */
-  clip?: string;
-  /** A chat template's file, instead of the folder's. */
-  template?: string;
+  clip?: Folder;
+  /** Reads a chat template, instead of the folder's. */
+  template?: () => Promise<TemplateSource>;
 }
 
 /**
@@ -45,20 +39,26 @@ export interface Wording {
  * @throws UserError for a folder that cannot be asked in words
  */
 export async function readAsker(
-  dir: string,
+  folder: Folder,
   config: LlavaConfig,
   { clip, template }: Wording = {},
-): Promise<{ ask: (question: string) => ImagePrompt; tokenizer: Tokenizer }> {
-  const tokenizer = await readTokenizer(dir, config.text.bos_token_id);
+  runner: Runner = inPlace,
+): Promise<Asker> {
+  const tokenizer = await readTokenizer(folder, config.text.bos_token_id, runner);
   const image = tokenizer.tokenOf(config.image_token_index);
-  const writePrompt = await readPromptTemplate(dir, { template, image });
+  const writePrompt = await readPromptTemplate(folder, { template: await template?.(), image }, runner);
   const readWords =
-    clip === undefined ? undefined : await readWording(clip, (await readClipConfig(clip)).text);
+    clip === undefined ? undefined : await readWording(clip, (await readClipConfig(clip)).text, runner);
   const ask = (question: string) => {
     const prompt = tokenizePrompt(writePrompt(question), tokenizer, config);
     return readWords ? { ...prompt, question: readWords(question, 'the question') } : prompt;
   };
   return { ask, tokenizer };
+}
+
+export interface Asker {
+  ask: (question: string) => ImagePrompt;
+  tokenizer: Tokenizer;
 }
 
 function tokenizePrompt(text: string, tokenizer: Tokenizer, config: LlavaConfig): ImagePrompt {
@@ -80,21 +80,22 @@ export interface Asked extends Wording {
  * @throws UserError also for both or neither, and for a prompt without the image token
  */
 export async function readQuestion(
-  dir: string,
+  folder: Folder,
   config: LlavaConfig,
   asked: Asked | string,
+  runner: Runner = inPlace,
 ): Promise<{ prompt: ImagePrompt; tokenizer: Tokenizer }> {
   const { question, prompt, clip, template } = typeof asked === 'string' ? { question: asked } : asked;
   if (prompt === undefined) {
     if (question === undefined) throw new UserError('something must be asked: give --question or --prompt');
-    const { ask, tokenizer } = await readAsker(dir, config, { clip, template });
+    const { ask, tokenizer } = await readAsker(folder, config, { clip, template }, runner);
     return { prompt: ask(question), tokenizer };
   }
   const other = question !== undefined ? '--question' : template !== undefined ? '--template' : undefined;
   if (other !== undefined) throw new UserError(`--prompt is the whole prompt: leave ${other} out`);
   if (clip !== undefined)
     throw new UserError('a method that reads the question needs --question, not --prompt');
-  const tokenizer = await readTokenizer(dir, config.text.bos_token_id);
+  const tokenizer = await readTokenizer(folder, config.text.bos_token_id, runner);
   const image = tokenizer.tokenOf(config.image_token_index) ?? '<image>';
   if (!prompt.includes(image)) {
     throw new UserError(
@@ -105,8 +106,9 @@ export async function readQuestion(
 }
 
 /** @throws UserError when the folder holds no CLIP, or one without its text tower */
-export async function readClipConfig(dir: string): Promise<ClipConfig & { text: ClipTextConfig }> {
-  const architecture = await readCheckedConfig(dir);
+export async function readClipConfig(folder: Folder): Promise<ClipConfig & { text: ClipTextConfig }> {
+  const architecture = await readCheckedConfig(folder);
+  const dir = folder.name;
   if (architecture.kind !== 'clip') {
     throw new UserError(`${dir} is a ${architecture.kind} checkpoint; a CLIP is needed here`);
   }
@@ -120,10 +122,11 @@ export async function readClipConfig(dir: string): Promise<ClipConfig & { text: 
  * them. A text that the tower cannot read is refused, named as the caller says.
  */
 export async function readWording(
-  dir: string,
+  folder: Folder,
   config: ClipTextConfig,
+  runner: Runner = inPlace,
 ): Promise<(text: string, what: string) => number[]> {
-  const tokenizer = await readTokenizer(dir, null);
+  const tokenizer = await readTokenizer(folder, null, runner);
   return (text, what) => {
     const ids = tokenizer.encode(text);
     checkIds(ids, config.vocab_size, what);

@@ -1,6 +1,4 @@
-import path from 'node:path';
 import { UserError } from './errors.ts';
-import { makeFolder, readText, writeText } from './files.ts';
 import { parseJson } from './json-syntax.ts';
 
 export type JsonObject = Record<string, unknown>;
@@ -9,30 +7,11 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/**
- * Reads a JSON file that holds one object.
- * @returns undefined when there is no such file
- * @throws UserError when it cannot be read, is not JSON, or is not an object
- */
-export async function readJson(file: string): Promise<JsonObject | undefined> {
-  let text: string;
-  try {
-    text = await readText(file);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
+/** A text that holds one JSON object. @param file names it in messages @throws UserError when it is something else */
+export function parseObject(text: string, file: string): JsonObject {
   const value = parseJson(text, file);
   if (!isObject(value)) throw new UserError(`${file} should hold a JSON object`);
   return value;
-}
-
-/** Writes a folder's JSON files, by name; the folder is made where it is not there. */
-export async function writeJsonFiles(dir: string, files: Record<string, object>): Promise<void> {
-  await makeFolder(dir);
-  for (const [name, content] of Object.entries(files)) {
-    await writeText(path.join(dir, name), `${JSON.stringify(content, null, 2)}\n`);
-  }
 }
 
 /**

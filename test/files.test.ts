@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
-import { checkWritable, makeFolder, readText, writeAtomically, writeText } from '../src/files.ts';
+import { checkWritable, makeFolder, readText, writeAtomically, writeText } from '../src/node/files.ts';
 import { refusal } from './support/refusal.ts';
 
 const root = await mkdtemp(path.join(tmpdir(), 'vtc-cls-files-'));

@@ -85,6 +85,29 @@ describe('the import rules', () => {
       },
       'no-circle',
     ],
+    [
+      'Node in tensor/',
+      { 'src/tensor/a.ts': "import { cpus } from 'node:os';\nexport const a = cpus;" },
+      'tensor-is-free-of-node: src/tensor/a.ts → os',
+    ],
+    [
+      'a Node built-in in the core',
+      { 'src/tensor/a.ts': "import { cpus } from 'node:os';\nexport const a = cpus;" },
+      'core-imports-no-node: src/tensor/a.ts → os',
+    ],
+    [
+      'a type of a Node built-in in the core',
+      { 'src/io/a.ts': "import type { Stats } from 'node:fs';\nexport type A = Stats;" },
+      'core-imports-no-node: src/io/a.ts → fs',
+    ],
+    [
+      "the Node part's files in the core",
+      {
+        'src/inputs.ts': "import { b } from './node/b.ts';\nexport const a = b;",
+        'src/node/b.ts': "import { cpus } from 'node:os';\nexport const b = cpus;",
+      },
+      'fit.ts-floor-imports-upward: src/inputs.ts → src/node/b.ts',
+    ],
     ['a file on no floor', { 'src/misc/a.ts': 'export const a = 1;' }, 'every-file-has-a-floor'],
     [
       'an import from no floor',

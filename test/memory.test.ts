@@ -1,7 +1,8 @@
 /** Whatever happens, a run leaves as many tensors as it found. */
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
-import { loadModel, type Llava } from '../src/checkpoint/load.ts';
+import { loadModel } from '../src/node/checkpoint.ts';
+import type { Llava } from '../src/checkpoint/load.ts';
 import type { Method, MethodOptions } from '../src/compress/method.ts';
 import { findMethod, methods } from '../src/compress/registry.ts';
 import { generate } from '../src/decoder/generate.ts';

@@ -45,7 +45,7 @@ describe('the README', () => {
   test('its TypeScript example runs', async () => {
     const code = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? '';
     const file = path.join(root, 'test', `readme-example-${process.pid}.mts`);
-    writeFileSync(file, code.replace("'vtc-cls'", "'../src/index.ts'"));
+    writeFileSync(file, code.replace("'vtc-cls/node'", "'../src/node.ts'"));
     try {
       const { stdout } = await run(process.execPath, [...tsx, file], { cwd: root });
       expect(stdout).toMatch(/kept: \[ \[ \d+, \d+, \d+, \d+ \] \]/);

@@ -6,10 +6,11 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { loadModel } from '../../src/checkpoint/load.ts';
+import { loadModel } from '../../src/node/checkpoint.ts';
 import { llamaTable } from '../../src/decoder/weights.ts';
 import { encodeFloat32 } from '../../src/io/dtype.ts';
-import { writeSafetensors, type TensorToWrite } from '../../src/io/safetensors.ts';
+import { writeSafetensors } from '../../src/node/safetensors.ts';
+import type { TensorToWrite } from '../../src/io/safetensors.ts';
 import { leavesOf, type Leaf } from '../../src/io/weight-table.ts';
 import type { BenchCase } from '../harness.ts';
 import { llamaLayers, llamaShape } from '../shapes.ts';

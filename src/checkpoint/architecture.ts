@@ -1,9 +1,8 @@
-import { readdir } from 'node:fs/promises';
-import path from 'node:path';
 import { parseLlamaConfig, type LlamaConfig } from '../decoder/config.ts';
 import { UserError } from '../errors.ts';
 import { nameOtherWeights } from '../io/other-formats.ts';
-import { fieldReader, isObject, readJson, type JsonObject } from '../json.ts';
+import { readJson, type Folder } from '../folder.ts';
+import { fieldReader, isObject, type JsonObject } from '../json.ts';
 import type { ProjectorConfig } from '../projector.ts';
 import { activationNames } from '../tensor/activation.ts';
 import { parseClipVisionConfig, patchCount, type ClipVisionConfig } from '../vision/config.ts';
@@ -46,14 +45,20 @@ export type Architecture = LlavaConfig | ClipConfig | ClipVisionOnly | { kind: '
 const supported = 'llava (CLIP and LLaMA), clip, clip_vision_model or llama';
 
 /**
- * Reads a Hugging Face folder's `config.json`. What it leaves out takes transformers' default: published LLaVA-1.5
- * names only three of LLaMA's values.
+ * Reads a Hugging Face folder's `config.json`.
  * @throws UserError when there is none, or it describes something else
  */
-export async function readArchitecture(dir: string): Promise<Architecture> {
-  const file = path.join(dir, 'config.json');
-  const json = await readJson(file);
-  if (!json) throw new UserError(await describeLack(dir));
+export async function readArchitecture(folder: Folder): Promise<Architecture> {
+  const json = await readJson(folder, 'config.json');
+  if (!json) throw new UserError(await describeLack(folder));
+  return parseArchitecture(json, folder.place('config.json'));
+}
+
+/**
+ * What a config says. What it leaves out takes transformers' default: published LLaVA-1.5 names only three of LLaMA's
+ * values.
+ */
+function parseArchitecture(json: JsonObject, file: string): Architecture {
   refuseOthers(json, file);
   switch (json['model_type']) {
     case 'llava':
@@ -91,9 +96,9 @@ function parseClipPart<T>(
 }
 
 /** What a folder without config.json is instead. */
-async function describeLack(dir: string): Promise<string> {
-  const names = await readdir(dir).catch(() => []);
-  const lack = `${dir} is no checkpoint folder: it has no config.json`;
+async function describeLack(folder: Folder): Promise<string> {
+  const names = await folder.list().catch(() => []);
+  const lack = `${folder.name} is no checkpoint folder: it has no config.json`;
   const other = nameOtherWeights(names);
   return other ? `${lack}, but ${other}` : lack;
 }

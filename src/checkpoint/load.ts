@@ -1,14 +1,13 @@
-import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { tokenIds } from '../decoder/config.ts';
 import type { Llama } from '../decoder/llama.ts';
 import { UserError } from '../errors.ts';
-import { readJson } from '../json.ts';
+import { readJson, type Folder } from '../folder.ts';
 import { hasWeights, openWeights } from '../io/sharded.ts';
 import { loadTree } from '../io/load-tree.ts';
 import { checkNames, leavesOf } from '../io/weight-table.ts';
 import type { Projector } from '../projector.ts';
-import { requireMemory } from '../tensor/backend.ts';
+import { backendTraits } from '../tensor/traits.ts';
 import type { ClipVision } from '../vision/clip.ts';
 import type { Clip } from '../vision/contrastive.ts';
 import { readArchitecture, type Architecture, type LlavaConfig } from './architecture.ts';
@@ -50,10 +49,10 @@ export interface LoadProgress {
  * is made: a picture, a table of layers.
  * @throws UserError where they do not fit; a folder without weights is refused when they are loaded
  */
-export async function readCheckedConfig(dir: string): Promise<Architecture> {
-  const architecture = await readArchitecture(dir);
-  if (!(await hasWeights(dir))) return architecture;
-  const files = await openWeights(dir);
+export async function readCheckedConfig(folder: Folder): Promise<Architecture> {
+  const architecture = await readArchitecture(folder);
+  if (!(await hasWeights(folder))) return architecture;
+  const files = await openWeights(folder);
   try {
     checkNames(publishedNames(files, architecture), weightTable(architecture), unusedNames(architecture));
     return architecture;
@@ -67,10 +66,10 @@ export async function readCheckedConfig(dir: string): Promise<Architecture> {
  * tensor.
  * @throws UserError naming the file and the tensors, for anything that does not fit
  */
-export async function loadModel(dir: string, onProgress?: LoadProgress): Promise<Model> {
-  const architecture = await readArchitecture(dir);
-  const stopTokens = await readStopTokens(dir, architecture);
-  const files = await openWeights(dir);
+export async function loadModel(folder: Folder, onProgress?: LoadProgress): Promise<Model> {
+  const architecture = await readArchitecture(folder);
+  const stopTokens = await readStopTokens(folder, architecture);
+  const files = await openWeights(folder);
   try {
     const source = publishedNames(files, architecture);
     const table = weightTable(architecture);
@@ -79,11 +78,11 @@ export async function loadModel(dir: string, onProgress?: LoadProgress): Promise
     const leaves = leavesOf(table);
     const total = leaves.reduce((sum, leaf) => sum + bytes(leaf), 0);
     const matrices = leaves.filter((leaf) => leaf.multiplies).map(bytes);
-    requireMemory(matrices, total - matrices.reduce((sum, n) => sum + n, 0), dir);
+    backendTraits().requireMemory(matrices, total - matrices.reduce((sum, n) => sum + n, 0), folder.name);
 
     let done = 0;
     const weights = await loadTree(source, table, (leaf) => onProgress?.((done += bytes(leaf)), total));
-    return assemble(dir, architecture, weights, stopTokens);
+    return assemble(folder.name, architecture, weights, stopTokens);
   } finally {
     await files.close();
   }
@@ -144,8 +143,8 @@ function assemble(
 }
 
 /** `generation_config.json` has the last word on what ends an answer. */
-async function readStopTokens(dir: string, architecture: Architecture): Promise<number[]> {
+async function readStopTokens(folder: Folder, architecture: Architecture): Promise<number[]> {
   const fallback = architecture.kind === 'clip' ? [] : architecture.text.eos_token_id;
-  const file = path.join(dir, 'generation_config.json');
-  return tokenIds((await readJson(file)) ?? {}, 'eos_token_id', fallback, file);
+  const file = 'generation_config.json';
+  return tokenIds((await readJson(folder, file)) ?? {}, 'eos_token_id', fallback, folder.place(file));
 }

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { messageOf } from '../errors.ts';
-import { backendNames, limits, startBackend } from '../tensor/backend.ts';
+import { backendNames, startBackend } from '../backend/start.ts';
+import { limits } from '../backend/wasm-heap.ts';
 import { formatBytes, formatTable } from './format.ts';
 import { addBackend, type BackendOption } from './options.ts';
 
@@ -33,4 +34,5 @@ async function doctor({ backend }: BackendOption): Promise<void> {
   console.log(
     `wasm threads: VTC_CLS_THREADS=<1..${limits.wasmThreads}> in the environment; for large models on an idle machine`,
   );
+  console.log('webgpu: auto does not take it; VTC_CLS_WEBGPU=software lets it compute on the CPU, for tests');
 }

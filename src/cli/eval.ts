@@ -14,8 +14,8 @@ import { nameShard, parseShard, shardQuestions, whole, type Shard } from '../eva
 import { openStore, writeJson, type CellStore } from '../eval/store.ts';
 import { flopsWith, summarise, textTokens } from '../eval/summary.ts';
 import { UserError } from '../errors.ts';
-import { checkWritable, writeText } from '../files.ts';
-import { startBackend } from '../tensor/backend.ts';
+import { checkWritable, writeText } from '../node/files.ts';
+import { startBackend } from '../backend/start.ts';
 import { patchCount } from '../vision/config.ts';
 import { splits } from '../world/split.ts';
 import { addBackend, addClip, addTemplate, readInteger, type BackendOption } from './options.ts';

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
-import { readArchitecture, type Architecture } from '../checkpoint/architecture.ts';
+import { readArchitecture } from '../node/checkpoint.ts';
+import type { Architecture } from '../checkpoint/architecture.ts';
 import { publishedNames, unusedNames, weightTable } from '../checkpoint/names.ts';
-import { openWeights } from '../io/sharded.ts';
+import { openWeights } from '../node/checkpoint.ts';
 import { checkNames } from '../io/weight-table.ts';
 import { patchCount } from '../vision/config.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';

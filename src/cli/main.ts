@@ -2,8 +2,8 @@
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { onOneLine, UserError } from '../errors.ts';
-import { reasonOf } from '../files.ts';
-import { tellOutOfMemory } from '../tensor/host-memory.ts';
+import { reasonOf } from '../node/files.ts';
+import { tellOutOfMemory } from '../backend/host-memory.ts';
 import { addClassifyCommand } from './classify.ts';
 import { addCompareCommand } from './compare.ts';
 import { addDemoCommand } from './demo.ts';

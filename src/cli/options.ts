@@ -3,7 +3,7 @@ import type { MethodOptions, Method } from '../compress/method.ts';
 import { findMethod, methodOptions, methods } from '../compress/registry.ts';
 import type { Sampling } from '../decoder/sample.ts';
 import { UserError } from '../errors.ts';
-import { backendNames } from '../tensor/backend.ts';
+import { backendNames } from '../backend/start.ts';
 
 /** Options that several commands share, each defined once. */
 
@@ -14,7 +14,7 @@ export interface BackendOption {
 export function addBackend(command: Command): Command {
   return command.option(
     '--backend <name>',
-    `auto, ${backendNames.join(', ')}; auto takes the first that runs`,
+    `auto, ${backendNames.join(', ')}; auto takes the first that runs of all but webgpu`,
     'auto',
   );
 }

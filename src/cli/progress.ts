@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { Presets, SingleBar } from 'cli-progress';
-import { joinClip, loadModel, type Model } from '../checkpoint/load.ts';
+import { joinClip, type Model } from '../checkpoint/load.ts';
+import { loadModel } from '../node/checkpoint.ts';
 import { formatBytes } from './format.ts';
 
 /** A progress bar on standard error: only on a terminal, quiet in a pipe. */

@@ -2,16 +2,17 @@ import path from 'node:path';
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Command } from 'commander';
 import type { LlavaConfig } from '../checkpoint/architecture.ts';
-import { readCheckedConfig, type Model } from '../checkpoint/load.ts';
+import { readCheckedConfig } from '../node/checkpoint.ts';
+import type { Model } from '../checkpoint/load.ts';
 import { parseBudget } from '../compress/budget.ts';
 import type { Method, MethodOptions } from '../compress/method.ts';
 import { cacheBytes, prefillMacs } from '../cost.ts';
 import { UserError } from '../errors.ts';
 import { tellLayers } from '../eval/report.ts';
-import { checkWritable } from '../files.ts';
-import { encodePng } from '../image/decode.ts';
+import { checkWritable } from '../node/files.ts';
+import { encodePng } from '../node/decode.ts';
 import { drawSheet, showPixels, type Panel } from '../report/heatmap.ts';
-import { startBackend, type BackendChoice } from '../tensor/backend.ts';
+import { startBackend, type BackendChoice } from '../backend/start.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { gridSide, patchCount } from '../vision/config.ts';
@@ -35,7 +36,8 @@ import {
   type MethodFlags,
   type SamplingFlags,
 } from './options.ts';
-import { readPicture, readQuestion, type LoadedPicture } from '../inputs.ts';
+import { readPicture, readQuestion } from '../node/inputs.ts';
+import type { LoadedPicture } from '../inputs.ts';
 import { loadWithBar } from './progress.ts';
 import { clipFor, shippedLlava } from './shipped.ts';
 

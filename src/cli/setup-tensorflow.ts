@@ -7,7 +7,7 @@ import { copyFile, mkdir, rename, rm, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { Option, type Command } from 'commander';
 import { messageOf, UserError } from '../errors.ts';
-import { makeFolder, reasonOf, writeAtomically } from '../files.ts';
+import { makeFolder, reasonOf, writeAtomically } from '../node/files.ts';
 import {
   hasNative,
   nativeFolder,
@@ -15,7 +15,7 @@ import {
   readNativeBuild,
   type NativeBuild,
   type NativeDevice,
-} from '../tensor/native.ts';
+} from '../backend/native.ts';
 import { runProgram } from './programs.ts';
 import { proveTensorflow } from './prove-tensorflow.ts';
 import { fetchLibraries, haveLibraries, readSource } from './tensorflow-libraries.ts';

@@ -3,7 +3,7 @@ import { createReadStream, existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { UserError } from '../errors.ts';
-import type { NativeDevice } from '../tensor/native.ts';
+import type { NativeDevice } from '../backend/native.ts';
 import { runProgram } from './programs.ts';
 
 /** TensorFlow's C API, as its Python package of any platform carries it. */

@@ -1,19 +1,21 @@
 import { Option, type Command } from 'commander';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture } from '../checkpoint/architecture.ts';
-import { readCheckedConfig, type Model } from '../checkpoint/load.ts';
+import { readCheckedConfig } from '../node/checkpoint.ts';
+import type { Model } from '../checkpoint/load.ts';
 import { parseBudget } from '../compress/budget.ts';
 import type { Method } from '../compress/method.ts';
 import { checkContext, generate } from '../decoder/generate.ts';
 import { embedText } from '../decoder/splice.ts';
 import { UserError } from '../errors.ts';
-import { checkWritable } from '../files.ts';
-import { openSafetensors, writeSafetensors, type TensorToWrite } from '../io/safetensors.ts';
-import { startBackend } from '../tensor/backend.ts';
+import { checkWritable } from '../node/files.ts';
+import { openSafetensors, writeSafetensors } from '../node/safetensors.ts';
+import type { TensorToWrite } from '../io/safetensors.ts';
+import { startBackend } from '../backend/start.ts';
 import { scope } from '../tensor/scope.ts';
 import { axesOf, createTrace, type RecordedTrace } from '../tensor/trace.ts';
 import { checkIds, type ImagePrompt } from '../text/prompt.ts';
-import { readTokenizer } from '../text/tokenizer.ts';
+import { readTokenizer } from '../node/checkpoint.ts';
 import { runClipVision } from '../vision/clip.ts';
 import { patchCount, type ClipVisionConfig } from '../vision/config.ts';
 import { prepareAnswer, readsQuestion, type Plan } from '../plan.ts';
@@ -31,7 +33,8 @@ import {
   type BackendOption,
   type MethodFlags,
 } from './options.ts';
-import { cutPrompt, readClipConfig, readPicture, readQuestion, readWording } from '../inputs.ts';
+import { cutPrompt } from '../inputs.ts';
+import { readClipConfig, readPicture, readQuestion, readWording } from '../node/inputs.ts';
 import { loadWithBar } from './progress.ts';
 import { clipFor, shippedLlava } from './shipped.ts';
 

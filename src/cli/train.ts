@@ -1,7 +1,7 @@
 import { Presets, SingleBar } from 'cli-progress';
 import { Option, type Command } from 'commander';
 import { UserError } from '../errors.ts';
-import { startBackend } from '../tensor/backend.ts';
+import { startBackend } from '../backend/start.ts';
 import { clipRecipe, llavaRecipe, smokeRecipes, type ClipRecipe, type LlavaRecipe } from '../train/recipe.ts';
 import { trainClip, trainLlava } from '../train/stages.ts';
 import type { Progress } from '../train/train.ts';

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { Option, type Command } from 'commander';
-import { checkWritable, makeFolder, writeText } from '../files.ts';
-import { encodePng } from '../image/decode.ts';
+import { checkWritable, makeFolder, writeText } from '../node/files.ts';
+import { encodePng } from '../node/decode.ts';
 import { drawWorld } from '../world/draw.ts';
 import { askScene } from '../world/questions.ts';
 import { createScene } from '../world/scene.ts';

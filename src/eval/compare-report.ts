@@ -1,6 +1,6 @@
 /** A comparison of methods as a contact sheet, and as one page that needs nothing beside it. */
 import { stageNames } from '../compress/method.ts';
-import { encodePngBytes } from '../image/decode.ts';
+import { encodePngBytes } from '../node/decode.ts';
 import type { Picture } from '../image/picture.ts';
 import { drawSheet, drawSquare, type Panel, type PatchGrid } from '../report/heatmap.ts';
 import { wasAnswered, wasRefused, type Compared, type Refused } from './compare.ts';

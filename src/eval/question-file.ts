@@ -2,8 +2,8 @@
 import { isUtf8 } from 'node:buffer';
 import path from 'node:path';
 import { UserError } from '../errors.ts';
-import { readWhole, reasonOf } from '../files.ts';
-import { checkImage, decodeImage } from '../image/decode.ts';
+import { readWhole, reasonOf } from '../node/files.ts';
+import { checkImage, decodeImage } from '../node/decode.ts';
 import { parseStrictJson } from '../io/strict-json.ts';
 import { fieldReader, isObject, type JsonObject } from '../json.ts';
 import type { ScoringName } from './scoring.ts';

@@ -1,6 +1,6 @@
-import { join } from 'node:path';
 import { UserError } from '../errors.ts';
-import { isObject, readJson, type JsonObject } from '../json.ts';
+import { readJson, type Folder } from '../folder.ts';
+import { isObject, type JsonObject } from '../json.ts';
 
 /** The steps from a picture to the vision tower's input, in order of use: pad, resize, crop, rescale, normalize. */
 export interface PreprocessConfig {
@@ -39,21 +39,32 @@ export function clipPreprocess(imageSize: number, pad = false): PreprocessConfig
  *
  * Padding to a square is asked for by `do_pad: true` or `image_aspect_ratio: "pad"`.
  *
- * @param dir - the checkpoint's folder
+ * @param folder - the checkpoint's
  * @param imageSize - S, the side the vision tower takes
  * @param pad - pad to a square whatever the folder says
  * @throws UserError for a file that cannot be read or parsed, an image processor of another kind, a resampling
  *   other than bicubic, a malformed value, or a result that is not S × S for every picture
  */
 export async function readPreprocessConfig(
-  dir: string,
+  folder: Folder,
   imageSize: number,
   pad = false,
 ): Promise<PreprocessConfig> {
-  const found = await findImageProcessor(dir);
-  if (!found) return clipPreprocess(imageSize, pad);
-  const { file, raw } = found;
+  const found = await findImageProcessor(folder);
+  return found ? parsePreprocessConfig(found, imageSize, pad) : clipPreprocess(imageSize, pad);
+}
 
+/** The keys of an image processor, and the file that they stand in. */
+interface ImageProcessor {
+  file: string;
+  raw: JsonObject;
+}
+
+function parsePreprocessConfig(
+  { file, raw }: ImageProcessor,
+  imageSize: number,
+  pad: boolean,
+): PreprocessConfig {
   const fail = (problem: string) => new UserError(`${file}: ${problem}`);
   /** The value of a key, or `fallback`; `valid` says whether it is `expected`. */
   function read<T>(key: string, fallback: T, expected: string, valid: (value: unknown) => boolean): T {
@@ -132,16 +143,15 @@ function resultSize({ pad, resize, crop }: PreprocessConfig): string {
   return 'each picture its own number of';
 }
 
-async function findImageProcessor(dir: string): Promise<{ file: string; raw: JsonObject } | undefined> {
-  const nested = join(dir, 'processor_config.json');
-  const inner = (await readJson(nested))?.['image_processor'];
+async function findImageProcessor(folder: Folder): Promise<ImageProcessor | undefined> {
+  const nested = folder.place('processor_config.json');
+  const inner = (await readJson(folder, 'processor_config.json'))?.['image_processor'];
   if (inner !== undefined) {
     if (!isObject(inner)) throw new UserError(`${nested}: image_processor must be an object`);
     return { file: nested, raw: inner };
   }
-  const file = join(dir, 'preprocessor_config.json');
-  const raw = await readJson(file);
-  return raw && { file, raw };
+  const raw = await readJson(folder, 'preprocessor_config.json');
+  return raw && { file: folder.place('preprocessor_config.json'), raw };
 }
 
 const isList = (value: unknown): value is unknown[] => Array.isArray(value);

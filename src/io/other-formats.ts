@@ -1,4 +1,5 @@
 /** Weights of other kinds, named for what they are, with the next step. */
+import { decodeLatin1 } from '../bytes.ts';
 
 /** By their files' names. */
 const byName: [name: RegExp, what: (file: string) => string][] = [
@@ -59,6 +60,6 @@ const byStart: [start: RegExp, what: string][] = [
 
 /** What a file is that is no safetensors file; undefined where that is not known. */
 export function nameOtherFormat(start: Uint8Array): string | undefined {
-  const text = Buffer.from(start).toString('latin1');
+  const text = decodeLatin1(start);
   return byStart.find(([pattern]) => pattern.test(text))?.[1];
 }

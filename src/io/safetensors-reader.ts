@@ -1,8 +1,7 @@
 /** Reading a safetensors file lazily: the header when it is opened, a tensor when it is asked for. */
-import { open, stat } from 'node:fs/promises';
-import type { FileHandle } from 'node:fs/promises';
+import { refusePointer } from '../bytes.ts';
 import { UserError, messageOf } from '../errors.ts';
-import { reasonOf, refusePointer } from '../files.ts';
+import type { ByteSource } from '../folder.ts';
 import { toFloat32, toInt32 } from './dtype.ts';
 import { nameOtherFormat } from './other-formats.ts';
 import { describeTensor, parseHeader, prefixBytes, readHeaderLength } from './safetensors-header.ts';
@@ -21,17 +20,17 @@ export interface SafetensorsFile extends Header {
 }
 
 /**
- * Opens a safetensors file and checks its whole header; the caller closes it.
+ * Takes a file for a safetensors file and checks its whole header; the caller closes it.
  *
- * @throws UserError if the file cannot be read, or breaks a rule of the format; it is closed then
+ * @throws UserError if the file breaks a rule of the format; it is closed then
  */
-export async function openSafetensors(path: string): Promise<SafetensorsFile> {
-  const handle = await openFile(path);
+export async function readSafetensors(source: ByteSource): Promise<SafetensorsFile> {
+  const path = source.name;
   let header: Header;
   try {
-    header = await readHeader(handle, path);
+    header = await readHeader(source);
   } catch (error) {
-    await handle.close();
+    await source.close();
     throw error;
   }
 
@@ -42,7 +41,7 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
     const info = header.tensors.get(name);
     if (!info) throw new UserError(`${path} has no tensor ${JSON.stringify(name)}`);
     const what = describeTensor(name, path);
-    return { info, raw: await readAt(handle, info.begin, info.end - info.begin, what, into), what };
+    return { info, raw: await readAt(source, info.begin, info.end - info.begin, what, into), what };
   };
   return {
     path,
@@ -56,35 +55,24 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
       const { raw, info, what } = await readTensor(name);
       return toInt32(raw, info.dtype, what);
     },
-    close: () => handle.close(),
+    close: () => source.close(),
   };
 }
 
-async function openFile(path: string): Promise<FileHandle> {
-  let isFile: boolean;
-  try {
-    isFile = (await stat(path)).isFile(); // asked first: opening a pipe would wait for its writer
-    if (isFile) return await open(path);
-  } catch (error) {
-    throw new UserError(`cannot read ${path}: ${reasonOf(error)}`);
-  }
-  throw new UserError(`${path} is not a file`);
-}
-
-async function readHeader(handle: FileHandle, path: string): Promise<Header> {
+async function readHeader(source: ByteSource): Promise<Header> {
+  const { name: path, size: fileBytes } = source;
   const what = `${path}: the header`;
-  const fileBytes = (await handle.stat()).size;
-  const start = await readAt(handle, 0, Math.min(64, fileBytes), what);
+  const start = await readAt(source, 0, Math.min(64, fileBytes), what);
   refusePointer(start, path);
   const other = nameOtherFormat(start);
   if (other && start[prefixBytes] !== '{'.charCodeAt(0)) throw new UserError(`${path} is ${other}`);
   const length = readHeaderLength(start.slice(0, prefixBytes), fileBytes, path);
-  return parseHeader(await readAt(handle, prefixBytes, length, what), fileBytes, path);
+  return parseHeader(await readAt(source, prefixBytes, length, what), fileBytes, path);
 }
 
 /** `length` bytes from `position` on, in a buffer of their own unless given one. A read may stop short, so it is asked again. */
 async function readAt(
-  handle: FileHandle,
+  source: ByteSource,
   position: number,
   length: number,
   what: string,
@@ -93,8 +81,7 @@ async function readAt(
   const bytes = into.subarray(0, length);
   let done = 0;
   while (done < length) {
-    const ask = Math.min(length - done, 2 ** 30); // Node reads less than 2 GiB at once
-    const { bytesRead } = await handle.read(bytes, done, ask, position + done);
+    const bytesRead = await source.read(position + done, bytes.subarray(done));
     if (bytesRead === 0) {
       throw new UserError(`${what} broke off while it was read: ${done} of ${length} bytes were there`);
     }

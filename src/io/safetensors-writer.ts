@@ -1,6 +1,5 @@
-/** Writing a safetensors file: the same content always gives the same bytes, and a failure leaves no file. */
+/** A safetensors file's bytes: the same content always gives the same. */
 import { UserError } from '../errors.ts';
-import { writeAtomically } from '../files.ts';
 import { dtypeBytes, encodeFloat32 } from './dtype.ts';
 import type { Dtype } from './dtype.ts';
 import { checkDtype, checkShape, countBytes, describeTensor, prefixBytes } from './safetensors-header.ts';
@@ -11,6 +10,9 @@ export interface TensorToWrite {
   /** Little-endian bytes of `dtype`, or float32 values for a float dtype, or int32 values for I32 and I64. */
   data: Uint8Array | Float32Array | Int32Array;
 }
+
+/** By their names. */
+export type Tensors = Record<string, TensorToWrite> | Map<string, TensorToWrite>;
 
 /** The dtypes as the Rust writer orders them: the widest first, so that every tensor begins aligned. */
 const dtypeOrder: Dtype[] = [
@@ -30,18 +32,18 @@ const dtypeOrder: Dtype[] = [
 ];
 
 /**
- * Writes a safetensors file, under a temporary name beside it until it is whole.
- *
  * Tensors are ordered by dtype and then by name, metadata by key, whatever the order they come in.
  *
+ * @param path names the file in messages
  * @param metadata free text, as Hugging Face's `{ format: 'pt' }`
- * @throws UserError before the disk is touched if a tensor is not what it says it is; and if the disk refuses
+ * @returns the file in parts, each made when it is asked for: the header, then tensor by tensor
+ * @throws UserError at once if a tensor is not what it says it is
  */
-export async function writeSafetensors(
+export function encodeSafetensors(
   path: string,
-  tensors: Record<string, TensorToWrite> | Map<string, TensorToWrite>,
+  tensors: Tensors,
   metadata: Record<string, string> = {},
-): Promise<void> {
+): Iterable<Uint8Array> {
   const entries = tensors instanceof Map ? [...tensors] : Object.entries(tensors);
   for (const [name, tensor] of entries) checkTensor(name, tensor, path);
   entries.sort(
@@ -50,15 +52,17 @@ export async function writeSafetensors(
   );
   const header = encodeHeader(entries, metadata, path);
 
-  await writeAtomically(path, async (handle) => {
-    await handle.writeFile(header);
-    for (const [, tensor] of entries) await handle.writeFile(encodeTensor(tensor));
-  });
+  return (function* () {
+    yield header;
+    for (const [, tensor] of entries) yield encodeTensor(tensor);
+  })();
 }
 
 /** By UTF-8 bytes, as Rust compares strings; JavaScript's own order differs beyond U+FFFF. */
 function compareText(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  const [left, right] = [a, b].map((text) => new TextEncoder().encode(text));
+  const at = left.findIndex((byte, i) => byte !== right[i]);
+  return at < 0 ? left.length - right.length : left[at] - (right[at] ?? -1);
 }
 
 function checkTensor(name: string, { dtype, shape, data }: TensorToWrite, path: string): void {
@@ -120,7 +124,7 @@ function encodeHeader(
     begin = end;
   }
 
-  const json = Buffer.from(`{${fields.join(',')}}`);
+  const json = new TextEncoder().encode(`{${fields.join(',')}}`);
   const padded = Math.ceil(json.length / 8) * 8;
   const header = new Uint8Array(prefixBytes + padded).fill(' '.charCodeAt(0));
   new DataView(header.buffer).setBigUint64(0, BigInt(padded), true);

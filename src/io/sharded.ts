@@ -4,12 +4,10 @@
  *
  *     { "metadata": { … }, "weight_map": { "TENSOR": "SHARD", … } }
  */
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { UserError } from '../errors.ts';
-import { readText, reasonOf } from '../files.ts';
+import { readText, type Folder } from '../folder.ts';
 import { nameOtherWeights } from './other-formats.ts';
-import { openSafetensors } from './safetensors.ts';
+import { readSafetensors } from './safetensors.ts';
 import type { SafetensorsFile, TensorInfo } from './safetensors.ts';
 import { parseStrictJson } from './strict-json.ts';
 
@@ -36,20 +34,20 @@ export interface WeightFiles {
  *
  * @throws UserError if there are none, or a file is missing or malformed, or index and shards disagree
  */
-export async function openWeights(dir: string): Promise<WeightFiles> {
-  const names = await listFolder(dir);
-  if (names.includes(singleName)) return openFiles(dir, [singleName]);
-  if (!names.includes(indexName)) throw new UserError(describeLack(dir, names));
+export async function openWeights(folder: Folder): Promise<WeightFiles> {
+  if (await folder.has(singleName)) return openFiles(folder, [singleName]);
+  if (!(await folder.has(indexName))) throw new UserError(await describeLack(folder));
 
-  const indexPath = join(dir, indexName);
-  const placement = await readIndex(indexPath);
+  const indexPath = folder.place(indexName);
+  const placement = parseIndex(await readIndex(folder), indexPath);
   const shards = [...new Set(placement.values())].sort();
-  const missing = shards.find((shard) => !names.includes(shard));
-  if (missing) throw new UserError(`${indexPath} names the shard ${missing}, which is not in the folder`);
-
-  const weights = await openFiles(dir, shards);
+  for (const shard of shards) {
+    if (await folder.has(shard)) continue;
+    throw new UserError(`${indexPath} names the shard ${shard}, which is not in the folder`);
+  }
+  const weights = await openFiles(folder, shards);
   try {
-    checkPlacement(weights, placement, indexPath);
+    checkPlacement(weights, placement, folder);
     return weights;
   } catch (error) {
     await weights.close();
@@ -58,30 +56,24 @@ export async function openWeights(dir: string): Promise<WeightFiles> {
 }
 
 /** Whether a folder has weights that {@link openWeights} would look at. */
-export async function hasWeights(dir: string): Promise<boolean> {
-  const names = await listFolder(dir);
-  return names.includes(singleName) || names.includes(indexName);
+export async function hasWeights(folder: Folder): Promise<boolean> {
+  return (await folder.has(singleName)) || (await folder.has(indexName));
 }
 
-async function listFolder(dir: string): Promise<string[]> {
-  try {
-    return await readdir(dir);
-  } catch (error) {
-    throw new UserError(`cannot read the folder ${dir}: ${reasonOf(error)}`);
-  }
-}
-
-function describeLack(dir: string, names: string[]): string {
-  const lack = `${dir} has neither ${singleName} nor ${indexName}`;
-  const other = nameOtherWeights(names);
+async function describeLack(folder: Folder): Promise<string> {
+  const lack = `${folder.name} has neither ${singleName} nor ${indexName}`;
+  const other = nameOtherWeights(await folder.list());
   return other ? `${lack}; ${other}` : lack;
 }
 
+async function readIndex(folder: Folder): Promise<string> {
+  const text = await readText(folder, indexName);
+  if (text !== undefined) return text;
+  throw new UserError(`cannot read ${folder.place(indexName)}: there is no such file or folder`);
+}
+
 /** Tensor name → name of its shard, a plain file name. */
-async function readIndex(path: string): Promise<Map<string, string>> {
-  const text = await readText(path).catch((error: unknown) => {
-    throw error instanceof UserError ? error : new UserError(`cannot read ${path}: ${reasonOf(error)}`);
-  });
+function parseIndex(text: string, path: string): Map<string, string> {
   const index = parseStrictJson(text, path) as { weight_map?: unknown } | null;
   const map = index?.weight_map;
   if (typeof map !== 'object' || map === null || Array.isArray(map)) {
@@ -101,7 +93,7 @@ async function readIndex(path: string): Promise<Map<string, string>> {
   return placement as Map<string, string>;
 }
 
-async function openFiles(dir: string, names: string[]): Promise<WeightFiles> {
+async function openFiles(folder: Folder, names: string[]): Promise<WeightFiles> {
   const opened: SafetensorsFile[] = [];
   const close = async () => {
     await Promise.all(opened.map((file) => file.close()));
@@ -110,7 +102,7 @@ async function openFiles(dir: string, names: string[]): Promise<WeightFiles> {
   const tensors = new Map<string, TensorInfo>();
   try {
     for (const name of names) {
-      const file = await openSafetensors(join(dir, name));
+      const file = await readSafetensors(await folder.open(name));
       opened.push(file);
       for (const [tensor, info] of file.tensors) {
         const other = tensors.get(tensor);
@@ -127,11 +119,11 @@ async function openFiles(dir: string, names: string[]): Promise<WeightFiles> {
 
   const ownerOf = (name: string): SafetensorsFile => {
     const owner = owners.get(name);
-    if (!owner) throw new UserError(`${dir} has no tensor ${JSON.stringify(name)}`);
+    if (!owner) throw new UserError(`${folder.name} has no tensor ${JSON.stringify(name)}`);
     return owner;
   };
   return {
-    dir,
+    dir: folder.name,
     files: opened.map((file) => file.path),
     tensors,
     bytes: [...tensors.values()].reduce((sum, { begin, end }) => sum + end - begin, 0),
@@ -142,9 +134,10 @@ async function openFiles(dir: string, names: string[]): Promise<WeightFiles> {
 }
 
 /** The index and the shards must tell the same story. */
-function checkPlacement(weights: WeightFiles, placement: Map<string, string>, indexPath: string): void {
+function checkPlacement(weights: WeightFiles, placement: Map<string, string>, folder: Folder): void {
+  const indexPath = folder.place(indexName);
   for (const [tensor, shard] of placement) {
-    if (weights.tensors.get(tensor)?.file !== join(weights.dir, shard)) {
+    if (weights.tensors.get(tensor)?.file !== folder.place(shard)) {
       throw new UserError(`${indexPath} places tensor ${JSON.stringify(tensor)} in ${shard}, which lacks it`);
     }
   }

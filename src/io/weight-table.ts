@@ -21,7 +21,7 @@ export interface Leaf<T = tf.Tensor | Matrix> {
   /** The file's values → the tensor that the layers use. */
   build(values: Float32Array): T;
   /** The inverse of build: the layers' tensor → the file's values. */
-  unbuild(tensor: T): Float32Array;
+  unbuild(tensor: T): Promise<Float32Array>;
 }
 
 /** The record of tensors that a tree of leaves loads into. */
@@ -29,7 +29,16 @@ export type Loaded<Tree> =
   Tree extends Leaf<infer T> ? T : Tree extends object ? { [Key in keyof Tree]: Loaded<Tree[Key]> } : Tree;
 
 /** The inverse of a build that leaves the values as they are. */
-const valuesOf = (tensor: tf.Tensor) => tensor.dataSync<'float32'>();
+const valuesOf = (tensor: tf.Tensor) => tensor.data<'float32'>();
+
+/** The same of a tensor that is made for it. */
+export async function takeValues(made: tf.Tensor): Promise<Float32Array> {
+  try {
+    return await valuesOf(made);
+  } finally {
+    made.dispose();
+  }
+}
 
 /** A single number []. */
 export function scalar(name: string): Leaf<tf.Scalar> {
@@ -56,7 +65,7 @@ export function matrix(name: string, inner: number, out: number, blocked = true)
   const build = (values: Float32Array): Matrix =>
     blocked ? toLinearBlocks(values, shape) : toLinearWeight(values, shape);
   const unbuild = (weight: Matrix) =>
-    tf.tidy(() => valuesOf(tf.transpose(Array.isArray(weight) ? tf.concat(weight, 1) : weight)));
+    takeValues(tf.tidy(() => tf.transpose(Array.isArray(weight) ? tf.concat(weight, 1) : weight)));
   return { leaf: true, name, shape, multiplies: true, transposes: true, build, unbuild };
 }
 
@@ -147,20 +156,22 @@ function likelyCause(missing: string[], unused: string[], misshapen: number): st
  * The inverse of loadTree: a weights record as a checkpoint file holds it.
  * @returns each tensor's shape and values under its name in the file
  */
-export function storeTree<T extends object>(
+export async function storeTree<T extends object>(
   tree: T,
   weights: Loaded<T>,
-): Map<string, { shape: number[]; data: Float32Array }> {
+): Promise<Map<string, { shape: number[]; data: Float32Array }>> {
   const stored = new Map<string, { shape: number[]; data: Float32Array }>();
-  const store = (node: unknown, value: unknown): void => {
+  const store = async (node: unknown, value: unknown): Promise<void> => {
     if (typeof node !== 'object' || node === null) return;
     if (isLeaf(node)) {
-      stored.set(node.name, { shape: node.shape, data: node.unbuild(value as tf.Tensor | Matrix) });
+      stored.set(node.name, { shape: node.shape, data: await node.unbuild(value as tf.Tensor | Matrix) });
       return;
     }
-    for (const [key, child] of Object.entries(node)) store(child, (value as Record<string, unknown>)[key]);
+    for (const [key, child] of Object.entries(node)) {
+      await store(child, (value as Record<string, unknown>)[key]);
+    }
   };
-  store(tree, weights);
+  await store(tree, weights);
   return stored;
 }
 

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import type { Picture } from '../image/picture.ts';
-import { loadSharp } from '../image/sharp.ts';
+import { loadSharp } from '../node/sharp.ts';
 
 const font = createRequire(import.meta.url).resolve('dejavu-fonts-ttf/ttf/DejaVuSans.ttf');
 

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { shape } from './axes.ts';
-import { backendTraits } from './backend.ts';
+import { backendTraits } from './traits.ts';
 
 /** What attention returns. The probabilities are a value, not a hook; they exist only when asked for. */
 export type Attention = {

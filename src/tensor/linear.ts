@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { shape } from './axes.ts';
-import { backendTraits } from './backend.ts';
+import { backendTraits } from './traits.ts';
 
 /**
  * A matrix [in, out], or its columns in blocks [in, out₁], [in, out₂], … that a product goes through one by one. Blocks

@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { shape } from './axes.ts';
-import { layerNormKernel } from './native-kernels.ts';
+
+/** A kernel that TensorFlow.js lacks and a backend may bring. Inputs x [.., T, D], weight [D], bias [D]; attribute eps. */
+export const layerNormKernel = 'LayerNorm';
 
 /** Layer norm's gain and bias, each [D]. */
 export interface LayerNorm {

@@ -1,6 +1,7 @@
 import { messageOf, UserError } from '../errors.ts';
-import { overLimit, renderTemplate } from './render.ts';
-import { findTemplate, readSpecialTokens, readTemplateFile } from './template.ts';
+import type { Folder } from '../folder.ts';
+import { inPlace, overLimit, type Runner } from './runner.ts';
+import { findTemplate, readSpecialTokens, type TemplateSource } from './template.ts';
 
 /** A question about a picture → the text that the model was trained to continue, `<image>` where the picture goes. */
 export type PromptTemplate = (question: string) => string;
@@ -9,8 +10,8 @@ export type PromptTemplate = (question: string) => string;
 export const llavaPrompt: PromptTemplate = (question) => `USER: <image>\n${question} ASSISTANT:`;
 
 export interface TemplateChoice {
-  /** A Jinja file to take instead of the folder's template. */
-  template?: string;
+  /** Taken instead of the folder's. */
+  template?: TemplateSource;
   /** How the picture's place is written. */
   image?: string;
 }
@@ -21,22 +22,23 @@ export interface TemplateChoice {
  * as LLaVA's own code writes them.
  */
 export async function readPromptTemplate(
-  dir: string,
+  folder: Folder,
   { template, image = '<image>' }: TemplateChoice = {},
+  { render: run }: Runner = inPlace,
 ): Promise<PromptTemplate> {
-  const found = template === undefined ? await findTemplate(dir) : await readTemplateFile(template);
+  const found = template ?? (await findTemplate(folder));
   if (found === undefined) {
     return image === '<image>' ? llavaPrompt : (question) => `USER: ${image}\n${question} ASSISTANT:`;
   }
   const { source, file } = found;
-  const tokens = await readSpecialTokens(dir);
+  const tokens = await readSpecialTokens(folder);
   const refusal = (error: unknown) =>
     new UserError(`the chat template of ${file} cannot be used: ${messageOf(error)}`);
   const render = (content: unknown): string | UserError => {
     const messages = [{ role: 'user', content }];
     try {
       const given = { messages, tools: null, documents: null, add_generation_prompt: true };
-      return renderTemplate(source, { ...given, ...tokens });
+      return run(source, { ...given, ...tokens });
     } catch (error) {
       if ((error as Error).cause === overLimit) throw refusal(error); // as text it would not end either
       return refusal(error);

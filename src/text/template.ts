@@ -1,9 +1,8 @@
 /** Where a folder keeps its chat template, and what the template may name: by transformers' rules. */
-import { readdir } from 'node:fs/promises';
-import path from 'node:path';
+import { decodeUtf8, refusePointer } from '../bytes.ts';
 import { UserError } from '../errors.ts';
-import { decodeUtf8, readWhole, reasonOf, refusePointer } from '../files.ts';
-import { isObject, readJson, type JsonObject } from '../json.ts';
+import { readJson, type Folder } from '../folder.ts';
+import { isObject, type JsonObject } from '../json.ts';
 
 export interface TemplateSource {
   source: string;
@@ -11,82 +10,71 @@ export interface TemplateSource {
   file: string;
 }
 
-const absent = new Set(['ENOENT', 'ENOTDIR']);
-
 /**
  * Finds a folder's chat template in the order of transformers' `LlavaProcessor` (`processing_utils.py`): in
  * `processor_config.json`, in `chat_template.json`, `chat_template.jinja`, `additional_chat_templates/default.jinja`,
  * in `tokenizer_config.json`.
  * @throws UserError for one that cannot be read, and for named ones of which none is the default
  */
-export async function findTemplate(dir: string): Promise<TemplateSource | undefined> {
+export async function findTemplate(folder: Folder): Promise<TemplateSource | undefined> {
   const inJson = async (name: string): Promise<TemplateSource | undefined> => {
-    const file = path.join(dir, name);
-    const json = await readJson(file);
+    const file = folder.place(name);
+    const json = await readJson(folder, name);
     const source = json && chooseTemplate(json['chat_template'], file);
     return source ? { source, file } : undefined; // an empty one is none
   };
-  await refuseConflict(dir);
+  await refuseConflict(folder);
   return (
     (await inJson('processor_config.json')) ??
     (await inJson('chat_template.json')) ??
-    (await findJinja(dir)) ??
+    (await findJinja(folder)) ??
     (await inJson('tokenizer_config.json'))
   );
 }
 
 /** transformers loads neither of these two. */
-async function refuseConflict(dir: string): Promise<void> {
-  const file = path.join(dir, 'chat_template.json');
-  const legacy = await readJson(file);
-  if (legacy && !('chat_template' in legacy)) throw new UserError(`${file}: chat_template is missing`);
-  const { folder, names } = await listTemplates(dir);
-  if (legacy && names.length > 0)
-    throw new UserError(`${dir} has both ${path.basename(file)} and templates in ${folder}: keep one`);
-}
-
-async function listTemplates(dir: string): Promise<{ folder: string; names: string[] }> {
-  const folder = path.join(dir, 'additional_chat_templates');
-  const files = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
-    if (absent.has(error.code ?? '')) return [];
-    throw new UserError(`cannot read ${folder}: ${reasonOf(error)}`);
-  });
-  const names = files.filter((name) => name.endsWith('.jinja')).map((name) => path.basename(name, '.jinja'));
-  return { folder, names };
-}
-
-async function findJinja(dir: string): Promise<TemplateSource | undefined> {
-  const file = path.join(dir, 'chat_template.jinja');
-  const source = await readText(file);
-  if (source) return { source, file };
-  const { folder, names } = await listTemplates(dir);
-  if (names.length === 0) return undefined;
-  if (!names.includes('default')) throw noDefault(folder, names);
-  const chosen = path.join(folder, 'default.jinja');
-  return { source: (await readText(chosen)) ?? '', file: chosen };
-}
-
-/**
- * Reads a template file that the user names.
- * @throws UserError also when there is none
- */
-export async function readTemplateFile(file: string): Promise<TemplateSource> {
-  const source = await readText(file);
-  if (source === undefined) throw new UserError(`cannot read ${file}: there is no such file or folder`);
-  return { source, file };
-}
-
-/** @returns undefined when there is no such file, and only then */
-async function readText(file: string): Promise<string | undefined> {
-  let bytes: Buffer;
-  try {
-    bytes = await readWhole(file);
-  } catch (error) {
-    if (absent.has((error as NodeJS.ErrnoException).code ?? '')) return undefined;
-    throw new UserError(`cannot read ${file}: ${reasonOf(error)}`);
+async function refuseConflict(folder: Folder): Promise<void> {
+  const name = 'chat_template.json';
+  const legacy = await readJson(folder, name);
+  if (legacy && !('chat_template' in legacy)) {
+    throw new UserError(`${folder.place(name)}: chat_template is missing`);
   }
+  if ((await listTemplates(folder)).length > 0 && legacy) {
+    throw new UserError(
+      `${folder.name} has both ${name} and templates in ${folder.place(several)}: keep one`,
+    );
+  }
+}
+
+const several = 'additional_chat_templates';
+const ending = '.jinja';
+
+/** The names of those in a folder of their own. */
+async function listTemplates(folder: Folder): Promise<string[]> {
+  const files = await folder.list(several);
+  return files.filter((name) => name.endsWith(ending)).map((name) => name.slice(0, -ending.length));
+}
+
+async function findJinja(folder: Folder): Promise<TemplateSource | undefined> {
+  const alone = await readTemplate(folder, 'chat_template.jinja');
+  if (alone?.source) return alone;
+  const names = await listTemplates(folder);
+  if (names.length === 0) return undefined;
+  if (!names.includes('default')) throw noDefault(folder.place(several), names);
+  const chosen = `${several}/default${ending}`;
+  return (await readTemplate(folder, chosen)) ?? { source: '', file: folder.place(chosen) };
+}
+
+/** @returns undefined where there is no such file */
+async function readTemplate(folder: Folder, name: string): Promise<TemplateSource | undefined> {
+  const bytes = await folder.read(name);
+  return bytes && decodeTemplate(bytes, folder.place(name));
+}
+
+/** A template that is a file of its own. @throws UserError naming it */
+export function decodeTemplate(bytes: Uint8Array, file: string): TemplateSource {
   refusePointer(bytes, file);
-  return decodeUtf8(bytes, file); // with a byte-order mark, if there is one, as Python reads it
+  return { source: decodeUtf8(bytes, file), file }; // with a byte-order mark, if there is one, as Python reads it
 }
 
 /** One template, or the `default` of named ones: a list of `{name, template}`, or an object. */
@@ -118,11 +106,11 @@ const standard = ['bos', 'eos', 'unk', 'sep', 'pad', 'cls', 'mask'].map((name) =
  * The special tokens that a template may name: transformers' `special_tokens_map`, which holds the standard ones, every
  * other `*_token` of the tokenizer's config, and those of `extra_special_tokens` where that is an object.
  */
-export async function readSpecialTokens(dir: string): Promise<Record<string, string>> {
-  const config = (await readJson(path.join(dir, 'tokenizer_config.json'))) ?? {};
+export async function readSpecialTokens(folder: Folder): Promise<Record<string, string>> {
+  const config = (await readJson(folder, 'tokenizer_config.json')) ?? {};
   const legacy = // read only where the config does not list its tokens
     config['added_tokens_decoder'] === undefined
-      ? ((await readJson(path.join(dir, 'special_tokens_map.json'))) ?? {})
+      ? ((await readJson(folder, 'special_tokens_map.json')) ?? {})
       : {};
   const all: JsonObject = { ...config, ...legacy };
   const named = Object.entries(all).filter(([name]) => name.endsWith('_token'));

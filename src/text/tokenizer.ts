@@ -1,9 +1,9 @@
-import path from 'node:path';
-import vm from 'node:vm';
 import * as library from '@huggingface/tokenizers';
 import { messageOf, UserError } from '../errors.ts';
-import { isObject, readJson, type JsonObject } from '../json.ts';
+import { readJson, type Folder } from '../folder.ts';
+import { isObject, type JsonObject } from '../json.ts';
 import { byteOf, mend, refuseUnsupported, type LibraryParts } from './mend.ts';
+import { inPlace, type Runner } from './runner.ts';
 
 /** The part of the library used here; its own type files do not resolve under Node's rules for modules. */
 interface LibraryTokenizer extends LibraryParts {
@@ -36,16 +36,39 @@ export interface Tokenizer {
  * @throws UserError when there is none, or it is not a tokenizer, or one that cannot be computed as the Rust library
  * does; its functions throw one where the folder's data fails only on a text
  */
-export async function readTokenizer(dir: string, bosToken: number | null): Promise<Tokenizer> {
-  const file = path.join(dir, 'tokenizer.json');
-  const json = await readJson(file);
+export async function readTokenizer(
+  folder: Folder,
+  bosToken: number | null,
+  runner: Runner = inPlace,
+): Promise<Tokenizer> {
+  const json = await readJson(folder, 'tokenizer.json');
   if (!json)
     throw new UserError(
-      `${dir} has no tokenizer.json, so it cannot be asked in words (vtc trace takes --ids)`,
+      `${folder.name} has no tokenizer.json, so it cannot be asked in words (vtc trace takes --ids)`,
     );
-  const config = (await readJson(path.join(dir, 'tokenizer_config.json'))) ?? {};
+  const config = (await readJson(folder, 'tokenizer_config.json')) ?? {};
+  const file = folder.place('tokenizer.json');
   if (!isObject(json['model'])) throw new UserError(`${file} holds no tokenizer: its "model" is missing`);
-  const whole = withAddedTokens(json, config, (await readJson(path.join(dir, 'added_tokens.json'))) ?? {});
+  const older = (await readJson(folder, 'added_tokens.json')) ?? {};
+  return makeTokenizer({ json, config, older, file }, bosToken, runner);
+}
+
+/** A tokenizer's files, parsed. */
+interface TokenizerFiles {
+  json: JsonObject;
+  config: JsonObject;
+  /** Added tokens as older folders keep them. */
+  older: JsonObject;
+  /** Names the first in messages. */
+  file: string;
+}
+
+function makeTokenizer(
+  { json, config, older, file }: TokenizerFiles,
+  bosToken: number | null,
+  { withinTime }: Runner,
+): Tokenizer {
+  const whole = withAddedTokens(json, config, older);
   const orRefuse = <T>(what: string, work: () => T): T => {
     try {
       return work();
@@ -111,22 +134,4 @@ function withAddedTokens(json: JsonObject, config: JsonObject, older: JsonObject
   });
   const parts = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
   return { ...parts, ...json, added_tokens: [...own, ...more] };
-}
-
-const milliseconds = 1500;
-const sandbox: Record<string, unknown> = vm.createContext({ work: undefined });
-const script = new vm.Script('work()');
-
-/** Ends what takes too long: a pattern of a folder's tokenizer can backtrack without end. */
-function withinTime<T>(work: () => T): T {
-  const outer = sandbox['work'];
-  sandbox['work'] = work;
-  try {
-    return script.runInContext(sandbox, { timeout: milliseconds }) as T;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException | undefined)?.code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error;
-    throw new Error(`it does not end within ${milliseconds / 1000} s`, { cause: error });
-  } finally {
-    sandbox['work'] = outer;
-  }
 }

@@ -1,6 +1,6 @@
 import type { LlavaConfig } from '../checkpoint/architecture.ts';
 import { UserError } from '../errors.ts';
-import { readAsker } from '../inputs.ts';
+import { readAsker } from '../node/inputs.ts';
 import { captionScene } from '../world/caption.ts';
 import type { Question } from '../world/questions.ts';
 import type { Scene } from '../world/scene.ts';

@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
-import { openSafetensors, writeSafetensors, type TensorToWrite } from '../io/safetensors.ts';
+import { openSafetensors, writeSafetensors } from '../node/safetensors.ts';
+import type { TensorToWrite } from '../io/safetensors.ts';
 import type { OptimizerState } from './optimizer.ts';
 
 /** A run between two steps. The step is the data's position too, and what seeds its draws. */

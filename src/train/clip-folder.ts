@@ -1,8 +1,9 @@
 /** `weights/clip`, a folder that transformers' `CLIPModel` loads. */
-import { readArchitecture, type ClipConfig } from '../checkpoint/architecture.ts';
+import { readArchitecture } from '../node/checkpoint.ts';
+import type { ClipConfig } from '../checkpoint/architecture.ts';
 import { weightTable } from '../checkpoint/names.ts';
 import { storeTree } from '../io/weight-table.ts';
-import { writeJsonFiles } from '../json.ts';
+import { writeJsonFiles } from '../node/files.ts';
 import type { Clip } from '../vision/contrastive.ts';
 import { side } from '../world/scene.ts';
 import { captionLength, clipTokenizer } from '../world/vocabulary.ts';
@@ -65,7 +66,7 @@ export async function writeClipWeights(dir: string, config: ClipConfig, clip: Cl
   const { vision, text, contrast } = weightTable(config);
   await writeWeights(
     dir,
-    storeTree(
+    await storeTree(
       { vision, text, contrast },
       { vision: clip.vision.weights, text: clip.text.weights, contrast: clip.weights },
     ),

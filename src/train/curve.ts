@@ -1,4 +1,4 @@
-import { writeText } from '../files.ts';
+import { writeText } from '../node/files.ts';
 import { renderSvg } from '../report/plot.ts';
 import { readMetrics } from './metrics.ts';
 

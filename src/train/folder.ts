@@ -1,6 +1,7 @@
 /** The parts of a model folder: what stands there before training, and the weights after it. */
 import path from 'node:path';
-import { writeSafetensors, type TensorToWrite } from '../io/safetensors.ts';
+import { writeSafetensors } from '../node/safetensors.ts';
+import type { TensorToWrite } from '../io/safetensors.ts';
 
 /** Writes a folder's `model.safetensors` in float16, which halves it and costs 3 decimal digits. */
 export async function writeWeights(

@@ -1,9 +1,10 @@
 /** `weights/llava`, a folder that transformers' `LlavaForConditionalGeneration` loads. */
-import { readArchitecture, type LlavaConfig } from '../checkpoint/architecture.ts';
+import { readArchitecture } from '../node/checkpoint.ts';
+import type { LlavaConfig } from '../checkpoint/architecture.ts';
 import type { Llava } from '../checkpoint/load.ts';
 import { weightTable } from '../checkpoint/names.ts';
 import { norm, storeTree } from '../io/weight-table.ts';
-import { writeJsonFiles } from '../json.ts';
+import { writeJsonFiles } from '../node/files.ts';
 import type { LayerNorm } from '../tensor/norm.ts';
 import type { ClipVisionConfig } from '../vision/config.ts';
 import { side } from '../world/scene.ts';
@@ -79,7 +80,7 @@ export async function writeLlavaWeights(dir: string, model: Llava, postLayernorm
   const unread = norm('vision_tower.vision_model.post_layernorm', model.config.vision.hidden_size);
   await writeWeights(
     dir,
-    storeTree(
+    await storeTree(
       { vision, projector, decoder, unread },
       {
         vision: model.vision.weights,

@@ -12,7 +12,7 @@ import { createRope, ropeAt } from '../decoder/rope.ts';
 import { createRandom, type Random } from '../random.ts';
 import { spliceImage } from '../decoder/splice.ts';
 import type { LlamaWeights } from '../decoder/weights.ts';
-import { readPreprocessConfig } from '../image/preprocess.ts';
+import { readPreprocessConfig } from '../node/checkpoint.ts';
 import { project, type ProjectorWeights } from '../projector.ts';
 import type { ClipVision } from '../vision/clip.ts';
 import { askScene, type Question } from '../world/questions.ts';

@@ -1,6 +1,6 @@
 import { appendFile } from 'node:fs/promises';
 import { UserError } from '../errors.ts';
-import { readWhole, reasonOf, writeText } from '../files.ts';
+import { readWhole, reasonOf, writeText } from '../node/files.ts';
 import { parseStrictJson } from '../io/strict-json.ts';
 import { isObject, type JsonObject } from '../json.ts';
 

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { loadModel } from '../checkpoint/load.ts';
+import { loadModel } from '../node/checkpoint.ts';
 import { UserError } from '../errors.ts';
 import { startClipFolder, writeClipWeights } from './clip-folder.ts';
 import { assemble, createClipStage } from './clip-stage.ts';

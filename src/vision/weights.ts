@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { dense, norm, table, vector, type Leaf, type Tree } from '../io/weight-table.ts';
+import { dense, norm, table, takeValues, vector, type Leaf, type Tree } from '../io/weight-table.ts';
 import type { Linear } from '../tensor/linear.ts';
 import type { LayerNorm } from '../tensor/norm.ts';
 import { patchCount, type ClipVisionConfig } from './config.ts';
@@ -76,9 +76,11 @@ function patchMatrix(name: string, patch: number, D: number): Leaf<tf.Tensor2D> 
         return tf.reshape(tf.transpose(kernel, [2, 3, 1, 0]), [patch * patch * 3, D]);
       }),
     unbuild: (weight) =>
-      tf.tidy(() => {
-        const kernel: tf.Tensor4D = tf.reshape(weight, [patch, patch, 3, D]);
-        return tf.transpose(kernel, [3, 2, 0, 1]).dataSync<'float32'>();
-      }),
+      takeValues(
+        tf.tidy(() => {
+          const kernel: tf.Tensor4D = tf.reshape(weight, [patch, patch, 3, D]);
+          return tf.transpose(kernel, [3, 2, 0, 1]);
+        }),
+      ),
   };
 }

@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { readArchitecture } from '../../src/checkpoint/architecture.ts';
+import { readArchitecture } from '../../src/node/checkpoint.ts';
 import { UserError } from '../../src/errors.ts';
 import { publishedLlava7b, writeConfig } from '../support/checkpoint.ts';
 import { makeFolder } from '../support/pictures.ts';

@@ -16,8 +16,8 @@ const root = path.join(import.meta.dirname, '..', '..');
 
 const script = `
   import * as tf from '@tensorflow/tfjs-core';
-  import { loadModel } from './src/checkpoint/load.ts';
-  import { startBackend } from './src/tensor/backend.ts';
+  import { loadModel } from './src/node/checkpoint.ts';
+  import { startBackend } from './src/backend/start.ts';
   await startBackend('tensorflow');
   await loadModel(process.argv[1]);
   const peakBytes = 1024 * process.resourceUsage().maxRSS;

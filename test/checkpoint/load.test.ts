@@ -3,18 +3,19 @@ import { open, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { readArchitecture } from '../../src/checkpoint/architecture.ts';
-import { loadModel, readCheckedConfig, type Model } from '../../src/checkpoint/load.ts';
+import { readArchitecture } from '../../src/node/checkpoint.ts';
+import { loadModel, readCheckedConfig } from '../../src/node/checkpoint.ts';
+import type { Model } from '../../src/checkpoint/load.ts';
 import { publishedNames, unusedNames, weightTable } from '../../src/checkpoint/names.ts';
 import { prefill } from '../../src/decoder/generate.ts';
 import { embedText } from '../../src/decoder/splice.ts';
 import { UserError } from '../../src/errors.ts';
-import { writeSafetensors } from '../../src/io/safetensors.ts';
+import { writeSafetensors } from '../../src/node/safetensors.ts';
 import { loadTree } from '../../src/io/load-tree.ts';
-import { openWeights } from '../../src/io/sharded.ts';
+import { openWeights } from '../../src/node/checkpoint.ts';
 import { leavesOf, storeTree } from '../../src/io/weight-table.ts';
 import { project } from '../../src/projector.ts';
-import { startBackend } from '../../src/tensor/backend.ts';
+import { startBackend } from '../../src/backend/start.ts';
 import {
   publishedLlava7b,
   readCheckpoint,
@@ -193,7 +194,7 @@ describe('storing what was loaded', () => {
       const table = weightTable(architecture);
       const source = publishedNames(files, architecture);
       const weights = await loadTree(source, table);
-      const stored = storeTree(table, weights);
+      const stored = await storeTree(table, weights);
       tf.dispose(weights as tf.TensorContainer);
       for (const [tensor, { shape, data }] of stored) {
         expect(shape, tensor).toEqual(source.tensors.get(tensor)!.shape);

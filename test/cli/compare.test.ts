@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { methods } from '../../src/compress/registry.ts';
-import { decodeImage } from '../../src/image/decode.ts';
+import { decodeImage } from '../../src/node/decode.ts';
 import { expectRefusal, makeDemoFiles, makeFileFolder, vtc, vtcOk } from '../support/cli.ts';
 
 const folder = await makeFileFolder();

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { decodeImage, type Picture } from '../../src/image/decode.ts';
+import { decodeImage } from '../../src/node/decode.ts';
+import type { Picture } from '../../src/image/picture.ts';
 import { drawWorld } from '../../src/world/draw.ts';
 import { askScene } from '../../src/world/questions.ts';
 import { createScene } from '../../src/world/scene.ts';

@@ -2,8 +2,9 @@
 import { copyFile, cp, mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { hasNative } from '../../src/tensor/native.ts';
-import { writeSafetensors, type TensorToWrite } from '../../src/io/safetensors.ts';
+import { hasNative } from '../../src/backend/native.ts';
+import { writeSafetensors } from '../../src/node/safetensors.ts';
+import type { TensorToWrite } from '../../src/io/safetensors.ts';
 import {
   expectRefusal,
   expectUsageError,

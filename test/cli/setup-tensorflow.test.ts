@@ -7,7 +7,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { removeTensorflow, setupTensorflow, type Machine } from '../../src/cli/setup-tensorflow.ts';
 import { UserError } from '../../src/errors.ts';
-import { nativeFolder } from '../../src/tensor/native.ts';
+import { nativeFolder } from '../../src/backend/native.ts';
 
 describe('setup-tensorflow', () => {
   let folder = '';

@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { decodeImage } from '../../src/image/decode.ts';
+import { decodeImage } from '../../src/node/decode.ts';
 import { drawWorld } from '../../src/world/draw.ts';
 import { worldQuestions } from '../../src/world/questions.ts';
 import { createScene } from '../../src/world/scene.ts';

@@ -1,7 +1,7 @@
 /** The other vision-side methods on a whole checkpoint, against what PyTorch makes of transformers' tensors. */
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
-import { loadModel } from '../../src/checkpoint/load.ts';
+import { loadModel } from '../../src/node/checkpoint.ts';
 import { parseVariants } from '../../src/eval/variant.ts';
 import { prepare } from '../../src/plan.ts';
 import { choose, see } from '../../src/story.ts';

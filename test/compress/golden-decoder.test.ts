@@ -1,7 +1,7 @@
 /** The methods between the decoder's layers against PyTorch's numbers, from transformers' own modules. */
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { loadModel } from '../../src/checkpoint/load.ts';
+import { loadModel } from '../../src/node/checkpoint.ts';
 import type { MethodOptions } from '../../src/compress/method.ts';
 import { findMethod } from '../../src/compress/registry.ts';
 import type { Llama } from '../../src/decoder/llama.ts';

@@ -13,7 +13,7 @@ import { nameShard, whole, type Shard } from '../../src/eval/shard.ts';
 import { openStore, writeJson } from '../../src/eval/store.ts';
 import type { Task } from '../../src/eval/task.ts';
 import { parseVariants } from '../../src/eval/variant.ts';
-import { startBackend } from '../../src/tensor/backend.ts';
+import { startBackend } from '../../src/backend/start.ts';
 import { seededRandom } from '../support/random.ts';
 import { tinyLlava } from '../support/tiny.ts';
 

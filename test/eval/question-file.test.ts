@@ -5,7 +5,7 @@ import { afterAll, expect, test } from 'vitest';
 import { UserError } from '../../src/errors.ts';
 import { readTask } from '../../src/eval/question-file.ts';
 import type { ScoringName } from '../../src/eval/scoring.ts';
-import { encodePng, encodePngBytes } from '../../src/image/decode.ts';
+import { encodePng, encodePngBytes } from '../../src/node/decode.ts';
 import { clipPreprocess } from '../../src/image/preprocess.ts';
 
 const images = await mkdtemp(path.join(tmpdir(), 'vtc-cls-questions-'));

@@ -4,7 +4,7 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
-import { decodeImage, decodeImageBytes, encodePng } from '../../src/image/decode.ts';
+import { decodeImage, decodeImageBytes, encodePng } from '../../src/node/decode.ts';
 import { clipPreprocess } from '../../src/image/preprocess.ts';
 import { crc32 } from '../support/crc32.ts';
 import {

@@ -4,15 +4,10 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { UserError } from '../../src/errors.ts';
-import { decodeImage } from '../../src/image/decode.ts';
-import {
-  checkSizes,
-  clipPreprocess,
-  padToSquare,
-  preprocess,
-  readPreprocessConfig,
-} from '../../src/image/preprocess.ts';
-import { openSafetensors } from '../../src/io/safetensors.ts';
+import { decodeImage } from '../../src/node/decode.ts';
+import { checkSizes, clipPreprocess, padToSquare, preprocess } from '../../src/image/preprocess.ts';
+import { readPreprocessConfig } from '../../src/node/checkpoint.ts';
+import { openSafetensors } from '../../src/node/safetensors.ts';
 import { at, mapPixels } from '../reference/bicubic.ts';
 import {
   arbitraryPicture,

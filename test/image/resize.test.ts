@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Picture } from '../../src/image/decode.ts';
+import type { Picture } from '../../src/image/picture.ts';
 import { resizeBicubic } from '../../src/image/resize.ts';
 import { at, mapPixels, resizeBicubicNaive, transpose } from '../reference/bicubic.ts';
 import {

@@ -7,7 +7,7 @@ vi.mock('sharp', () => {
 });
 
 test('without its binary all rooms load, and a picture is refused in one sentence', async () => {
-  const { decodeImageBytes, encodePng } = await import('../../src/index.ts');
+  const { decodeImageBytes, encodePng } = await import('../../src/node.ts');
   await import('../../src/cli/run.ts');
   await import('../../src/report/labels.ts');
   const png = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1');

@@ -5,7 +5,8 @@ import { describe, expect, test } from 'vitest';
 import { createRandom } from '../../src/random.ts';
 import { UserError } from '../../src/errors.ts';
 import { loadTree } from '../../src/io/load-tree.ts';
-import { openSafetensors, writeSafetensors, type TensorToWrite } from '../../src/io/safetensors.ts';
+import { openSafetensors, writeSafetensors } from '../../src/node/safetensors.ts';
+import type { TensorToWrite } from '../../src/io/safetensors.ts';
 import {
   dense,
   leavesOf,
@@ -50,7 +51,7 @@ describeEachBackend('loading', (backend) => {
       const { file, source } = await openTree(dtypes, `${dtypes.join('-')}.safetensors`);
       const seen: string[] = [];
       const weights = await loadTree(source, tree, ({ name }) => seen.push(name));
-      const stored = storeTree(tree, weights);
+      const stored = await storeTree(tree, weights);
       tf.dispose(weights as unknown as tf.TensorContainer);
       expect(seen.sort()).toEqual(
         leavesOf(tree)

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { UserError } from '../../src/errors.ts';
-import { openSafetensors } from '../../src/io/safetensors.ts';
+import { openSafetensors } from '../../src/node/safetensors.ts';
 import { fileBytes, makeFolder } from './helpers.ts';
 
 const path = join(makeFolder(), 'x.safetensors');

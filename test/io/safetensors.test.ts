@@ -6,7 +6,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { UserError } from '../../src/errors.ts';
 import { dtypeBytes, encodeFloat32 } from '../../src/io/dtype.ts';
 import type { Dtype } from '../../src/io/dtype.ts';
-import { openSafetensors, writeSafetensors } from '../../src/io/safetensors.ts';
+import { openSafetensors, writeSafetensors } from '../../src/node/safetensors.ts';
 import type { TensorToWrite } from '../../src/io/safetensors.ts';
 import { countOpenFiles, fileBytes, makeFolder, writePairs } from './helpers.ts';
 

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { UserError } from '../../src/errors.ts';
-import { openWeights } from '../../src/io/sharded.ts';
+import { openWeights } from '../../src/node/checkpoint.ts';
 import { countOpenFiles, fileBytes, makeFolder, writePairs } from './helpers.ts';
 
 const dir = join(makeFolder(), 'model');

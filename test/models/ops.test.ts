@@ -12,7 +12,7 @@ import { parseClipVisionConfig } from '../../src/vision/config.ts';
 import { cutPatches } from '../../src/vision/embeddings.ts';
 import { clipVisionTable } from '../../src/vision/weights.ts';
 import { describeEachBackend } from '../support/backends.ts';
-import { expectClose, golden, readExpected, type Expected } from '../support/golden.ts';
+import { expectReadClose, golden, readExpected, type Expected } from '../support/golden.ts';
 
 const bound = 2e-6; // of each tensor's largest value: a few float32 roundings
 
@@ -34,17 +34,22 @@ async function take<T extends tf.Tensor>(name: string): Promise<T> {
 }
 
 async function takeNumber(name: string): Promise<number> {
-  return (await take(name)).dataSync()[0];
+  return (await (await take(name)).data())[0];
 }
 
 describeEachBackend('golden operations', () => {
   test('linear', async () => {
     const weight = await take('linear.weight'); // [out, in], as PyTorch has it
     const layer = {
-      weight: toLinearWeight(weight.dataSync() as Float32Array, weight.shape),
+      weight: toLinearWeight(await weight.data<'float32'>(), weight.shape),
       bias: await take<tf.Tensor1D>('linear.bias'),
     };
-    expectClose(linear(await take('linear.input'), layer), await take('linear.output'), 'linear', bound);
+    await expectReadClose(
+      linear(await take('linear.input'), layer),
+      await take('linear.output'),
+      'linear',
+      bound,
+    );
   });
 
   test.each(['small-eps', 'large-eps'])('norms, %s', async (eps) => {
@@ -54,7 +59,7 @@ describeEachBackend('golden operations', () => {
       bias: await take<tf.Tensor1D>(`${layer}.bias`),
     };
     const y = layerNorm(await take(`${layer}.input`), norm, await takeNumber(`${layer}.eps`));
-    expectClose(y, await take(`${layer}.output`), layer, bound);
+    await expectReadClose(y, await take(`${layer}.output`), layer, bound);
 
     const rms = `rms_norm.${eps}`;
     const z = rmsNorm(
@@ -62,20 +67,18 @@ describeEachBackend('golden operations', () => {
       await take(`${rms}.weight`),
       await takeNumber(`${rms}.eps`),
     );
-    expectClose(z, await take(`${rms}.output`), rms, bound);
+    await expectReadClose(z, await take(`${rms}.output`), rms, bound);
   });
 
   const goldenNames = ['gelu', 'gelu_pytorch_tanh', 'quick_gelu', 'silu'] as const; // the others are aliases or relu
   test.each(goldenNames)('%s', async (name) => {
     const [x, expected] = [await take(`${name}.input`), await take(`${name}.output`)];
     const y = activations[name](x);
-    expectClose(y, expected, name, bound);
+    await expectReadClose(y, expected, name, bound);
     // The largest value is 30: look at the small ones too, near 0 and in the negative tail.
-    const [actual, wanted] = [y.dataSync(), expected.dataSync()];
+    const [from, actual, wanted] = await Promise.all([x.data(), y.data(), expected.data()]);
     for (const [i, value] of wanted.entries()) {
-      expect(Math.abs(actual[i] - value), `${name}(${x.dataSync()[i]})`).toBeLessThan(
-        1e-6 + 1e-6 * Math.abs(value),
-      );
+      expect(Math.abs(actual[i] - value), `${name}(${from[i]})`).toBeLessThan(1e-6 + 1e-6 * Math.abs(value));
     }
   });
 
@@ -85,7 +88,7 @@ describeEachBackend('golden operations', () => {
     const [rows, n] = scores.shape;
     const keys: tf.Tensor4D = tf.reshape(scores, [rows, 1, n, 1]);
     const probabilities = tf.reshape(attendRow(tf.ones([rows, 1, 1]), keys), [rows, n]);
-    expectClose(probabilities, await take('softmax.output'), 'softmax', bound);
+    await expectReadClose(probabilities, await take('softmax.output'), 'softmax', bound);
   });
 
   test.each(['prefill', 'cached'])('causal attention, %s', async (name) => {
@@ -99,8 +102,8 @@ describeEachBackend('golden operations', () => {
     const [weights, output] = [await take(`${at}.weights`), await take(`${at}.output`)];
     for (const run of [attend, attendBatched, attendByHead]) {
       const { context, probabilities } = run(q, k, v, { mask, keepProbabilities: true });
-      expectClose(probabilities!, weights, `${run.name}: weights`, bound);
-      expectClose(context, output, `${run.name}: output`, bound);
+      await expectReadClose(probabilities!, weights, `${run.name}: weights`, bound);
+      await expectReadClose(context, output, `${run.name}: output`, bound);
     }
   });
 
@@ -130,7 +133,7 @@ describeEachBackend('golden operations', () => {
 
   test.each(Object.keys(ropes))('RoPE, %s', async (name) => {
     const { config, at } = await ropeOf(name);
-    expectClose(
+    await expectReadClose(
       tf.tensor(ropeFrequencies(config)),
       await take(`rope.${name}.inv_freq`),
       `${name}: frequencies`,
@@ -138,7 +141,7 @@ describeEachBackend('golden operations', () => {
     );
     for (const table of ['cos', 'sin'] as const) {
       const half = tf.reshape(at[table], [-1, 4]); // [T, C/2]; PyTorch has it twice, side by side
-      expectClose(
+      await expectReadClose(
         tf.concat([half, half], 1),
         await take(`rope.${name}.${table}`),
         `${name}: ${table}`,
@@ -151,7 +154,7 @@ describeEachBackend('golden operations', () => {
     const { at } = await ropeOf('default');
     for (const part of ['query', 'key']) {
       const turned = applyRope(await take(`rotate_half.${part}`), at);
-      expectClose(turned, await take(`rotate_half.${part}_output`), part, bound);
+      await expectReadClose(turned, await take(`rotate_half.${part}_output`), part, bound);
     }
   });
 
@@ -164,7 +167,7 @@ describeEachBackend('golden operations', () => {
       { hidden_size: D, num_attention_heads: 1, image_size: side, patch_size: patch },
       'ops',
     );
-    const kernel = (await take('patch_embedding.weight')).dataSync() as Float32Array;
+    const kernel = await (await take('patch_embedding.weight')).data<'float32'>();
     const weight = clipVisionTable(config, '').patch_embedding.weight.build(kernel);
     const output = await take<tf.Tensor3D>('patch_embedding.output');
     // CLIP's pictures are square: the left two columns of patches, then the right two.
@@ -174,7 +177,12 @@ describeEachBackend('golden operations', () => {
     ] as const) {
       const square = tf.slice(pixels, [0, 0, column * patch, 0], [-1, side, side, 3]);
       const expected = tf.gather(output, [...patches], 1);
-      expectClose(linear(cutPatches(square, config), { weight }), expected, `column ${column}`, bound);
+      await expectReadClose(
+        linear(cutPatches(square, config), { weight }),
+        expected,
+        `column ${column}`,
+        bound,
+      );
     }
   });
 
@@ -183,7 +191,7 @@ describeEachBackend('golden operations', () => {
     const cases = file.names.filter((name) => /^sampling\.\d\d\.settings$/.test(name));
     expect(cases).toHaveLength(10);
     for (const name of cases) {
-      const [temperature, topK, topP] = (await take(name)).dataSync();
+      const [temperature, topK, topP] = await (await take(name)).data();
       const expected = (await take(name.replace('settings', 'probabilities'))).arraySync() as number[][];
       for (const [b, row] of logits.entries()) {
         const actual = samplingProbabilities(Float32Array.from(row), { temperature, topK, topP });

@@ -9,17 +9,18 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
-import { loadModel, type Llava } from '../../src/checkpoint/load.ts';
+import { loadModel } from '../../src/node/checkpoint.ts';
+import type { Llava } from '../../src/checkpoint/load.ts';
 import { ensembleNames } from '../../src/compress/ensemble.ts';
 import type { MethodOptions } from '../../src/compress/method.ts';
 import { findMethod } from '../../src/compress/registry.ts';
 import { generate } from '../../src/decoder/generate.ts';
 import type { Llama } from '../../src/decoder/llama.ts';
 import { embedText } from '../../src/decoder/splice.ts';
-import { startBackend } from '../../src/tensor/backend.ts';
+import { startBackend } from '../../src/backend/start.ts';
 import { createTrace, type RecordedTrace } from '../../src/tensor/trace.ts';
 import { cutAtImage } from '../../src/text/prompt.ts';
-import { readTokenizer } from '../../src/text/tokenizer.ts';
+import { readTokenizer } from '../../src/node/checkpoint.ts';
 import { runClipVision, type ClipVision } from '../../src/vision/clip.ts';
 import { contrast, embedPictures, embedTexts, type Clip } from '../../src/vision/contrastive.ts';
 import { runClipText } from '../../src/vision/text.ts';
@@ -30,7 +31,7 @@ import {
   golden,
   hasFixtures,
   readExpected,
-  relativeError,
+  readRelativeError,
   type Expected,
 } from '../support/golden.ts';
 import { runVlm, type RunOptions } from '../support/methods.ts';
@@ -226,7 +227,7 @@ async function compareTrace(trace: RecordedTrace, expected: Expected, to: Compar
 
 async function compareTensor(expected: Expected, name: string, actual: tf.Tensor): Promise<Comparison> {
   const wanted = await expected.float(name);
-  const error = relativeError(actual, wanted);
+  const error = await readRelativeError(actual, wanted);
   wanted.dispose();
   return { name, error };
 }

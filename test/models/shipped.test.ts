@@ -3,15 +3,16 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
-import { joinClip, loadModel } from '../../src/checkpoint/load.ts';
+import { joinClip } from '../../src/checkpoint/load.ts';
+import { loadModel } from '../../src/node/checkpoint.ts';
 import { cdPruner } from '../../src/compress/cdpruner.ts';
 import { none } from '../../src/compress/none.ts';
 import { decode, prefill } from '../../src/decoder/generate.ts';
 import { spliceImage } from '../../src/decoder/splice.ts';
-import { readPreprocessConfig } from '../../src/image/preprocess.ts';
-import { readAsker } from '../../src/inputs.ts';
+import { readPreprocessConfig } from '../../src/node/checkpoint.ts';
+import { readAsker } from '../../src/node/inputs.ts';
 import { project } from '../../src/projector.ts';
-import { readTokenizer } from '../../src/text/tokenizer.ts';
+import { readTokenizer } from '../../src/node/checkpoint.ts';
 import { drawPixels } from '../../src/train/pictures.ts';
 import { contrast, embedPictures, embedTexts } from '../../src/vision/contrastive.ts';
 import { prepare, questionsOf } from '../../src/plan.ts';
@@ -21,7 +22,7 @@ import { patchCount } from '../../src/vision/config.ts';
 import { askScene } from '../../src/world/questions.ts';
 import { createScene } from '../../src/world/scene.ts';
 import { describeEachBackend } from '../support/backends.ts';
-import { golden, readExpected, relativeError } from '../support/golden.ts';
+import { golden, readExpected, readRelativeError } from '../support/golden.ts';
 
 interface Recorded {
   correct: number;
@@ -76,7 +77,7 @@ describeEachBackend('the shipped models', () => {
     expect(answers).toEqual(recorded.answers.map(({ answer }) => answer));
     expect(right.filter(Boolean)).toHaveLength(recorded.correct);
     const all = tf.stack(rows);
-    expect(relativeError(all, logits)).toBeLessThan(1e-3);
+    expect(await readRelativeError(all, logits)).toBeLessThan(1e-3);
     tf.dispose([rows, all, logits]);
     await expected.close();
     model.dispose();
@@ -119,7 +120,7 @@ describeEachBackend('the shipped models', () => {
       );
       return contrast(clip, embedPictures(clip, drawPixels(scenes, preprocessing)), texts);
     });
-    expect(relativeError(found, scores)).toBeLessThan(1e-3);
+    expect(await readRelativeError(found, scores)).toBeLessThan(1e-3);
     tf.dispose([found, scores]);
     await expected.close();
     model.dispose();

@@ -1,4 +1,4 @@
-import type { Picture } from '../../src/image/decode.ts';
+import type { Picture } from '../../src/image/picture.ts';
 
 /**
  * Antialiased bicubic resize straight from its definition, in float64: along x, then along y, each output

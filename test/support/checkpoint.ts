@@ -1,7 +1,7 @@
 /** Small checkpoint folders made from a golden one, right or wrong. */
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { openSafetensors, writeSafetensors } from '../../src/io/safetensors.ts';
+import { openSafetensors, writeSafetensors } from '../../src/node/safetensors.ts';
 import { golden } from './golden.ts';
 import { makeFolder } from './pictures.ts';
 

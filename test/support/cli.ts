@@ -6,8 +6,8 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, expect } from 'vitest';
 import { createRandom } from '../../src/random.ts';
-import { encodePng } from '../../src/image/decode.ts';
-import { openSafetensors } from '../../src/io/safetensors.ts';
+import { encodePng } from '../../src/node/decode.ts';
+import { openSafetensors } from '../../src/node/safetensors.ts';
 import { writeRandomLlava } from './random-llava.ts';
 import { drawScene } from './simple-scene.ts';
 

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect } from 'vitest';
-import { openSafetensors } from '../../src/io/safetensors.ts';
+import { openSafetensors } from '../../src/node/safetensors.ts';
 
 const here = import.meta.dirname;
 
@@ -44,7 +44,16 @@ export async function readExpected(file: string): Promise<Expected> {
 /** Largest difference, relative to the largest expected magnitude; Infinity when shapes differ or a NaN is there. */
 export function relativeError(actual: tf.Tensor, expected: tf.Tensor): number {
   if (actual.shape.join() !== expected.shape.join()) return Infinity;
-  const [a, e] = [actual.dataSync(), expected.dataSync()];
+  return compareValues(actual.dataSync<'float32'>(), expected.dataSync<'float32'>());
+}
+
+/** The same on any backend: webgpu has no dataSync. */
+export async function readRelativeError(actual: tf.Tensor, expected: tf.Tensor): Promise<number> {
+  if (actual.shape.join() !== expected.shape.join()) return Infinity;
+  return compareValues(await actual.data<'float32'>(), await expected.data<'float32'>());
+}
+
+function compareValues(a: Float32Array, e: Float32Array): number {
   let [worst, largest] = [0, 1e-30];
   for (let i = 0; i < e.length; i++) {
     const difference = Math.abs(a[i] - e[i]);
@@ -58,4 +67,15 @@ export function relativeError(actual: tf.Tensor, expected: tf.Tensor): number {
 export function expectClose(actual: tf.Tensor, expected: tf.Tensor, what: string, bound = 1e-4): void {
   expect(actual.shape, `${what}: shape`).toEqual(expected.shape);
   expect(relativeError(actual, expected), `${what}: relative error`).toBeLessThan(bound);
+}
+
+/** The same on any backend. */
+export async function expectReadClose(
+  actual: tf.Tensor,
+  expected: tf.Tensor,
+  what: string,
+  bound = 1e-4,
+): Promise<void> {
+  expect(actual.shape, `${what}: shape`).toEqual(expected.shape);
+  expect(await readRelativeError(actual, expected), `${what}: relative error`).toBeLessThan(bound);
 }

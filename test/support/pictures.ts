@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import type { Picture } from '../../src/image/decode.ts';
+import type { Picture } from '../../src/image/picture.ts';
 
 /** The folder that test/golden/make_preprocess.py writes. */
 export const goldenFolder = join(import.meta.dirname, '../golden/preprocess');

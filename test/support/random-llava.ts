@@ -1,9 +1,10 @@
 import path from 'node:path';
-import { readArchitecture } from '../../src/checkpoint/architecture.ts';
+import { readArchitecture } from '../../src/node/checkpoint.ts';
 import { weightTable } from '../../src/checkpoint/names.ts';
 import { createRandom, drawNormal, type Random } from '../../src/random.ts';
-import { writeJsonFiles } from '../../src/json.ts';
-import { writeSafetensors, type TensorToWrite } from '../../src/io/safetensors.ts';
+import { writeJsonFiles } from '../../src/node/files.ts';
+import { writeSafetensors } from '../../src/node/safetensors.ts';
+import type { TensorToWrite } from '../../src/io/safetensors.ts';
 import { leavesOf } from '../../src/io/weight-table.ts';
 
 const specials = ['<unk>', '<s>', '</s>', '<image>'];

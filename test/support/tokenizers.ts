@@ -1,6 +1,7 @@
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { readTokenizer, type Tokenizer } from '../../src/text/tokenizer.ts';
+import { readTokenizer } from '../../src/node/checkpoint.ts';
+import type { Tokenizer } from '../../src/text/tokenizer.ts';
 import { golden } from './golden.ts';
 import { makeFolder } from './pictures.ts';
 

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { activationNames, activations } from '../../src/tensor/activation.ts';
-import { backendTraits } from '../../src/tensor/backend.ts';
+import { backendTraits } from '../../src/tensor/traits.ts';
 import { embed, linear, toLinearBlocks, toLinearWeight } from '../../src/tensor/linear.ts';
 import { layerNorm, rmsNorm } from '../../src/tensor/norm.ts';
 import * as twin from '../reference/ops.ts';

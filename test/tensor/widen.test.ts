@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { dtypeBytes, toFloat32 } from '../../src/io/dtype.ts';
-import { startBackend } from '../../src/tensor/backend.ts';
+import { startBackend } from '../../src/backend/start.ts';
 import { canWiden, widen, type WidenedDtype } from '../../src/tensor/widen.ts';
 import { backendsUnderTest } from '../support/backends.ts';
 

@@ -3,7 +3,8 @@ import path from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { UserError } from '../../src/errors.ts';
-import { checkIds, cutAtImage, llavaPrompt, readPromptTemplate } from '../../src/text/prompt.ts';
+import { checkIds, cutAtImage, llavaPrompt } from '../../src/text/prompt.ts';
+import { readPromptTemplate } from '../../src/node/checkpoint.ts';
 import { makeFolder } from '../support/pictures.ts';
 
 /** A template that shows all it is given. */

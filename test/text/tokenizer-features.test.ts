@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { UserError } from '../../src/errors.ts';
-import { readTokenizer } from '../../src/text/tokenizer.ts';
+import { readTokenizer } from '../../src/node/checkpoint.ts';
 import { golden } from '../support/golden.ts';
 import { makeFolder } from '../support/pictures.ts';
 

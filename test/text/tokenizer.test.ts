@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { UserError } from '../../src/errors.ts';
-import { readTokenizer } from '../../src/text/tokenizer.ts';
+import { readTokenizer } from '../../src/node/checkpoint.ts';
 import { makeFolder } from '../support/pictures.ts';
 import {
   layoutNames,

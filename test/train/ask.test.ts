@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { readQuestion } from '../../src/inputs.ts';
+import { readQuestion } from '../../src/node/inputs.ts';
 import { readTrainingPrompts } from '../../src/train/ask.ts';
 import { startClipFolder } from '../../src/train/clip-folder.ts';
 import { startLlavaFolder } from '../../src/train/llava-folder.ts';

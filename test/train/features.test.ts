@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
 import { project } from '../../src/projector.ts';
-import { startBackend } from '../../src/tensor/backend.ts';
+import { startBackend } from '../../src/backend/start.ts';
 import { foldScale, measureFeatures, standardise } from '../../src/train/features.ts';
 import { createScene } from '../../src/world/scene.ts';
 import { axis, draw, expectNear, randoms, seededRandom, tidyEachTest } from '../support/random.ts';

@@ -7,7 +7,7 @@ import { spliceImage } from '../../src/decoder/splice.ts';
 import { project } from '../../src/projector.ts';
 import { activationNames, activations } from '../../src/tensor/activation.ts';
 import { attend, causalMask, mergeHeads, splitHeads } from '../../src/tensor/attention.ts';
-import { startBackend } from '../../src/tensor/backend.ts';
+import { startBackend } from '../../src/backend/start.ts';
 import { gatherTokens } from '../../src/tensor/gather.ts';
 import { embed, linear } from '../../src/tensor/linear.ts';
 import { layerNorm, rmsNorm } from '../../src/tensor/norm.ts';

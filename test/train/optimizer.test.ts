@@ -3,7 +3,7 @@ import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { startBackend } from '../../src/tensor/backend.ts';
+import { startBackend } from '../../src/backend/start.ts';
 import { adamw, startOptimizer, type AdamwOptions } from '../../src/train/optimizer.ts';
 import { fade, learningRate } from '../../src/train/schedule.ts';
 import { golden } from '../support/golden.ts';

@@ -6,7 +6,7 @@ import { runLlama } from '../../src/decoder/llama.ts';
 import { createRope } from '../../src/decoder/rope.ts';
 import { spliceImage } from '../../src/decoder/splice.ts';
 import { project } from '../../src/projector.ts';
-import { startBackend } from '../../src/tensor/backend.ts';
+import { startBackend } from '../../src/backend/start.ts';
 import { answerLogits } from '../../src/train/llava-stage.ts';
 import { packQuestions, type AskedTokens } from '../../src/train/pack.ts';
 import { axis, draw, expectNear, randoms, tidyEachTest } from '../support/random.ts';

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { encodePng } from '../../src/image/decode.ts';
+import { encodePng } from '../../src/node/decode.ts';
 import { readMetrics } from '../../src/train/metrics.ts';
 import { drawWorld } from '../../src/world/draw.ts';
 import { createScene } from '../../src/world/scene.ts';

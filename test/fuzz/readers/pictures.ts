@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { decodeImageBytes } from '../../../src/image/decode.ts';
+import { decodeImageBytes } from '../../../src/node/decode.ts';
 import { clipPreprocess, preprocess } from '../../../src/image/preprocess.ts';
 import type { Random } from '../../../src/random.ts';
 import { crc32 } from '../../support/crc32.ts';

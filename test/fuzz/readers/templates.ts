@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { pick } from '../../../src/random.ts';
-import { readPromptTemplate } from '../../../src/text/prompt.ts';
+import { readPromptTemplate } from '../../../src/node/checkpoint.ts';
 import type { Fuzz } from '../fuzz.ts';
 
 const whole = [

@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { isObject } from '../../../src/json.ts';
 import { pick, type Random } from '../../../src/random.ts';
-import { readTokenizer } from '../../../src/text/tokenizer.ts';
+import { readTokenizer } from '../../../src/node/checkpoint.ts';
 import { golden } from '../../support/golden.ts';
 import type { Fuzz } from '../fuzz.ts';
 

@@ -1,7 +1,7 @@
 /** Safetensors files and indices: bytes, lengths, fields of the header, the sizes that they announce. */
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { openWeights } from '../../../src/io/sharded.ts';
+import { openWeights } from '../../../src/node/checkpoint.ts';
 import { pick, type Random } from '../../../src/random.ts';
 import type { Fuzz } from '../fuzz.ts';
 import { mutateBytes, mutateJson } from '../mutate.ts';

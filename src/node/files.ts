@@ -16,7 +16,9 @@ import {
 } from 'node:fs/promises';
 import type { Stats } from 'node:fs';
 import path from 'node:path';
-import { messageOf, UserError } from './errors.ts';
+import { decodeText } from '../bytes.ts';
+import { messageOf, UserError } from '../errors.ts';
+import { parseObject, type JsonObject } from '../json.ts';
 
 const reasons: Record<string, string> = {
   ENOENT: 'there is no such file or folder',
@@ -41,7 +43,7 @@ export function reasonOf(error: unknown): string {
   return reasons[codeOf(error) ?? ''] ?? messageOf(error);
 }
 
-const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
+export const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
 
 /**
  * Reads a whole file.
@@ -54,7 +56,7 @@ export async function readWhole(file: string): Promise<Buffer> {
 }
 
 /**
- * Reads a file that should be text. As Python's readers, it takes no byte-order mark and nothing but UTF-8.
+ * {@link decodeText} of a file.
  * @throws UserError naming the file; the operating system's error where there is no such file
  */
 export async function readText(file: string): Promise<string> {
@@ -62,42 +64,30 @@ export async function readText(file: string): Promise<string> {
     if (codeOf(error) === 'ENOENT') throw error;
     throw new UserError(`cannot read ${file}: ${reasonOf(error)}`);
   });
-  refusePointer(bytes, file);
-  if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
-    throw new UserError(`${file} begins with a byte-order mark: save it as UTF-8 without one`);
-  }
-  return decodeUtf8(bytes, file);
+  return decodeText(bytes, file);
 }
 
-/** @throws UserError naming the text and its first byte that is no UTF-8 */
-export function decodeUtf8(bytes: Uint8Array, what: string): string {
+/**
+ * Reads a JSON file that holds one object.
+ * @returns undefined when there is no such file
+ * @throws UserError when it cannot be read, is not JSON, or is not an object
+ */
+export async function readJson(file: string): Promise<JsonObject | undefined> {
+  let text: string;
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    const read = new TextDecoder('utf-8').decode(bytes);
-    const good = Buffer.byteLength(read.slice(0, firstBad(bytes, read)));
-    const byte = bytes[good].toString(16).padStart(2, '0');
-    throw new UserError(`${what} is not UTF-8: byte ${good} is 0x${byte}`);
+    text = await readText(file);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
   }
+  return parseObject(text, file);
 }
 
-/** Where in the text the first U+FFFD stands that the bytes do not hold themselves. */
-function firstBad(bytes: Uint8Array, read: string): number {
-  let at = read.indexOf('\uFFFD');
-  for (; ; at = read.indexOf('\uFFFD', at + 1)) {
-    const begin = Buffer.byteLength(read.slice(0, at));
-    if (!(bytes[begin] === 0xef && bytes[begin + 1] === 0xbf && bytes[begin + 2] === 0xbd)) return at;
-  }
-}
-
-const pointerStart = 'version https://git-lfs.github.com/spec/';
-
-/** @throws UserError for what a clone without git-lfs leaves in a large file's place */
-export function refusePointer(bytes: Uint8Array, file: string): void {
-  if (Buffer.from(bytes.subarray(0, pointerStart.length)).toString('latin1') === pointerStart) {
-    throw new UserError(
-      `${file} is a git-lfs pointer, not the file itself: run git lfs pull in its repository`,
-    );
+/** Writes a folder's JSON files, by name; the folder is made where it is not there. */
+export async function writeJsonFiles(dir: string, files: Record<string, object>): Promise<void> {
+  await makeFolder(dir);
+  for (const [name, content] of Object.entries(files)) {
+    await writeText(path.join(dir, name), `${JSON.stringify(content, null, 2)}\n`);
   }
 }
 

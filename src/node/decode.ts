@@ -1,13 +1,14 @@
 import { open, stat } from 'node:fs/promises';
 import { messageOf, UserError } from '../errors.ts';
-import { readWhole, reasonOf, refusePointer, writeAtomically } from '../files.ts';
+import { decodeLatin1, refusePointer } from '../bytes.ts';
+import { readWhole, reasonOf, writeAtomically } from './files.ts';
 import { readOrientation, turnSize, turnUpright, type Format } from './orientation.ts';
 import { findStrayMarker, hasJunk } from './jpeg.ts';
-import { checkPixels, type Picture, type Sides } from './picture.ts';
-import { checkSizes, type PreprocessConfig } from './preprocess.ts';
+import { checkPixels, type Picture, type Sides } from '../image/picture.ts';
+import { checkSizes, type PreprocessConfig } from '../image/preprocess.ts';
 import { loadSharp } from './sharp.ts';
 
-export type { Picture } from './picture.ts';
+export type { Picture } from '../image/picture.ts';
 
 const SUPPORTED: Format[] = ['PNG', 'JPEG', 'WebP'];
 
@@ -153,7 +154,7 @@ export async function encodePngBytes({ width, height, data }: Picture): Promise<
 
 function readFormat(bytes: Uint8Array, name: string): Format {
   if (bytes.length === 0) throw new UserError(`${name} is empty (0 bytes), not an image`);
-  const start = Buffer.from(bytes.subarray(0, 1024)).toString('latin1');
+  const start = decodeLatin1(bytes.subarray(0, 1024));
   refusePointer(bytes, name);
   const format = SIGNATURES.find(([, signature]) => signature.test(start))?.[0];
   const supported = SUPPORTED.find((one) => one === format);

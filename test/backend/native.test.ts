@@ -4,7 +4,7 @@ import { homedir, tmpdir } from 'node:os';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { startBackend } from '../../src/tensor/backend.ts';
+import { startBackend } from '../../src/backend/start.ts';
 import {
   cacheFolder,
   hasNative,
@@ -13,7 +13,7 @@ import {
   readNativeBuild,
   requireBuild,
   type NativeDevice,
-} from '../../src/tensor/native.ts';
+} from '../../src/backend/native.ts';
 
 const require = createRequire(import.meta.url);
 

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { startBackend } from '../../src/tensor/backend.ts';
-import { layerNormKernel } from '../../src/tensor/native-kernels.ts';
+import { startBackend } from '../../src/backend/start.ts';
+import { layerNormKernel } from '../../src/tensor/norm.ts';
 import { layerNorm } from '../../src/tensor/norm.ts';
 import { backendsUnderTest } from '../support/backends.ts';
 import { axis, draw, expectEqual, expectNear, randoms, tidyEachTest } from '../support/random.ts';

@@ -9,12 +9,10 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { compileFunction } from 'node:vm';
 import { Worker } from 'node:worker_threads';
+import type { WasmHeap } from './wasm-heap.ts';
 
 /** What is used here, and by BackendWasm, of Emscripten's module. */
-export interface WasmModule {
-  _malloc: (bytes: number) => number;
-  _free(address: number): void;
-  HEAPU8: Uint8Array;
+export interface WasmModule extends WasmHeap {
   tfjs: Record<string, unknown>;
   PThread: { runningWorkers: Worker[] };
   /** `_name` for each function that C exports. */

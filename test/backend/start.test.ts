@@ -1,7 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { UserError } from '../../src/errors.ts';
-import { backendNames, backendTraits, smokeTest, startBackend } from '../../src/tensor/backend.ts';
+import { prove } from '../../src/backend/prove.ts';
+import { backendNames, startBackend } from '../../src/backend/start.ts';
+import { backendTraits } from '../../src/tensor/traits.ts';
 
 const listenersBefore = process.listenerCount('uncaughtException');
 
@@ -26,14 +28,14 @@ describe('startBackend', () => {
 
   test('an unknown name is refused with the known ones', async () => {
     await expect(startBackend('metal')).rejects.toThrow(
-      new UserError('unknown backend "metal": choose auto, tensorflow, wasm, cpu'),
+      new UserError('unknown backend "metal": choose auto, tensorflow, wasm, cpu, webgpu'),
     );
   });
 
   test('a backend that computes wrong values is refused by op', async () => {
     await startBackend('cpu');
     vi.spyOn(tf.backend(), 'read').mockResolvedValueOnce(new Float32Array([4, 5, 10, 12]));
-    await expect(smokeTest('cpu')).rejects.toThrow(
+    await expect(prove('cpu')).rejects.toThrow(
       'cpu computes matMul wrong: [4, 5, 10, 12] for [4, 5, 10, 11]',
     );
     vi.spyOn(tf.backend(), 'read').mockResolvedValueOnce(new Float32Array([4, NaN, 10, 11]));

@@ -5,9 +5,7 @@
  * (TF_ENABLE_ONEDNN_OPTS=1 would do less: no LayerNorm, a slower 2-D product, and a banner.)
  */
 import * as tf from '@tensorflow/tfjs-core';
-
-/** A kernel that TensorFlow.js lacks. Inputs x [.., T, D], weight [D], bias [D]; attribute eps. */
-export const layerNormKernel = 'LayerNorm';
+import { layerNormKernel } from '../tensor/norm.ts';
 
 /** tfjs-node's backend runs any op TensorFlow has, by its name and attributes. */
 interface NativeBackend {

@@ -1,8 +1,8 @@
 import { totalmem } from 'node:os';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { UserError } from '../../src/errors.ts';
-import { startBackend } from '../../src/tensor/backend.ts';
-import { hostBytes, requireHostMemory, tellOutOfMemory } from '../../src/tensor/host-memory.ts';
+import { startBackend } from '../../src/backend/start.ts';
+import { hostBytes, requireHostMemory, tellOutOfMemory } from '../../src/backend/host-memory.ts';
 
 const GiB = 1024 ** 3;
 beforeAll(() => startBackend('cpu'));
@@ -19,10 +19,10 @@ test.each([
 
 describe('requireHostMemory', () => {
   test('a model that fits, to the byte, is taken', () => {
-    expect(() => requireHostMemory(3 * GiB, GiB, 'DIR', 4 * GiB)).not.toThrow();
+    expect(() => requireHostMemory([GiB, GiB], GiB, 'DIR', 4 * GiB)).not.toThrow();
   });
   test('one byte more is refused with the numbers', () => {
-    expect(() => requireHostMemory(3 * GiB + 1, GiB, 'DIR', 4 * GiB)).toThrow(
+    expect(() => requireHostMemory([GiB, GiB], GiB + 1, 'DIR', 4 * GiB)).toThrow(
       new UserError(
         'DIR needs about 4.00 GiB (3.00 GiB of float32 weights), but this process can have 4.00 GiB of memory',
       ),

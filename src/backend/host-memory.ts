@@ -13,19 +13,18 @@ export function hostBytes(): number {
 }
 
 /**
- * Refuses a model that is larger than the memory, before it is loaded: past it the kernel ends the process without a word.
- * @param weightBytes of float32 weights
- * @param largestBytes of the largest matrix, of which a second form exists while it is made
- * @param what the sentence's subject, e.g. the model's folder
- * @throws UserError with the numbers
+ * {@link BackendTraits.requireMemory} where weights lie in the host's memory: past it the kernel ends the process without a
+ * word. Of the largest matrix a second form exists while it is made.
  */
 export function requireHostMemory(
-  weightBytes: number,
-  largestBytes: number,
+  matrices: readonly number[],
+  otherBytes: number,
   what: string,
   available = hostBytes(),
 ): void {
-  const needed = weightBytes + largestBytes + tf.memory().numBytes;
+  const weightBytes = matrices.reduce((sum, bytes) => sum + bytes, otherBytes);
+  const largest = matrices.reduce((most, bytes) => Math.max(most, bytes), 0);
+  const needed = weightBytes + largest + tf.memory().numBytes;
   if (needed <= available) return;
   throw new UserError(
     `${what} needs about ${gib(needed)} (${gib(weightBytes)} of float32 weights), but this process can have ` +

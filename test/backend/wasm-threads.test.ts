@@ -6,7 +6,7 @@ import { getThreadsCount } from '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, expect, test, vi } from 'vitest';
 import { createRandom } from '../../src/random.ts';
-import { startBackend } from '../../src/tensor/backend.ts';
+import { startBackend } from '../../src/backend/start.ts';
 
 const broken = vi.hoisted(() => ({ script: '' }));
 vi.mock('node:worker_threads', async (original) => {
@@ -83,7 +83,7 @@ test.each(['0', '5', '2.5', 'two', ''])('"%s" threads are refused', async (text)
 });
 
 test('a process ends by itself while the workers wait, and prints nothing', async () => {
-  const backend = path.join(import.meta.dirname, '../../src/tensor/backend.ts');
+  const backend = path.join(import.meta.dirname, '../../src/backend/start.ts');
   const script = `
     import { startBackend } from ${JSON.stringify(backend)};
     import * as tf from '@tensorflow/tfjs-core';

@@ -8,7 +8,7 @@ import { constants, crc32, inflateSync } from 'node:zlib';
 import { messageOf, UserError } from '../errors.ts';
 import { readExifOrientation } from './exif.ts';
 import { jpegSegments } from './jpeg.ts';
-import type { Picture, Sides } from './picture.ts';
+import type { Picture, Sides } from '../image/picture.ts';
 
 export type Format = 'PNG' | 'JPEG' | 'WebP';
 

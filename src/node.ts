@@ -1,0 +1,23 @@
+/**
+ * The public API in Node: the core, whose readers of a folder take its path here and run what came with it within bounds of
+ * time and memory; files, pictures and backends.
+ */
+export * from './index.ts';
+
+export { backendNames, startBackend, type BackendChoice, type BackendName } from './backend/start.ts';
+export { diskFolder, openFile } from './node/folder.ts';
+export { openSafetensors, writeSafetensors } from './node/safetensors.ts';
+export { decodeImage, decodeImageBytes, encodePng } from './node/decode.ts';
+export { bounded } from './node/runner.ts';
+
+// In place of the core's of the same names
+export {
+  loadModel,
+  openWeights,
+  readArchitecture,
+  readCheckedConfig,
+  readPreprocessConfig,
+  readPromptTemplate,
+  readTokenizer,
+} from './node/checkpoint.ts';
+export { readAsker, readPicture, readQuestion } from './node/inputs.ts';

@@ -1,0 +1,36 @@
+import * as tf from '@tensorflow/tfjs-core';
+
+/** What the code above must know of the backend that runs. */
+export interface BackendTraits {
+  /** False on wasm: a batched or transposed product there is a scalar loop. */
+  fastBatchedMatMul: boolean;
+  /** Matrices are cut into column blocks of about so many bytes; Infinity leaves them whole. */
+  columnBlockBytes: number;
+  /**
+   * Refuses a model that will not fit in the backend's memory, before it is loaded.
+   * @param matrices float32 bytes of each matrix that will be multiplied by
+   * @param otherBytes float32 bytes of the other weights
+   * @param what the sentence's subject, e.g. the model's folder
+   * @throws UserError with the numbers
+   */
+  requireMemory(matrices: readonly number[], otherBytes: number, what: string): void;
+}
+
+/** Right on every backend: for one that was started without telling its traits, as a page in a browser may. */
+const careful: BackendTraits = {
+  fastBatchedMatMul: false,
+  columnBlockBytes: Infinity,
+  requireMemory: () => undefined,
+};
+
+const known = new Map<string, BackendTraits>();
+
+/** Tells the traits of a backend, by TensorFlow.js's name for it. Whoever starts one does. */
+export function setTraits(backend: string, traits: BackendTraits): void {
+  known.set(backend, traits);
+}
+
+/** The traits of the backend that runs now. */
+export function backendTraits(): BackendTraits {
+  return known.get(tf.getBackend()) ?? careful;
+}
