@@ -43,7 +43,7 @@ async function run(flags: ClassifyFlags): Promise<void> {
   try {
     const model = await loadWithBar(flags.model);
     try {
-      const scores = scoreLabels(model.clip!, picture.pixels, ids); // a whole CLIP, as its config says
+      const scores = await scoreLabels(model.clip!, picture.pixels, ids); // a whole CLIP, as its config says
       const results = labels.map((label, i) => ({ label, ...scores[i] })).sort((a, b) => b.logit - a.logit);
       if (flags.json) {
         const { image, model } = flags;
@@ -62,16 +62,21 @@ async function run(flags: ClassifyFlags): Promise<void> {
 }
 
 /** How likely each label is among all of them: softmax(exp(logit_scale) · cosine). */
-function scoreLabels(
+async function scoreLabels(
   clip: Clip,
   pixels: tf.Tensor4D, // [1, S, S, 3]
   ids: number[][],
-): { probability: number; logit: number }[] {
-  return tf.tidy(() => {
+): Promise<{ probability: number; logit: number }[]> {
+  const both = tf.tidy(() => {
     const logits = contrast(clip, embedPictures(clip, pixels), embedTexts(clip, ids)); // [1, labels]
-    const [row, probabilities] = [logits.dataSync(), tf.softmax(logits).dataSync()];
-    return ids.map((_, i) => ({ probability: probabilities[i], logit: row[i] }));
+    return [logits, tf.softmax(logits)];
   });
+  try {
+    const [row, probabilities] = await Promise.all(both.map((x) => x.data()));
+    return ids.map((_, i) => ({ probability: probabilities[i], logit: row[i] }));
+  } finally {
+    tf.dispose(both);
+  }
 }
 
 function splitLabels(text: string): string[] {
