@@ -28,7 +28,7 @@ export default tseslint.config(
   {
     // WebGL and WebGPU read back only while a promise is waited for.
     files: ['src/**/*.ts'],
-    ignores: ['src/train/**', 'src/vlm.ts', 'src/compress/tome.ts', 'src/eval/follow.ts'],
+    ignores: ['src/train/**'],
     rules: {
       'no-restricted-properties': [
         'error',

@@ -106,7 +106,7 @@ describe('the import rules', () => {
         'src/inputs.ts': "import { b } from './node/b.ts';\nexport const a = b;",
         'src/node/b.ts': "import { cpus } from 'node:os';\nexport const b = cpus;",
       },
-      'fit.ts-floor-imports-upward: src/inputs.ts → src/node/b.ts',
+      'plan.ts-floor-imports-upward: src/inputs.ts → src/node/b.ts',
     ],
     ['a file on no floor', { 'src/misc/a.ts': 'export const a = 1;' }, 'every-file-has-a-floor'],
     [
