@@ -84,7 +84,7 @@ const started = await startBackend('webgpu').catch((error: unknown) => {
 });
 const reads = await checkReads();
 const models: Record<string, unknown> = {};
-for (const name of ['clip-model', 'clip-vision', 'llama-bias'])
+for (const name of ['clip-model', 'clip-vision', 'llama-bias', 'llava-full-llama3'])
   models[name] = await compareModel(golden(name));
 const logits = await answer();
 await startBackend('wasm');

@@ -87,7 +87,7 @@ describe.runIf(found)('webgpu', () => {
   });
 
   test("golden models have Hugging Face's numbers", () => {
-    expect(Object.keys(models)).toHaveLength(3);
+    expect(Object.keys(models)).toHaveLength(4);
     for (const [model, { comparisons, unread }] of Object.entries(models)) {
       expect(unread).toEqual([]);
       expect(comparisons.length).toBeGreaterThan(5);
