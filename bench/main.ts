@@ -1,6 +1,7 @@
 /**
  * npm run bench                        what fits in three minutes
  * npm run bench -- --full              every shape at full depth
+ * npm run bench -- --gpu               the shapes that fill a GPU, at full depth
  * npm run bench -- --only vision       cases whose group or name holds the text
  * npm run bench -- --only methods      every compression method, which is too long for the first of these
  * npm run bench -- --backend wasm      these backends only, separated by commas
@@ -24,6 +25,7 @@ import { measureGroup, type BenchCase, type Measurement, type Skip } from './har
 import { busySeconds, describeMachine, floorCases, machineRates, ownSeconds } from './machine.ts';
 import { peerKinds, startPeer, type Peer } from './peers/peer.ts';
 import { plot } from './plot.ts';
+import { llamaLayers } from './shapes.ts';
 import { markdown, type Results } from './report.ts';
 import { checkTargets } from './targets.ts';
 import { writePool } from './weights.ts';
@@ -36,6 +38,7 @@ async function main(): Promise<void> {
   const { values: options } = parseArgs({
     options: {
       full: { type: 'boolean', default: false },
+      gpu: { type: 'boolean', default: false },
       only: { type: 'string' },
       backend: { type: 'string' },
       peers: { type: 'boolean', default: true },
@@ -45,8 +48,9 @@ async function main(): Promise<void> {
     allowNegative: true,
   });
   const partial = options.only ?? options.backend ?? !options.peers;
-  const name = options.name ?? (partial ? 'partial' : options.full ? 'full' : 'default');
-  const rounds = Number(options.rounds ?? (options.full ? 5 : 3));
+  const size = options.gpu ? 'gpu' : options.full ? 'full' : 'default';
+  const name = options.name ?? (partial ? 'partial' : size);
+  const rounds = Number(options.rounds ?? (size === 'full' ? 5 : 3));
   if (!Number.isInteger(rounds) || rounds < 1)
     throw new UserError(`--rounds ${options.rounds}: give 1 or more`);
 
@@ -59,8 +63,8 @@ async function main(): Promise<void> {
     const context: Context = {
       backends: backends.map(({ name }) => name),
       peers,
-      full: options.full,
-      methods: options.full || options.only === 'methods',
+      full: options.full || options.gpu,
+      methods: (options.full && !options.gpu) || options.only === 'methods',
     };
     const machine = describeMachine(backends, peers);
 
@@ -68,12 +72,14 @@ async function main(): Promise<void> {
 
     const measurements: Measurement[] = [];
     const only = options.only?.toLowerCase();
-    const chosen = allCases(context).filter(
-      (item) =>
-        !only ||
-        item.group.startsWith('machine') ||
-        `${item.group} ${item.name}`.toLowerCase().includes(only),
-    );
+    const chosen = allCases(context)
+      .filter(({ group }) => !options.gpu || fillsGpu(group))
+      .filter(
+        (item) =>
+          !only ||
+          item.group.startsWith('machine') ||
+          `${item.group} ${item.name}`.toLowerCase().includes(only),
+      );
     if (only && chosen.every(({ group }) => group.startsWith('machine'))) {
       throw new UserError(`--only ${options.only}: no case of that name`);
     }
@@ -121,6 +127,11 @@ function allCases(context: Context): BenchCase[] {
     ...loadCases(context),
   ];
 }
+
+/** The largest tower, the decoder at all of its layers and what they are made of. */
+const fillsGpu = (group: string): boolean =>
+  /^(machine|ops|vision: (ViT-L|scoring)|pipeline)/.test(group) ||
+  group.includes(`${llamaLayers} of ${llamaLayers} layers`);
 
 /** The backends asked for, or all that run; plain JavaScript only where asked for by name. */
 async function startBackends(list: string | undefined, skipped: Skip[]): Promise<BackendChoice[]> {

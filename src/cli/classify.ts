@@ -67,15 +67,15 @@ async function scoreLabels(
   pixels: tf.Tensor4D, // [1, S, S, 3]
   ids: number[][],
 ): Promise<{ probability: number; logit: number }[]> {
-  const scores = tf.tidy(() => {
+  const both = tf.tidy(() => {
     const logits = contrast(clip, embedPictures(clip, pixels), embedTexts(clip, ids)); // [1, labels]
-    return [tf.softmax(logits), logits];
+    return [logits, tf.softmax(logits)];
   });
   try {
-    const [probabilities, row] = await Promise.all(scores.map((score) => score.data()));
+    const [row, probabilities] = await Promise.all(both.map((x) => x.data()));
     return ids.map((_, i) => ({ probability: probabilities[i], logit: row[i] }));
   } finally {
-    tf.dispose(scores);
+    tf.dispose(both);
   }
 }
 

@@ -5,13 +5,12 @@
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { startBackend } from '../../src/backend/start.ts';
-import { loadModel } from '../../src/checkpoint/load.ts';
+import { loadModel, readPreprocessConfig } from '../../src/node/checkpoint.ts';
 import { none } from '../../src/compress/none.ts';
 import { prefill } from '../../src/decoder/generate.ts';
 import { spliceImage } from '../../src/decoder/splice.ts';
 import { messageOf } from '../../src/errors.ts';
-import { readPreprocessConfig } from '../../src/image/preprocess.ts';
-import { readAsker } from '../../src/inputs.ts';
+import { readAsker } from '../../src/node/inputs.ts';
 import { project } from '../../src/projector.ts';
 import { backendTraits } from '../../src/tensor/traits.ts';
 import { drawPixels } from '../../src/train/pictures.ts';
