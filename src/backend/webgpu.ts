@@ -201,7 +201,9 @@ function guardReads(backend: Reads, state: Running): void {
   backend.readSync = (id) => {
     const { values, dtype } = backend.tensorMap.get(id);
     if (values || dtype === 'string') return values as tf.backend_util.BackendValues;
-    throw new Error('webgpu cannot read a tensor in place: await data(), not dataSync()');
+    throw new UserError(
+      'webgpu cannot read a tensor in place (dataSync), as this asks for: use another --backend',
+    );
   };
 }
 

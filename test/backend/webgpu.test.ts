@@ -68,7 +68,7 @@ describe.runIf(found)('webgpu', () => {
 
   test('reading in place is an error that says what to do', () => {
     expect(reads['dataSync']).toBe(
-      'Error: webgpu cannot read a tensor in place: await data(), not dataSync()',
+      'UserError: webgpu cannot read a tensor in place (dataSync), as this asks for: use another --backend',
     );
     expect(reads['held']).toEqual([1, 2]);
   });

@@ -59,7 +59,7 @@ describe.concurrent('options', () => {
 
   test.each([
     [['--method', 'magic'], /^unknown method "magic": choose none.* or /],
-    [['--backend', 'abacus'], 'unknown backend "abacus": choose auto, tensorflow, wasm, cpu'],
+    [['--backend', 'abacus'], 'unknown backend "abacus": choose auto, tensorflow, wasm, cpu, webgpu'],
     [['--ensemble', 'median'], '--ensemble median: choose sum, mean, max, min, rank-mean'],
     [['--layers', 'three'], '--layers three: is not a number'],
     [['-o', 'depth=3'], 'method vtc-cls has no option "depth" (its options: layers, ensemble)'],
