@@ -2,12 +2,11 @@ import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { readArchitecture } from '../src/node/checkpoint.ts';
+import { readArchitecture, readTokenizer } from '../src/node/checkpoint.ts';
 import type { LlavaConfig } from '../src/checkpoint/architecture.ts';
 import { UserError } from '../src/errors.ts';
 import { readPicture, readQuestion } from '../src/node/inputs.ts';
 import { startBackend } from '../src/backend/start.ts';
-import { readTokenizer } from '../src/node/checkpoint.ts';
 import { golden } from './support/golden.ts';
 
 let dir: string;

@@ -2,12 +2,9 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { readArchitecture } from '../src/node/checkpoint.ts';
+import { readArchitecture, openWeights, readPromptTemplate, readTokenizer } from '../src/node/checkpoint.ts';
 import { decodeImage } from '../src/node/decode.ts';
 import { clipPreprocess } from '../src/image/preprocess.ts';
-import { openWeights } from '../src/node/checkpoint.ts';
-import { readPromptTemplate } from '../src/node/checkpoint.ts';
-import { readTokenizer } from '../src/node/checkpoint.ts';
 import { refusal } from './support/refusal.ts';
 
 const root = path.join(import.meta.dirname, '..', '..', 'shared', 'cases');

@@ -1,13 +1,12 @@
 import type { Command } from 'commander';
 import * as tf from '@tensorflow/tfjs-core';
-import { readCheckedConfig } from '../node/checkpoint.ts';
+import { readCheckedConfig, readTokenizer } from '../node/checkpoint.ts';
 import { checkContext, decode, prefill } from '../decoder/generate.ts';
 import { embedText } from '../decoder/splice.ts';
 import { UserError } from '../errors.ts';
 import { startBackend } from '../backend/start.ts';
 import { checkIds } from '../text/prompt.ts';
 import { createTextStream } from '../text/stream.ts';
-import { readTokenizer } from '../node/checkpoint.ts';
 import {
   addBackend,
   addSampling,

@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
-import { readArchitecture } from '../node/checkpoint.ts';
+import { readArchitecture, openWeights } from '../node/checkpoint.ts';
 import type { Architecture } from '../checkpoint/architecture.ts';
 import { publishedNames, unusedNames, weightTable } from '../checkpoint/names.ts';
-import { openWeights } from '../node/checkpoint.ts';
 import { checkNames } from '../io/weight-table.ts';
 import { patchCount } from '../vision/config.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';

@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture } from '../checkpoint/architecture.ts';
-import { readCheckedConfig } from '../node/checkpoint.ts';
+import { readCheckedConfig, readTokenizer } from '../node/checkpoint.ts';
 import type { Model } from '../checkpoint/load.ts';
 import { parseBudget } from '../compress/budget.ts';
 import type { Method } from '../compress/method.ts';
@@ -15,7 +15,6 @@ import { startBackend } from '../backend/start.ts';
 import { scope } from '../tensor/scope.ts';
 import { axesOf, createTrace, type RecordedTrace } from '../tensor/trace.ts';
 import { checkIds, type ImagePrompt } from '../text/prompt.ts';
-import { readTokenizer } from '../node/checkpoint.ts';
 import { runClipVision } from '../vision/clip.ts';
 import { patchCount, type ClipVisionConfig } from '../vision/config.ts';
 import { prepareAnswer, readsQuestion, type Plan } from '../plan.ts';

@@ -1,13 +1,12 @@
 /** The core's readers of a checkpoint, for a folder on disk, named by its path; a stranger's, so within bounds. */
 import * as architecture from '../checkpoint/architecture.ts';
 import * as load from '../checkpoint/load.ts';
+import { UserError } from '../errors.ts';
 import * as preprocess from '../image/preprocess-config.ts';
 import * as sharded from '../io/sharded.ts';
 import * as prompt from '../text/prompt.ts';
-import type { TemplateSource } from '../text/template.ts';
-import { decodeTemplate } from '../text/template.ts';
+import { decodeTemplate, type TemplateSource } from '../text/template.ts';
 import * as tokenizer from '../text/tokenizer.ts';
-import { UserError } from '../errors.ts';
 import { codeOf, readWhole, reasonOf } from './files.ts';
 import { diskFolder } from './folder.ts';
 import { bounded } from './runner.ts';

@@ -1,10 +1,8 @@
 /** A checkpoint's JSON files: every field of another type or size, gone, nested; and as damaged text. */
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { readArchitecture } from '../../../src/node/checkpoint.ts';
+import { readArchitecture, readPreprocessConfig, openWeights } from '../../../src/node/checkpoint.ts';
 import { publishedNames, unusedNames, weightTable } from '../../../src/checkpoint/names.ts';
-import { readPreprocessConfig } from '../../../src/node/checkpoint.ts';
-import { openWeights } from '../../../src/node/checkpoint.ts';
 import { checkNames } from '../../../src/io/weight-table.ts';
 import { pick, type Random } from '../../../src/random.ts';
 import type { Fuzz } from '../fuzz.ts';
