@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { startBackend, type BackendChoice } from '../src/backend/start.ts';
 import { messageOf, onOneLine } from '../src/errors.ts';
-import { describeCommit } from '../src/eval/provenance.ts';
+import { describeCommit } from '../src/eval/shards/provenance.ts';
 import { median, type Measurement, type Skip } from './harness.ts';
 import type { Results } from './report.ts';
 

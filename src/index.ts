@@ -78,7 +78,7 @@ export {
   readClsAttention,
   type OpenBlock,
 } from './vision/block.ts';
-export { runClipVision, type ClipVision, type VisionAsk, type VisionOutput } from './vision/clip.ts';
+export { runClipVision, type ClipVision, type VisionNeeds, type VisionOutput } from './vision/clip.ts';
 export { selectFeatures, type Features } from './vision/select.ts';
 export { clipTower, type TowerCut, type TowerView, type VisionTower } from './vision/tower.ts';
 export { patchCount, type ClipVisionConfig } from './vision/config.ts';

@@ -5,7 +5,7 @@ import { vtcCls } from '../../src/compress/vtc-cls.ts';
 import { visionMacs } from '../../src/cost.ts';
 import { free } from '../../src/tensor/scope.ts';
 import { applyMatrix } from '../../src/tensor/token-matrix.ts';
-import { runClipVision, type ClipVision, type VisionAsk } from '../../src/vision/clip.ts';
+import { runClipVision, type ClipVision, type VisionNeeds } from '../../src/vision/clip.ts';
 import { patchCount, type ClipVisionConfig } from '../../src/vision/config.ts';
 import { clipVisionTable, type ClipVisionWeights } from '../../src/vision/weights.ts';
 import type { BenchCase } from '../harness.ts';
@@ -50,7 +50,7 @@ function encodeCases(
 ): BenchCase[] {
   const run = config.num_hidden_layers - 1; // hidden[-2]: the last layer never runs
   const layers = Array.from({ length: ensembled }, (_, i) => run - ensembled + i);
-  const asks: Record<Exposure, VisionAsk> = {
+  const asks: Record<Exposure, VisionNeeds> = {
     none: { hidden: [run] },
     cls: { hidden: [run], clsAttention: layers },
     full: { hidden: [run], attention: layers },

@@ -33,7 +33,7 @@ export function requireHostMemory(
 }
 
 /** Says in a sentence that memory ran out, where an error means that: TensorFlow's status 8, an array that is not to be had. */
-export function tellOutOfMemory(error: unknown): string | undefined {
+export function describeOutOfMemory(error: unknown): string | undefined {
   const message = messageOf(error);
   const wanted = /OOM when allocating tensor with shape\s*(\[[\d,]*\])/.exec(message);
   if (wanted || /TF_Status: 8\b/.test(message)) {

@@ -1,9 +1,9 @@
 import path from 'node:path';
 import type { Command } from 'commander';
 import { parseBudget } from '../compress/budget.ts';
-import { compareMethods, wasAnswered, wasRefused } from '../eval/compare.ts';
-import { describeRow, drawComparison, writeComparisonPage } from '../eval/compare-report.ts';
-import { parseVariants } from '../eval/variant.ts';
+import { compareMethods, wasAnswered, wasRefused } from '../eval/run/compare.ts';
+import { describeRow, drawComparison, writeComparisonPage } from '../eval/page/compare-report.ts';
+import { parseVariants } from '../eval/run/variant.ts';
 import { UserError } from '../errors.ts';
 import { checkWritable, writeText } from '../node/files.ts';
 import { encodePng } from '../node/decode.ts';
@@ -88,13 +88,13 @@ async function run(flags: CompareFlags): Promise<void> {
         picture: showPixels(loaded.values, vision.image_size, loaded.config),
         patches: { grid, patch: vision.patch_size },
         rows,
-        tellAnswer: ({ tokens }: { tokens: number[] }) => tokenizer.decode(tokens).trim(),
+        formatAnswer: ({ tokens }: { tokens: number[] }) => tokenizer.decode(tokens).trim(),
       };
       await encodePng(await drawComparison(page), flags.out);
       if (flags.html !== undefined) await writeText(flags.html, await writeComparisonPage(page));
       const done = rows.filter(wasAnswered);
       const lines = done.map((row) => {
-        const { answer, probability, milliseconds, layers } = describeRow(row, page.tellAnswer);
+        const { answer, probability, milliseconds, layers } = describeRow(row, page.formatAnswer);
         return [row.variant.name, answer, probability, milliseconds, layers];
       });
       console.log(formatTable([['method', 'answer', 'p', 'ms', 'tokens by layer'], ...lines], [2, 3]));

@@ -1,18 +1,18 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import type { Cell, CellRecord } from '../eval/cell.ts';
-import { drawCurves } from '../eval/curves.ts';
-import { evaluate } from '../eval/evaluate.ts';
-import { canFocus, tellFocus, type FocusCounts } from '../eval/focus.ts';
-import { findShards, mergeShards } from '../eval/merge.ts';
-import { makePlan, readRequest, type Plan, type Request } from '../eval/plan.ts';
-import { describeCommit, describeMachine } from '../eval/provenance.ts';
-import { writeMarkdown, type Results } from '../eval/report.ts';
-import { scorings } from '../eval/scoring.ts';
-import { nameShard, parseShard, shardQuestions, whole, type Shard } from '../eval/shard.ts';
-import { openStore, writeJson, type CellStore } from '../eval/store.ts';
-import { flopsWith, summarise, textTokens } from '../eval/summary.ts';
+import type { Cell, CellRecord } from '../eval/run/cell.ts';
+import { drawCurves } from '../eval/page/curves.ts';
+import { evaluate } from '../eval/run/evaluate.ts';
+import { canFocus, focusOf, type FocusCounts } from '../eval/run/focus.ts';
+import { findShards, mergeShards } from '../eval/shards/merge.ts';
+import { draftAgenda, readRequest, type Agenda, type Request } from '../eval/run/agenda.ts';
+import { describeCommit, describeMachine } from '../eval/shards/provenance.ts';
+import { writeMarkdown, type Results } from '../eval/page/report.ts';
+import { scorings } from '../eval/task/scoring.ts';
+import { nameShard, parseShard, shardQuestions, whole, type Shard } from '../eval/shards/shard.ts';
+import { openStore, writeJson, type CellStore } from '../eval/shards/store.ts';
+import { flopsWith, summarise, textTokens } from '../eval/page/summary.ts';
 import { UserError } from '../errors.ts';
 import { checkWritable, writeText } from '../node/files.ts';
 import { startBackend } from '../backend/start.ts';
@@ -100,13 +100,13 @@ const requestOf = (flags: EvalFlags): Request => {
 
 async function run(flags: EvalFlags): Promise<void> {
   const backend = await startBackend(flags.backend);
-  const plan = await makePlan(requestOf(flags), await readLlavaConfig(flags.model), flags.shard);
+  const agenda = await draftAgenda(requestOf(flags), await readLlavaConfig(flags.model), flags.shard);
   const files = await resultFiles(flags.out);
-  const store = await openStore(flags.out, plan.key, plan);
+  const store = await openStore(flags.out, agenda.key, agenda);
   await writeJson(path.join(flags.out, 'flags.json'), requestOf(flags));
-  for (const reason of plan.leftOut) console.log(`left out: ${reason}`);
-  await doWork(flags, plan, store, backend.name);
-  if (flags.shard.count === 1) return report(flags, plan, store, files);
+  for (const reason of agenda.leftOut) console.log(`left out: ${reason}`);
+  await doWork(flags, agenda, store, backend.name);
+  if (flags.shard.count === 1) return report(flags, agenda, store, files);
   console.log(
     `shard ${nameShard(flags.shard)} is done: when all are, vtc eval --merge and their folders makes the tables`,
   );
@@ -121,10 +121,10 @@ async function merge(flags: EvalFlags, command: Command): Promise<void> {
     );
   const shards = await findShards(flags.merge!);
   const request = readRequest(shards[0].flags, path.join(shards[0].folder, 'flags.json'));
-  const plan = await makePlan(request, await readLlavaConfig(request.model), whole);
+  const agenda = await draftAgenda(request, await readLlavaConfig(request.model), whole);
   const files = await resultFiles(flags.out);
-  const store = await mergeShards(shards, plan, () => openStore(flags.out, plan.key, plan));
-  await report({ ...flags, ...request }, plan, store, files);
+  const store = await mergeShards(shards, agenda, () => openStore(flags.out, agenda.key, agenda));
+  await report({ ...flags, ...request }, agenda, store, files);
 }
 
 /** Where the results go; where their folder is there, whether they can. */
@@ -134,21 +134,21 @@ async function resultFiles(out: string): Promise<string[]> {
   return files;
 }
 
-/** Does those cells of the plan that the store lacks, and leaves them there. */
-async function doWork(flags: EvalFlags, plan: Plan, store: CellStore, backend: string): Promise<void> {
-  const { cells, task, shard } = plan;
+/** Does those cells of the agenda that the store lacks, and leaves them there. */
+async function doWork(flags: EvalFlags, agenda: Agenda, store: CellStore, backend: string): Promise<void> {
+  const { cells, task, shard } = agenda;
   const done = await Promise.all(cells.map((cell) => store.load(cell)));
   const missing = cells.filter((_, i) => !done[i]);
-  const lacksFocus = canFocus(plan.config, task) && !(await store.loadFocus());
+  const lacksFocus = canFocus(agenda.config, task) && !(await store.loadFocus());
   if (missing.length === 0 && !lacksFocus) return;
-  const model = await loadWithBar(flags.model, plan.clip);
+  const model = await loadWithBar(flags.model, agenda.clip);
   const bar = createBar('asking, {eta_formatted} left,'); // cli-progress fills the time in
   const perCell = shardQuestions(shard, task).length;
   let answered = (cells.length - missing.length) * perCell;
   const made = { commit: describeCommit(), backend, machine: describeMachine() };
   try {
     const exam = {
-      ...plan,
+      ...agenda,
       model: model.llava!,
       stopTokens: model.stopTokens,
       maxNewTokens: flags.newTokens,
@@ -166,11 +166,11 @@ async function doWork(flags: EvalFlags, plan: Plan, store: CellStore, backend: s
 }
 
 /** Writes and prints what the store holds. */
-async function report(flags: EvalFlags, plan: Plan, store: CellStore, files: string[]): Promise<void> {
+async function report(flags: EvalFlags, agenda: Agenda, store: CellStore, files: string[]): Promise<void> {
   const records = await Promise.all(
-    plan.cells.map(async (cell) => ({ cell, record: (await store.load(cell))! })),
+    agenda.cells.map(async (cell) => ({ cell, record: (await store.load(cell))! })),
   );
-  const results = describeResults(flags, plan, records, await store.loadFocus());
+  const results = describeResults(flags, agenda, records, await store.loadFocus());
   const text = writeMarkdown(results);
   const contents = [`${JSON.stringify(results, null, 1)}\n`, text, await drawCurves(results)];
   for (const [i, file] of files.entries()) {
@@ -181,7 +181,7 @@ async function report(flags: EvalFlags, plan: Plan, store: CellStore, files: str
 
 function describeResults(
   { model }: Request,
-  { config, task, prompts, budgets }: Plan,
+  { config, task, prompts, budgets }: Agenda,
   records: { cell: Cell; record: CellRecord }[],
   focus: FocusCounts | undefined,
 ): Results {
@@ -199,6 +199,6 @@ function describeResults(
     textTokens: textTokens(config, prompts),
     flopsAtBudget: budgets.map((budget) => ({ budget, flops: flopsWith(config, prompts, budget) })),
     rows: summarise(task, records),
-    focus: focus && tellFocus(focus),
+    focus: focus && focusOf(focus),
   };
 }

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { onOneLine, UserError } from '../errors.ts';
 import { reasonOf } from '../node/files.ts';
-import { tellOutOfMemory } from '../backend/host-memory.ts';
+import { describeOutOfMemory } from '../backend/host-memory.ts';
 import { addClassifyCommand } from './classify.ts';
 import { addCompareCommand } from './compare.ts';
 import { addDemoCommand } from './demo.ts';
@@ -64,7 +64,7 @@ try {
     console.error(`error: ${error.message}`);
     process.exitCode = 1;
   } else {
-    const told = tellOutOfMemory(error);
+    const told = describeOutOfMemory(error);
     if (told === undefined) throw error; // a bug keeps its stack trace
     console.error(`error: ${onOneLine(told)}`);
     process.exitCode = 1;

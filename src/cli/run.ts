@@ -8,7 +8,7 @@ import { parseBudget } from '../compress/budget.ts';
 import type { Method, MethodOptions } from '../compress/method.ts';
 import { cacheBytes, prefillMacs } from '../cost.ts';
 import { UserError } from '../errors.ts';
-import { tellLayers } from '../eval/report.ts';
+import { formatLayers } from '../eval/page/report.ts';
 import { checkWritable } from '../node/files.ts';
 import { encodePng } from '../node/decode.ts';
 import { drawSheet, showPixels, type Panel } from '../report/heatmap.ts';
@@ -199,7 +199,7 @@ function printResult(config: LlavaConfig, { text, answer }: QuestionResult, heat
     console.log(`kept ${kept.length} of ${patchCount(config.vision)} patches: ${kept.join(' ')}`);
   }
   if (new Set(answer.prefillLengths).size > 1)
-    console.log(`tokens by decoder layer: ${tellLayers(answer.prefillLengths, 0)}`);
+    console.log(`tokens by decoder layer: ${formatLayers(answer.prefillLengths, 0)}`);
   console.log(`decoder: ${describeCost(config, answer)}`);
   if (heatmap) console.log(`heat map: ${heatmap}`);
 }

@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { LayerHook } from '../decoder/state.ts';
 import type { TokenMatrix } from '../tensor/token-matrix.ts';
-import type { VisionAsk } from '../vision/clip.ts';
+import type { VisionNeeds } from '../vision/clip.ts';
 import type { TowerCut } from '../vision/tower.ts';
 
 /** Where a method acts, in data order: between the tower's layers, before the decoder, between the decoder's layers. */
@@ -56,7 +56,7 @@ export interface Seen {
 }
 
 /** Which of the tower's inner tensors a method reads, by layer; what {@link Seen} calls by the same names. */
-export type TowerNeeds = Pick<VisionAsk, 'clsAttention' | 'attention' | 'keys'>;
+export type TowerNeeds = Pick<VisionNeeds, 'clsAttention' | 'attention' | 'keys'>;
 
 /** What a method chose before the decoder. */
 export interface Choice {

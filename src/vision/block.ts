@@ -21,7 +21,7 @@ export type ClipBlockOutput = {
   keys?: tf.Tensor4D; // [B, H, N, C]
 };
 
-export interface ClipBlockAsk {
+export interface ClipBlockNeeds {
   attention?: boolean;
   /** The [CLS] row alone: it costs one row, not N. */
   clsAttention?: boolean;
@@ -42,15 +42,15 @@ export function clipBlock(
   weights: ClipBlockWeights,
   hidden: tf.Tensor3D,
   config: ClipBlockConfig,
-  ask: ClipBlockAsk = {},
+  needs: ClipBlockNeeds = {},
 ): ClipBlockOutput {
   return tf.tidy(() => {
     const open = openBlock(weights, hidden, config);
-    const { hidden: mixed, attention } = attendOpen(weights, open, config, ask);
+    const { hidden: mixed, attention } = attendOpen(weights, open, config, needs);
     const output: ClipBlockOutput = { hidden: feedForward(weights, mixed, config) };
     if (attention) output.attention = attention;
-    if (ask.clsAttention) output.clsAttention = readClsAttention(weights, open, config);
-    if (ask.keys) output.keys = open.keys;
+    if (needs.clsAttention) output.clsAttention = readClsAttention(weights, open, config);
+    if (needs.keys) output.keys = open.keys;
     return output;
   });
 }
@@ -77,12 +77,12 @@ export function openBlock(
   });
 }
 
-/** x + Attention(LayerNorm₁(x)). @param ask a `keyBias` [B, N] is added to the scores of each key */
+/** x + Attention(LayerNorm₁(x)). @param needs a `keyBias` [B, N] is added to the scores of each key */
 export function attendOpen(
   { self_attn }: ClipBlockWeights,
   { hidden, normed, keys, values }: OpenBlock,
   { num_attention_heads: H }: ClipBlockConfig,
-  { mask, attention, keyBias }: ClipBlockAsk & { keyBias?: tf.Tensor2D } = {},
+  { mask, attention, keyBias }: ClipBlockNeeds & { keyBias?: tf.Tensor2D } = {},
 ): ClipBlockOutput {
   return tf.tidy(() => {
     const queries = splitHeads(linear(normed, self_attn.q_proj), H); // [B, H, U, C]

@@ -12,7 +12,7 @@ export interface ClipVision {
 }
 
 /** Which of the tower's inner tensors a caller wants. Indices as in Hugging Face, never negative. */
-export interface VisionAsk {
+export interface VisionNeeds {
   /** `hidden[0]` is the embedding output after the pre-layer-norm, `hidden[i]` the output of layer i − 1. */
   hidden?: number[];
   /** Full attention of layer i, [B, H, N, N]. */
@@ -40,7 +40,7 @@ export interface VisionOutput {
 export function runClipVision(
   { config, weights }: ClipVision,
   pixels: tf.Tensor4D,
-  ask: VisionAsk,
+  needs: VisionNeeds,
   trace?: Trace,
 ): VisionOutput {
   shape({ pixels }, 'B S S 3', { S: config.image_size });
@@ -49,8 +49,10 @@ export function runClipVision(
   const traceAttention = trace?.wants('vision.attention.LL') ?? false;
   const depth = Math.max(
     0,
-    ...(ask.hidden ?? []),
-    ...[...(ask.attention ?? []), ...(ask.clsAttention ?? []), ...(ask.keys ?? [])].map((layer) => layer + 1),
+    ...(needs.hidden ?? []),
+    ...[...(needs.attention ?? []), ...(needs.clsAttention ?? []), ...(needs.keys ?? [])].map(
+      (layer) => layer + 1,
+    ),
     traceHidden || traceAttention ? L : 0,
   );
   if (depth > L) throw new Error(`asked for layer ${depth - 1} of ${L} vision layers (0..${L - 1})`);
@@ -68,20 +70,20 @@ export function runClipVision(
   tf.tidy(() => {
     trace?.record('vision.pixels', pixels);
     let hidden = embedImage(weights, pixels, config);
-    keep(ask.hidden, output.hidden, 0, hidden);
+    keep(needs.hidden, output.hidden, 0, hidden);
     trace?.record('vision.hidden.LL', hidden, 0);
     for (let l = 0; l < depth; l++) {
       const block = clipBlock(weights.layers[l], hidden, config, {
-        attention: traceAttention || ask.attention?.includes(l),
-        clsAttention: ask.clsAttention?.includes(l),
-        keys: ask.keys?.includes(l),
+        attention: traceAttention || needs.attention?.includes(l),
+        clsAttention: needs.clsAttention?.includes(l),
+        keys: needs.keys?.includes(l),
       });
       hidden.dispose();
       hidden = block.hidden;
-      keep(ask.hidden, output.hidden, l + 1, hidden);
+      keep(needs.hidden, output.hidden, l + 1, hidden);
       trace?.record('vision.hidden.LL', hidden, l + 1);
       if (block.attention) {
-        keep(ask.attention, output.attention, l, block.attention);
+        keep(needs.attention, output.attention, l, block.attention);
         trace?.record('vision.attention.LL', block.attention, l);
         block.attention.dispose();
       }

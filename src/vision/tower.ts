@@ -4,7 +4,7 @@ import { scope } from '../tensor/scope.ts';
 import { applyMatrix, type TokenMatrix } from '../tensor/token-matrix.ts';
 import type { Trace } from '../tensor/trace.ts';
 import { attendOpen, feedForward, openBlock } from './block.ts';
-import { runClipVision, type ClipVision, type VisionAsk, type VisionOutput } from './clip.ts';
+import { runClipVision, type ClipVision, type VisionNeeds, type VisionOutput } from './clip.ts';
 import { embedImage } from './embeddings.ts';
 
 export interface VisionTower {
@@ -15,7 +15,7 @@ export interface VisionTower {
    * @param cut what a method does inside; then nothing but the deepest of the hidden states is shown
    * @returns what was asked for; the caller disposes it
    */
-  run(pixels: tf.Tensor4D, ask: VisionAsk, cut?: TowerCut, trace?: Trace): Promise<VisionOutput>;
+  run(pixels: tf.Tensor4D, needs: VisionNeeds, cut?: TowerCut, trace?: Trace): Promise<VisionOutput>;
 }
 
 /** The tokens of a layer between its attention and its MLP. */
@@ -36,8 +36,8 @@ export type TowerCut = (
 
 export const clipTower = (vision: ClipVision): VisionTower => ({
   prefixTokens: 1,
-  run: async (pixels, ask, cut, trace) =>
-    cut ? runCutting(vision, pixels, ask, cut, trace) : runClipVision(vision, pixels, ask, trace),
+  run: async (pixels, needs, cut, trace) =>
+    cut ? runCutting(vision, pixels, needs, cut, trace) : runClipVision(vision, pixels, needs, trace),
 });
 
 /**
@@ -52,12 +52,12 @@ export const clipTower = (vision: ClipVision): VisionTower => ({
 async function runCutting(
   { config, weights }: ClipVision,
   pixels: tf.Tensor4D,
-  { hidden: asked = [] }: VisionAsk,
+  { hidden: needed = [] }: VisionNeeds,
   cut: TowerCut,
   trace?: Trace,
 ): Promise<VisionOutput> {
   using own = scope();
-  const depth = Math.max(...asked);
+  const depth = Math.max(...needed);
   trace?.record('vision.pixels', pixels);
   let hidden = embedImage(weights, pixels, config);
   let sizes: TowerView['sizes'] = ones(hidden.shape);

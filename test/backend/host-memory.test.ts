@@ -2,7 +2,7 @@ import { totalmem } from 'node:os';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { UserError } from '../../src/errors.ts';
 import { startBackend } from '../../src/backend/start.ts';
-import { hostBytes, requireHostMemory, tellOutOfMemory } from '../../src/backend/host-memory.ts';
+import { hostBytes, requireHostMemory, describeOutOfMemory } from '../../src/backend/host-memory.ts';
 
 const GiB = 1024 ** 3;
 beforeAll(() => startBackend('cpu'));
@@ -40,7 +40,7 @@ test.each([
   [new Error('Invalid TF_Status: 8\nMessage: failed to allocate memory'), /^TensorFlow ran out of memory: /],
   [new RangeError('Array buffer allocation failed'), /^memory ran out \(Array buffer allocation failed\): /],
 ])('%s', (error, told) => {
-  expect(tellOutOfMemory(error)).toMatch(told);
+  expect(describeOutOfMemory(error)).toMatch(told);
 });
 
 test.each([
@@ -48,5 +48,5 @@ test.each([
   new RangeError('Invalid array length'),
   'x',
 ])('other errors are none of memory: %s', (error) => {
-  expect(tellOutOfMemory(error)).toBeUndefined();
+  expect(describeOutOfMemory(error)).toBeUndefined();
 });

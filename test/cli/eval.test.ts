@@ -1,9 +1,9 @@
 import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { CellRecord } from '../../src/eval/cell.ts';
-import { popeFigures } from '../../src/eval/pope-score.ts';
-import type { Results } from '../../src/eval/report.ts';
+import type { CellRecord } from '../../src/eval/run/cell.ts';
+import { popeFigures } from '../../src/eval/task/pope-score.ts';
+import type { Results } from '../../src/eval/page/report.ts';
 import { writeRandomLlava } from '../support/random-llava.ts';
 import { worldQuestions } from '../../src/world/questions.ts';
 import { expectRefusal, killWhen, listFiles, makeFileFolder, vtc, vtcOk } from '../support/cli.ts';

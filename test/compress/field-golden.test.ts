@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
 import { loadModel } from '../../src/node/checkpoint.ts';
-import { parseVariants } from '../../src/eval/variant.ts';
+import { parseVariants } from '../../src/eval/run/variant.ts';
 import { prepare } from '../../src/plan.ts';
 import { choose, see } from '../../src/story.ts';
 import { describeEachBackend } from '../support/backends.ts';

@@ -5,7 +5,7 @@ import { stages, type MethodOptions } from '../../src/compress/method.ts';
 import { findMethod, methods, methodOptions } from '../../src/compress/registry.ts';
 import { sharedOptions } from '../../src/compress/stack.ts';
 import { UserError } from '../../src/errors.ts';
-import { followPatches } from '../../src/eval/follow.ts';
+import { followPatches } from '../../src/eval/run/follow.ts';
 import { prepare } from '../../src/plan.ts';
 import { createTrace } from '../../src/tensor/trace.ts';
 import { describeEachBackend } from '../support/backends.ts';

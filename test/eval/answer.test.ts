@@ -2,14 +2,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
 import { cacheBytes, prefillMacs } from '../../src/cost.ts';
-import { openAlbum, type Album } from '../../src/eval/album.ts';
-import { answerCell, type Exam } from '../../src/eval/answer.ts';
-import { joinNeeds, type Cell } from '../../src/eval/cell.ts';
-import { evaluate } from '../../src/eval/evaluate.ts';
-import { flopsWith } from '../../src/eval/summary.ts';
-import { tellFocus } from '../../src/eval/focus.ts';
-import { takePictures, type PictureSource, type Task } from '../../src/eval/task.ts';
-import { parseVariants } from '../../src/eval/variant.ts';
+import { openAlbum, type Album } from '../../src/eval/run/album.ts';
+import { answerCell, type Exam } from '../../src/eval/run/answer.ts';
+import { joinNeeds, type Cell } from '../../src/eval/run/cell.ts';
+import { evaluate } from '../../src/eval/run/evaluate.ts';
+import { flopsWith } from '../../src/eval/page/summary.ts';
+import { focusOf } from '../../src/eval/run/focus.ts';
+import { takePictures, type PictureSource, type Task } from '../../src/eval/task/task.ts';
+import { parseVariants } from '../../src/eval/run/variant.ts';
 import { preprocess, type PreprocessConfig } from '../../src/image/preprocess.ts';
 import { UserError } from '../../src/errors.ts';
 import { prepare, questionsOf } from '../../src/plan.ts';
@@ -185,7 +185,7 @@ describeEachBackend('an evaluation', () => {
           cells: [...cells, cellOf('none', P, 'grey')],
           onQuestions: (count) => (counted += count),
           onFocus: (counts) => {
-            const { patches, chance } = tellFocus(counts);
+            const { patches, chance } = focusOf(counts);
             told.push(`focus ${patches} ${chance}`);
             return Promise.resolve();
           },

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import type { Compared } from '../../src/eval/compare.ts';
-import { describeRow } from '../../src/eval/compare-report.ts';
+import type { Compared } from '../../src/eval/run/compare.ts';
+import { describeRow } from '../../src/eval/page/compare-report.ts';
 
 test.each([
   ['', '(nothing)'],

@@ -8,9 +8,9 @@ import {
   wasRefused,
   type Compared,
   type Refused,
-} from '../../src/eval/compare.ts';
-import { answerProbability } from '../../src/eval/probability.ts';
-import { parseVariants, type Variant } from '../../src/eval/variant.ts';
+} from '../../src/eval/run/compare.ts';
+import { answerProbability } from '../../src/eval/run/probability.ts';
+import { parseVariants, type Variant } from '../../src/eval/run/variant.ts';
 import { createCache, disposeCache } from '../../src/decoder/cache.ts';
 import { runLlama } from '../../src/decoder/llama.ts';
 import { createRope } from '../../src/decoder/rope.ts';

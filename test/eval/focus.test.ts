@@ -1,17 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
 import type { LlavaConfig } from '../../src/checkpoint/architecture.ts';
-import type { Album } from '../../src/eval/album.ts';
+import type { Album } from '../../src/eval/run/album.ts';
 import {
   canFocus,
   focusLayers,
   joinFocus,
   measureFocus,
-  tellFocus,
+  focusOf,
   touchedPatches,
-} from '../../src/eval/focus.ts';
-import type { Task } from '../../src/eval/task.ts';
-import { createWorldTask } from '../../src/eval/world-task.ts';
+} from '../../src/eval/run/focus.ts';
+import type { Task } from '../../src/eval/task/task.ts';
+import { createWorldTask } from '../../src/eval/task/world-task.ts';
 import { createScene, objectPatches, side } from '../../src/world/scene.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import { seenOf } from '../support/methods.ts';
@@ -53,7 +53,7 @@ describeEachBackend('focus', () => {
       lend: (_, use) => use(seen),
     };
     expect(focusLayers(config)).toEqual([0, 1, 2]);
-    const focus = tellFocus(await measureFocus({ config }, task, album));
+    const focus = focusOf(await measureFocus({ config }, task, album));
     expect([focus.patches, focus.chance]).toEqual([2, 0.25]);
     expect(Object.entries(focus.shares)).toEqual([
       ['layer 0', 0],
@@ -69,7 +69,7 @@ describeEachBackend('focus', () => {
     });
     const alone = await measureFocus({ config }, task, { ...partOf(0) });
     expect(alone.pictures).toBe(1);
-    expect(tellFocus(joinFocus([alone, alone])).shares).toEqual(tellFocus(alone).shares);
+    expect(focusOf(joinFocus([alone, alone])).shares).toEqual(focusOf(alone).shares);
     expect(joinFocus([alone, alone])).toMatchObject({ pictures: 2, onObjects: 2 * alone.onObjects });
   });
 });

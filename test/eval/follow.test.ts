@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { MethodOptions } from '../../src/compress/method.ts';
 import { methods } from '../../src/compress/registry.ts';
-import { followPatches } from '../../src/eval/follow.ts';
+import { followPatches } from '../../src/eval/run/follow.ts';
 import { applyMatrix, identity, matrixOf, withCls, type Row } from '../../src/tensor/token-matrix.ts';
 import { createTrace } from '../../src/tensor/trace.ts';
 import { describeEachBackend } from '../support/backends.ts';

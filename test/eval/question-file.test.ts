@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { UserError } from '../../src/errors.ts';
-import { readTask } from '../../src/eval/question-file.ts';
-import type { ScoringName } from '../../src/eval/scoring.ts';
+import { readTask } from '../../src/eval/task/question-file.ts';
+import type { ScoringName } from '../../src/eval/task/scoring.ts';
 import { encodePng, encodePngBytes } from '../../src/node/decode.ts';
 import { clipPreprocess } from '../../src/image/preprocess.ts';
 

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
-import type { CellRecord } from '../../src/eval/cell.ts';
-import { planCells } from '../../src/eval/cell.ts';
-import { drawCurves } from '../../src/eval/curves.ts';
-import { writeMarkdown, type Results } from '../../src/eval/report.ts';
-import { accuracyAt, curvesOf, summarise } from '../../src/eval/summary.ts';
-import type { Task } from '../../src/eval/task.ts';
-import { parseVariants } from '../../src/eval/variant.ts';
+import type { CellRecord } from '../../src/eval/run/cell.ts';
+import { planCells } from '../../src/eval/run/cell.ts';
+import { drawCurves } from '../../src/eval/page/curves.ts';
+import { writeMarkdown, type Results } from '../../src/eval/page/report.ts';
+import { accuracyAt, curvesOf, summarise } from '../../src/eval/page/summary.ts';
+import type { Task } from '../../src/eval/task/task.ts';
+import { parseVariants } from '../../src/eval/run/variant.ts';
 
 /** Ten questions of two types about one picture; the right answer is always yes. */
 const task: Task = {

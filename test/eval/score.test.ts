@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { isRight, withInterval, withSeeds } from '../../src/eval/score.ts';
+import { isRight, withInterval, withSeeds } from '../../src/eval/task/score.ts';
 
 test('an answer is right whatever its case and the space around it, and only then', () => {
   expect(isRight(' Red\n', 'red')).toBe(true);

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { popeFigures, saysYes } from '../../src/eval/pope-score.ts';
-import { scorings } from '../../src/eval/scoring.ts';
-import { normaliseAnswer, vqaAccuracy } from '../../src/eval/vqa-score.ts';
+import { popeFigures, saysYes } from '../../src/eval/task/pope-score.ts';
+import { scorings } from '../../src/eval/task/scoring.ts';
+import { normaliseAnswer, vqaAccuracy } from '../../src/eval/task/vqa-score.ts';
 
 const ten = (counts: Record<string, number>) =>
   Object.entries(counts).flatMap(([word, n]) => Array<string>(n).fill(word));

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { costOf, joinPrompts } from '../../src/eval/costs.ts';
-import { checkShard, parseShard, shardPictures, shardQuestions } from '../../src/eval/shard.ts';
-import type { Task } from '../../src/eval/task.ts';
+import { costOf, joinPrompts } from '../../src/eval/run/costs.ts';
+import { checkShard, parseShard, shardPictures, shardQuestions } from '../../src/eval/shards/shard.ts';
+import type { Task } from '../../src/eval/task/task.ts';
 import { tinyLlamaConfig } from '../support/tiny.ts';
 
 const taskOf = (pictures: number, places: number[]): Task => ({

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { methods } from '../../src/compress/registry.ts';
 import { UserError } from '../../src/errors.ts';
-import { cellName, joinNeeds, planCells } from '../../src/eval/cell.ts';
-import { isPlain, namesAll, parseVariants } from '../../src/eval/variant.ts';
+import { cellName, joinNeeds, planCells } from '../../src/eval/run/cell.ts';
+import { isPlain, namesAll, parseVariants } from '../../src/eval/run/variant.ts';
 
 test('a list of methods, each with options of its own', () => {
   const list = 'none, vtc-cls,vtc-cls:layers=1:positions=original,random:seed=4';

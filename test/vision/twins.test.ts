@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { clipBlock } from '../../src/vision/block.ts';
 import { free } from '../../src/tensor/scope.ts';
-import { runClipVision, type VisionAsk } from '../../src/vision/clip.ts';
+import { runClipVision, type VisionNeeds } from '../../src/vision/clip.ts';
 import { patchCount } from '../../src/vision/config.ts';
 import { cutPatches, embedImage } from '../../src/vision/embeddings.ts';
 import { createTrace } from '../../src/tensor/trace.ts';
@@ -143,7 +143,7 @@ describeEachBackend('CLIP vision', () => {
   });
 
   const L = tinyVisionConfig.num_hidden_layers;
-  const asks: [VisionAsk, number][] = [
+  const asks: [VisionNeeds, number][] = [
     [{}, 0],
     [{ hidden: [0] }, 0],
     [{ hidden: [2] }, 2],

@@ -4,8 +4,8 @@
  */
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { readTask } from '../../../src/eval/question-file.ts';
-import { scorings, type ScoringName } from '../../../src/eval/scoring.ts';
+import { readTask } from '../../../src/eval/task/question-file.ts';
+import { scorings, type ScoringName } from '../../../src/eval/task/scoring.ts';
 import { encodePng } from '../../../src/node/decode.ts';
 import { pick, type Random } from '../../../src/random.ts';
 import type { Fuzz } from '../fuzz.ts';

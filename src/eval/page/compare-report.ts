@@ -1,10 +1,10 @@
 /** A comparison of methods as a contact sheet, and as one page that needs nothing beside it. */
-import { stageNames } from '../compress/method.ts';
-import { encodePngBytes } from '../node/decode.ts';
-import type { Picture } from '../image/picture.ts';
-import { drawSheet, drawSquare, type Panel, type PatchGrid } from '../report/heatmap.ts';
-import { wasAnswered, wasRefused, type Compared, type Refused } from './compare.ts';
-import { tellLayers } from './report.ts';
+import { stageNames } from '../../compress/method.ts';
+import { encodePngBytes } from '../../node/decode.ts';
+import type { Picture } from '../../image/picture.ts';
+import { drawSheet, drawSquare, type Panel, type PatchGrid } from '../../report/heatmap.ts';
+import { wasAnswered, wasRefused, type Compared, type Refused } from '../run/compare.ts';
+import { formatLayers } from './report.ts';
 
 export interface ComparisonPage {
   question: string;
@@ -15,34 +15,34 @@ export interface ComparisonPage {
   patches: PatchGrid;
   rows: readonly (Compared | Refused)[];
   /** A row's answer in words. */
-  tellAnswer: (row: Compared) => string;
+  formatAnswer: (row: Compared) => string;
 }
 
 /** The words of a row, as the sheet, the page and the terminal show them. */
-export function describeRow(row: Compared, tellAnswer: ComparisonPage['tellAnswer']) {
-  const answer = tellAnswer(row).replaceAll(/\s+/g, ' ').trim();
+export function describeRow(row: Compared, formatAnswer: ComparisonPage['formatAnswer']) {
+  const answer = formatAnswer(row).replaceAll(/\s+/g, ' ').trim();
   return {
     answer: /[^\s\p{Cf}]/u.test(answer) ? answer : '(nothing)', // marks without width show nothing either
     probability: row.probability.toPrecision(3),
     milliseconds: row.milliseconds.toFixed(1),
-    layers: tellLayers(row.layerTokens, 0),
+    layers: formatLayers(row.layerTokens, 0),
   };
 }
 
 /** What is laid over the picture: the patches that stay, those that became one token together, or a sign that none do. */
-const tellPatches = ({ kept, made, groups }: Compared): Omit<Panel, 'title'> =>
+const panelOf = ({ kept, made, groups }: Compared): Omit<Panel, 'title'> =>
   made > 0 ? { groups } : kept.length === 0 ? { kept, sign: 'no patch to the end' } : { kept };
 
 /** A square for each method, its answer, the answer's probability and the time under it. */
-export function drawComparison({ picture, patches, rows, tellAnswer }: ComparisonPage): Promise<Picture> {
+export function drawComparison({ picture, patches, rows, formatAnswer }: ComparisonPage): Promise<Picture> {
   const panels = rows.map((row): Panel => {
     const title = row.variant.name;
     if (wasRefused(row))
       return { title, kept: [], sign: 'not possible here', notes: wrap(row.reason, 34).slice(0, 3) };
-    const { answer, probability, milliseconds, layers } = describeRow(row, tellAnswer);
+    const { answer, probability, milliseconds, layers } = describeRow(row, formatAnswer);
     return {
       title,
-      ...tellPatches(row),
+      ...panelOf(row),
       notes: [shorten(answer, 34), `p ${probability}, ${milliseconds} ms`, `tokens ${layers}`],
     };
   });
@@ -64,23 +64,23 @@ function wrap(text: string, length: number): string[] {
 
 /** Pictures and style are in the page itself; it has no script. */
 export async function writeComparisonPage(page: ComparisonPage): Promise<string> {
-  const { question, facts, picture, patches, rows, tellAnswer } = page;
+  const { question, facts, picture, patches, rows, formatAnswer } = page;
   const done = rows.filter(wasAnswered);
   const refused = rows.filter(wasRefused);
   const cards = await Promise.all(
     done.map(async (row) => {
       const { method, name } = row.variant;
-      const { answer, probability, milliseconds, layers } = describeRow(row, tellAnswer);
-      const square = await drawSquare(picture, patches, tellPatches(row));
+      const { answer, probability, milliseconds, layers } = describeRow(row, formatAnswer);
+      const square = await drawSquare(picture, patches, panelOf(row));
       const told = {
         'p of the full answer': probability,
         'time': `${milliseconds} ms`,
         'tokens by layer': layers,
-        'patches': tellKept(row),
+        'patches': formatKept(row),
       };
       return `<figure>
 <h2>${escape(name)}</h2>
-<img alt="${escape(tellKept(row))}" src="${await dataUrl(square)}">
+<img alt="${escape(formatKept(row))}" src="${await dataUrl(square)}">
 <figcaption><p class="answer">${escape(answer)}</p>
 ${list(told)}
 <p class="paper">${escape(method.stages.map((stage) => stageNames[stage]).join(' and '))}; ${escape(method.paper)}</p></figcaption>
@@ -121,7 +121,7 @@ dt { color: #666; } dd { margin: 0; }
 .answer { font-size: 1.2em; margin: .3em 0; }
 .paper { color: #666; font-size: .85em; margin: .3em 0; }`;
 
-function tellKept({ kept, made }: Compared): string {
+function formatKept({ kept, made }: Compared): string {
   const parts = [];
   if (kept.length > 0 || made === 0) parts.push(`${kept.length} kept`);
   if (made > 0) parts.push(`${made} new`);

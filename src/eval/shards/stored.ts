@@ -1,13 +1,13 @@
 /** What is read back from an evaluation's folder is looked at like a stranger's: its shape, its lengths, whose it is. */
 import { isDeepStrictEqual } from 'node:util';
-import type { LlavaConfig } from '../checkpoint/architecture.ts';
-import { UserError } from '../errors.ts';
-import { isObject, type JsonObject } from '../json.ts';
-import type { Cell, CellRecord } from './cell.ts';
-import { costOf, joinPrompts, type PromptCount, type Times } from './costs.ts';
-import { countOnObjects, rankPatches, topPatches, type FocusCounts } from './focus.ts';
+import type { LlavaConfig } from '../../checkpoint/architecture.ts';
+import { UserError } from '../../errors.ts';
+import { isObject, type JsonObject } from '../../json.ts';
+import type { Cell, CellRecord } from '../run/cell.ts';
+import { costOf, joinPrompts, type PromptCount, type Times } from '../run/costs.ts';
+import { countOnObjects, rankPatches, topPatches, type FocusCounts } from '../run/focus.ts';
 import { shardPictures, shardQuestions, type Shard } from './shard.ts';
-import type { Task } from './task.ts';
+import type { Task } from '../task/task.ts';
 
 /** What the cells of a folder are about. */
 export interface Contents {

@@ -1,6 +1,6 @@
 /** An evaluation's results as a picture: accuracy against tokens and against FLOPs. */
 import type { TopLevelSpec } from 'vega-lite';
-import { renderSvg } from '../report/plot.ts';
+import { renderSvg } from '../../report/plot.ts';
 import { nameOf, type Results } from './report.ts';
 import { curvesOf, type Curve } from './summary.ts';
 

@@ -1,12 +1,12 @@
 /** Does the work of an evaluation that is not done yet. */
-import type { PreprocessConfig } from '../image/preprocess.ts';
-import { prepare, questionsOf } from '../plan.ts';
+import type { PreprocessConfig } from '../../image/preprocess.ts';
+import { prepare, questionsOf } from '../../plan.ts';
 import { openAlbum, type Album } from './album.ts';
 import { answerCell, type Exam } from './answer.ts';
 import { joinNeeds, type Cell, type CellRecord, type Provenance } from './cell.ts';
 import { focusLayers, measureFocus, type FocusCounts } from './focus.ts';
-import { shardPictures, whole, type Shard } from './shard.ts';
-import { pictureSources, takePictures } from './task.ts';
+import { shardPictures, whole, type Shard } from '../shards/shard.ts';
+import { pictureSources, takePictures } from '../task/task.ts';
 
 export interface Evaluation extends Exam {
   preprocessing: PreprocessConfig;

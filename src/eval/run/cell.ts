@@ -1,7 +1,7 @@
 /** A cell of the table: one variant at one budget, asked every question. */
-import type { TowerNeeds } from '../compress/method.ts';
+import type { TowerNeeds } from '../../compress/method.ts';
 import type { Costs, PromptCount, Times } from './costs.ts';
-import { pictureSources, type PictureSource } from './task.ts';
+import { pictureSources, type PictureSource } from '../task/task.ts';
 import type { Variant } from './variant.ts';
 
 export interface Cell {

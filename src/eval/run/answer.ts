@@ -1,18 +1,18 @@
 /** Asks a model every question of a task, under one method and budget. */
 import * as tf from '@tensorflow/tfjs-core';
-import type { Llava } from '../checkpoint/load.ts';
-import type { CompressedPictures } from '../compress/compress.ts';
-import type { TowerNeeds } from '../compress/method.ts';
-import { prepare, questionsOf, readsQuestion } from '../plan.ts';
-import { choose, reply, type SeenPictures } from '../story.ts';
-import { scope } from '../tensor/scope.ts';
-import { watchSteps } from '../tensor/trace.ts';
-import type { ImagePrompt } from '../text/prompt.ts';
-import type { Tokenizer } from '../text/tokenizer.ts';
+import type { Llava } from '../../checkpoint/load.ts';
+import type { CompressedPictures } from '../../compress/compress.ts';
+import type { TowerNeeds } from '../../compress/method.ts';
+import { prepare, questionsOf, readsQuestion } from '../../plan.ts';
+import { choose, reply, type SeenPictures } from '../../story.ts';
+import { scope } from '../../tensor/scope.ts';
+import { watchSteps } from '../../tensor/trace.ts';
+import type { ImagePrompt } from '../../text/prompt.ts';
+import type { Tokenizer } from '../../text/tokenizer.ts';
 import type { Album } from './album.ts';
 import type { Cell, CellRecord, Provenance } from './cell.ts';
 import { costOf, joinPrompts, type PromptCount, type Times } from './costs.ts';
-import type { Task } from './task.ts';
+import type { Task } from '../task/task.ts';
 
 /** What is asked, and of whom. */
 export interface Exam {

@@ -1,6 +1,6 @@
 /** An evaluation spread over machines: each takes a share of the pictures, with all the questions about them. */
-import { UserError } from '../errors.ts';
-import type { Task } from './task.ts';
+import { UserError } from '../../errors.ts';
+import type { Task } from '../task/task.ts';
 
 /** `number` of `count`, from 1. */
 export interface Shard {

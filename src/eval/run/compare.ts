@@ -1,16 +1,16 @@
 /** Every method on one picture and one question, beside the model without any. */
 import type * as tf from '@tensorflow/tfjs-core';
-import type { Llava } from '../checkpoint/load.ts';
-import { none } from '../compress/none.ts';
-import { spliceImage } from '../decoder/splice.ts';
-import { UserError } from '../errors.ts';
-import { prepareAnswer } from '../plan.ts';
-import { project } from '../projector.ts';
-import { answer, choose, see } from '../story.ts';
-import { scope } from '../tensor/scope.ts';
-import { createTrace } from '../tensor/trace.ts';
-import type { ImagePrompt } from '../text/prompt.ts';
-import { patchCount } from '../vision/config.ts';
+import type { Llava } from '../../checkpoint/load.ts';
+import { none } from '../../compress/none.ts';
+import { spliceImage } from '../../decoder/splice.ts';
+import { UserError } from '../../errors.ts';
+import { prepareAnswer } from '../../plan.ts';
+import { project } from '../../projector.ts';
+import { answer, choose, see } from '../../story.ts';
+import { scope } from '../../tensor/scope.ts';
+import { createTrace } from '../../tensor/trace.ts';
+import type { ImagePrompt } from '../../text/prompt.ts';
+import { patchCount } from '../../vision/config.ts';
 import { followPatches } from './follow.ts';
 import { answerProbability, type AskedAnswer } from './probability.ts';
 import type { Variant } from './variant.ts';

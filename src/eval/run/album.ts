@@ -1,13 +1,13 @@
 /** Pictures as the vision tower sees them, each seen once. */
 import * as tf from '@tensorflow/tfjs-core';
-import type { Llava } from '../checkpoint/load.ts';
-import type { TowerNeeds } from '../compress/method.ts';
-import { preprocess, type PreprocessConfig } from '../image/preprocess.ts';
-import { patchCount } from '../vision/config.ts';
-import { see, type SeenPictures } from '../story.ts';
-import { free, scope } from '../tensor/scope.ts';
-import type { TowerCut } from '../vision/tower.ts';
-import type { TaskPicture } from './task.ts';
+import type { Llava } from '../../checkpoint/load.ts';
+import type { TowerNeeds } from '../../compress/method.ts';
+import { preprocess, type PreprocessConfig } from '../../image/preprocess.ts';
+import { patchCount } from '../../vision/config.ts';
+import { see, type SeenPictures } from '../../story.ts';
+import { free, scope } from '../../tensor/scope.ts';
+import type { TowerCut } from '../../vision/tower.ts';
+import type { TaskPicture } from '../task/task.ts';
 
 /** Chunks of pictures, one batch of the tower each. */
 export interface Album {

@@ -1,6 +1,6 @@
 /** What a cell costs: counted exactly, so that parts of it join to the same figures in any order. */
-import { cacheBytes, prefillMacs } from '../cost.ts';
-import type { LlamaConfig } from '../decoder/config.ts';
+import { cacheBytes, prefillMacs } from '../../cost.ts';
+import type { LlamaConfig } from '../../decoder/config.ts';
 
 /** So many questions whose prompts had these tokens in each decoder layer. */
 export interface PromptCount {

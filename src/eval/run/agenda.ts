@@ -1,25 +1,25 @@
 /** From what was asked for to what is to be done: refused here is all that can be before the weights are loaded. */
 import path from 'node:path';
-import type { LlavaConfig } from '../checkpoint/architecture.ts';
-import { parseBudget } from '../compress/budget.ts';
-import { UserError } from '../errors.ts';
-import { readPreprocessConfig } from '../node/checkpoint.ts';
-import type { PreprocessConfig } from '../image/preprocess.ts';
-import { readAsker, readClipConfig } from '../node/inputs.ts';
-import { fieldReader, type JsonObject } from '../json.ts';
-import type { ImagePrompt } from '../text/prompt.ts';
-import type { Tokenizer } from '../text/tokenizer.ts';
-import { patchCount } from '../vision/config.ts';
-import { prepareAnswer, readsQuestion } from '../plan.ts';
-import { splits, type Split } from '../world/split.ts';
+import type { LlavaConfig } from '../../checkpoint/architecture.ts';
+import { parseBudget } from '../../compress/budget.ts';
+import { UserError } from '../../errors.ts';
+import { readPreprocessConfig } from '../../node/checkpoint.ts';
+import type { PreprocessConfig } from '../../image/preprocess.ts';
+import { readAsker, readClipConfig } from '../../node/inputs.ts';
+import { fieldReader, type JsonObject } from '../../json.ts';
+import type { ImagePrompt } from '../../text/prompt.ts';
+import type { Tokenizer } from '../../text/tokenizer.ts';
+import { patchCount } from '../../vision/config.ts';
+import { prepareAnswer, readsQuestion } from '../../plan.ts';
+import { splits, type Split } from '../../world/split.ts';
 import { planCells, type Cell } from './cell.ts';
-import { readTask } from './question-file.ts';
-import { scorings, type ScoringName } from './scoring.ts';
-import { checkShard, nameShard, type Shard } from './shard.ts';
-import { digestModel, digestQuestions, type RunKey } from './store.ts';
-import type { Task } from './task.ts';
+import { readTask } from '../task/question-file.ts';
+import { scorings, type ScoringName } from '../task/scoring.ts';
+import { checkShard, nameShard, type Shard } from '../shards/shard.ts';
+import { digestModel, digestQuestions, type RunKey } from '../shards/store.ts';
+import type { Task } from '../task/task.ts';
 import { isPlain, namesAll, parseVariants } from './variant.ts';
-import { createWorldTask } from './world-task.ts';
+import { createWorldTask } from '../task/world-task.ts';
 
 /** An evaluation as its user asks for it; all that decides what is in its results. */
 export type Request = {
@@ -69,7 +69,7 @@ export function readRequest(flags: JsonObject, file: string): Request {
 
 const scoringNames = Object.keys(scorings) as ScoringName[];
 
-export interface Plan {
+export interface Agenda {
   config: LlavaConfig;
   task: Task;
   /** One for each question. */
@@ -87,7 +87,7 @@ export interface Plan {
 }
 
 /** @throws UserError for a request that there is no evaluation for */
-export async function makePlan(request: Request, config: LlavaConfig, shard: Shard): Promise<Plan> {
+export async function draftAgenda(request: Request, config: LlavaConfig, shard: Shard): Promise<Agenda> {
   const patches = patchCount(config.vision);
   const budgets = [...new Set(request.keep.split(',').map((keep) => parseBudget(keep, patches)))];
   const planned = planCells(parseVariants(request.methods, request.seeds), budgets, patches);

@@ -1,7 +1,7 @@
 /** Methods as the evaluation is given them: `vtc-cls:layers=1:positions=original`. */
-import { findMethod, methodOptions, methods } from '../compress/registry.ts';
-import { UserError } from '../errors.ts';
-import { positionModes, type ChosenMethod, type Positions } from '../plan.ts';
+import { findMethod, methodOptions, methods } from '../../compress/registry.ts';
+import { UserError } from '../../errors.ts';
+import { positionModes, type ChosenMethod, type Positions } from '../../plan.ts';
 
 /** A method with its options: a line of the table. */
 export interface Variant extends Omit<ChosenMethod, 'budget'> {

@@ -3,13 +3,13 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { UserError } from '../errors.ts';
-import { makeFolder, writeText, readJson } from '../node/files.ts';
-import type { JsonObject } from '../json.ts';
-import { cellName, type Cell, type CellRecord } from './cell.ts';
-import type { FocusCounts } from './focus.ts';
+import { UserError } from '../../errors.ts';
+import { makeFolder, writeText, readJson } from '../../node/files.ts';
+import type { JsonObject } from '../../json.ts';
+import { cellName, type Cell, type CellRecord } from '../run/cell.ts';
+import type { FocusCounts } from '../run/focus.ts';
 import { checkFocus, checkRecord, type Contents } from './stored.ts';
-import type { Task } from './task.ts';
+import type { Task } from '../task/task.ts';
 
 /** What all cells of a folder have in common; under another of these, answers would be others. */
 export type RunKey = {

@@ -1,11 +1,11 @@
 /** Tasks from files: JSON lines of questions, and a folder of the pictures that they name. */
 import { isUtf8 } from 'node:buffer';
 import path from 'node:path';
-import { UserError } from '../errors.ts';
-import { readWhole, reasonOf } from '../node/files.ts';
-import { checkImage, decodeImage } from '../node/decode.ts';
-import { parseStrictJson } from '../io/strict-json.ts';
-import { fieldReader, isObject, type JsonObject } from '../json.ts';
+import { UserError } from '../../errors.ts';
+import { readWhole, reasonOf } from '../../node/files.ts';
+import { checkImage, decodeImage } from '../../node/decode.ts';
+import { parseStrictJson } from '../../io/strict-json.ts';
+import { fieldReader, isObject, type JsonObject } from '../../json.ts';
 import type { ScoringName } from './scoring.ts';
 import type { Task, TaskPicture, TaskQuestion } from './task.ts';
 

@@ -1,15 +1,15 @@
 /** From cells to the figures of a table: accuracy by question type, with intervals, against tokens and FLOPs. */
-import { visualTokenCount, type LlavaConfig } from '../checkpoint/architecture.ts';
-import type { Stage } from '../compress/method.ts';
-import { prefillMacs } from '../cost.ts';
-import type { ImagePrompt } from '../text/prompt.ts';
-import { patchCount } from '../vision/config.ts';
-import type { Cell, CellRecord } from './cell.ts';
-import { addTimes, type Costs, type Times } from './costs.ts';
-import { popeFigures, type PopeFigures } from './pope-score.ts';
-import { mean, withSeeds, type Accuracy } from './score.ts';
-import { scorings } from './scoring.ts';
-import type { PictureSource, Task } from './task.ts';
+import { visualTokenCount, type LlavaConfig } from '../../checkpoint/architecture.ts';
+import type { Stage } from '../../compress/method.ts';
+import { prefillMacs } from '../../cost.ts';
+import type { ImagePrompt } from '../../text/prompt.ts';
+import { patchCount } from '../../vision/config.ts';
+import type { Cell, CellRecord } from '../run/cell.ts';
+import { addTimes, type Costs, type Times } from '../run/costs.ts';
+import { popeFigures, type PopeFigures } from '../task/pope-score.ts';
+import { mean, withSeeds, type Accuracy } from '../task/score.ts';
+import { scorings } from '../task/scoring.ts';
+import type { PictureSource, Task } from '../task/task.ts';
 
 /** One series at one budget; figures are means over its seeds. */
 export interface Row extends Costs {

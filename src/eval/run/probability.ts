@@ -1,9 +1,9 @@
 /** How likely a given answer is, token by token, under a prompt that a method has pruned. */
-import { prefill, runToken } from '../decoder/generate.ts';
-import type { Llama } from '../decoder/llama.ts';
-import type { DecoderInput, LayerHook } from '../decoder/state.ts';
-import { scope } from '../tensor/scope.ts';
-import type { Trace } from '../tensor/trace.ts';
+import { prefill, runToken } from '../../decoder/generate.ts';
+import type { Llama } from '../../decoder/llama.ts';
+import type { DecoderInput, LayerHook } from '../../decoder/state.ts';
+import { scope } from '../../tensor/scope.ts';
+import type { Trace } from '../../tensor/trace.ts';
 
 export interface AskedAnswer {
   tokens: readonly number[];

@@ -1,15 +1,15 @@
 /** Does [CLS] look at the objects? Measured without any question. */
-import type { LlavaConfig } from '../checkpoint/architecture.ts';
-import type { Llava } from '../checkpoint/load.ts';
-import { ensembles } from '../compress/ensemble.ts';
-import { readPictures } from '../compress/host.ts';
-import { scoreByCls } from '../compress/score.ts';
-import { keepTopK } from '../compress/top-k.ts';
-import { vtcCls, ensembledLayers } from '../compress/vtc-cls.ts';
-import { gridSide } from '../vision/config.ts';
-import { describeSource } from '../plan.ts';
+import type { LlavaConfig } from '../../checkpoint/architecture.ts';
+import type { Llava } from '../../checkpoint/load.ts';
+import { ensembles } from '../../compress/ensemble.ts';
+import { readPictures } from '../../compress/host.ts';
+import { scoreByCls } from '../../compress/score.ts';
+import { keepTopK } from '../../compress/top-k.ts';
+import { vtcCls, ensembledLayers } from '../../compress/vtc-cls.ts';
+import { gridSide } from '../../vision/config.ts';
+import { describeSource } from '../../plan.ts';
 import type { Album } from './album.ts';
-import type { ObjectBox, Task, TaskPicture } from './task.ts';
+import type { ObjectBox, Task, TaskPicture } from '../task/task.ts';
 
 /** Of the patches that [CLS] attends to most, the share that lies on objects. */
 export interface Focus {
@@ -100,7 +100,7 @@ export function countOnObjects(
 }
 
 /** Counts as shares. */
-export function tellFocus({ patches, pictures, patchesEach, onObjects, hits }: FocusCounts): Focus {
+export function focusOf({ patches, pictures, patchesEach, onObjects, hits }: FocusCounts): Focus {
   const shares = Object.entries(hits).map(([name, count]) => [name, count / (pictures * patches)] as const);
   return {
     patches,

@@ -1,6 +1,6 @@
-import { drawWorld } from '../world/draw.ts';
-import { worldQuestions } from '../world/questions.ts';
-import { side, type Scene, type Split } from '../world/scene.ts';
+import { drawWorld } from '../../world/draw.ts';
+import { worldQuestions } from '../../world/questions.ts';
+import { side, type Scene, type Split } from '../../world/scene.ts';
 import type { Task } from './task.ts';
 
 /** The drawn world's own questions about the first scenes of a split; a scene without questions is left out. */

@@ -1,6 +1,6 @@
 /** What a model is asked: pictures, and questions about them with their right answers. */
-import type { Picture } from '../image/picture.ts';
-import type { PreprocessConfig } from '../image/preprocess.ts';
+import type { Picture } from '../../image/picture.ts';
+import type { PreprocessConfig } from '../../image/preprocess.ts';
 import type { ScoringName, Truth } from './scoring.ts';
 
 /** Corners [x0, y0, x1, y1] as shares of the picture's width and height, 0 to 1. */

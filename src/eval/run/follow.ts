@@ -1,5 +1,5 @@
 /** What became of a picture's patches, from the matrices that a run recorded. */
-import { fatesOf, matrixOf, multiply, type Fates, type TokenMatrix } from '../tensor/token-matrix.ts';
+import { fatesOf, matrixOf, multiply, type Fates, type TokenMatrix } from '../../tensor/token-matrix.ts';
 
 /**
  * Of the first picture, at the decoder's last layer: the product of all W, in data order.

@@ -1,7 +1,7 @@
 /** An evaluation's results as Markdown; as curves in curves.ts. */
-import { escapeMarkdown, markdownCode, markdownTable } from '../report/markdown.ts';
-import type { Focus } from './focus.ts';
-import type { Accuracy } from './score.ts';
+import { escapeMarkdown, markdownCode, markdownTable } from '../../report/markdown.ts';
+import type { Focus } from '../run/focus.ts';
+import type { Accuracy } from '../task/score.ts';
 import { accuracyAt, curvesOf, type Row } from './summary.ts';
 
 /** All that `results.json` holds. */
@@ -137,7 +137,7 @@ function costTable(rows: readonly Row[]): string {
     return [
       nameOf(row),
       String(row.budget),
-      tellLayers(row.layerTokens),
+      formatLayers(row.layerTokens),
       mega(row.prefillFlops),
       share('prefillFlops'),
       kibi(row.cacheBytes),
@@ -148,7 +148,7 @@ function costTable(rows: readonly Row[]): string {
 }
 
 /** `41.3 × 6`, or where layers differ `116.3 × 2, 41.3 × 4` */
-export function tellLayers(layerTokens: readonly number[], digits = 1): string {
+export function formatLayers(layerTokens: readonly number[], digits = 1): string {
   const runs: { text: string; layers: number }[] = [];
   for (const tokens of layerTokens) {
     const text = tokens.toFixed(digits);

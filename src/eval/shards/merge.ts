@@ -1,16 +1,16 @@
 /** Joins what the shards of an evaluation left to what one undisturbed run would have left. */
 import path from 'node:path';
-import type { LlavaConfig } from '../checkpoint/architecture.ts';
-import type { LlamaConfig } from '../decoder/config.ts';
-import { UserError } from '../errors.ts';
-import { readJson } from '../node/files.ts';
-import type { JsonObject } from '../json.ts';
-import type { Cell, CellRecord } from './cell.ts';
-import { addTimes, costOf, joinPrompts } from './costs.ts';
-import { joinFocus } from './focus.ts';
+import type { LlavaConfig } from '../../checkpoint/architecture.ts';
+import type { LlamaConfig } from '../../decoder/config.ts';
+import { UserError } from '../../errors.ts';
+import { readJson } from '../../node/files.ts';
+import type { JsonObject } from '../../json.ts';
+import type { Cell, CellRecord } from '../run/cell.ts';
+import { addTimes, costOf, joinPrompts } from '../run/costs.ts';
+import { joinFocus } from '../run/focus.ts';
 import { nameShard, shardQuestions, type Shard } from './shard.ts';
 import { openStore, type CellStore, type RunKey } from './store.ts';
-import type { Task } from './task.ts';
+import type { Task } from '../task/task.ts';
 
 /** A shard's folder, and the flags that it was last started with. */
 interface ShardFolder {
