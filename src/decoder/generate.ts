@@ -132,7 +132,7 @@ export async function decode(llama: Llama, session: Session, options: GenerateOp
     if (logits !== session.logits) logits.dispose();
   }
   const R = Math.max(...tokens.map((row) => row.length));
-  if (R > 0) trace?.record('generate.tokens', { shape: [B, R], tensor: () => tensorOf(tokens) });
+  if (maxNewTokens > 0) trace?.record('generate.tokens', { shape: [B, R], tensor: () => tensorOf(tokens) });
   return tokens;
 }
 
