@@ -9,6 +9,7 @@ export { createRandom, type Random } from './random.ts';
 // The axis legend, what the layers must know of a backend, the trace
 export { shape, ShapeError } from './tensor/axes.ts';
 export { setTraits, type BackendTraits } from './tensor/traits.ts';
+export { guardHeap, wasmTraits } from './tensor/wasm-heap.ts';
 export { free, scope, type Scope } from './tensor/scope.ts';
 export {
   applyMatrix,

@@ -9,7 +9,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { compileFunction } from 'node:vm';
 import { Worker } from 'node:worker_threads';
-import type { WasmHeap } from './wasm-heap.ts';
+import type { WasmHeap } from '../tensor/wasm-heap.ts';
 
 /** What is used here, and by BackendWasm, of Emscripten's module. */
 export interface WasmModule extends WasmHeap {

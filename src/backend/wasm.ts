@@ -4,7 +4,7 @@ import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
 import { cpuModel, labelPackage, type Backend } from './backend.ts';
-import { guardHeap, limits, wasmTraits } from './wasm-heap.ts';
+import { guardHeap, limits, wasmTraits } from '../tensor/wasm-heap.ts';
 import { loadThreadedWasm } from './wasm-threads.ts';
 
 const require = createRequire(import.meta.url);

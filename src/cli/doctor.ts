@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { messageOf } from '../errors.ts';
 import { backendNames, startBackend } from '../backend/start.ts';
-import { limits } from '../backend/wasm-heap.ts';
+import { limits } from '../tensor/wasm-heap.ts';
 import { formatBytes, formatTable } from './format.ts';
 import { addBackend, type BackendOption } from './options.ts';
 

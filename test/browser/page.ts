@@ -1,6 +1,6 @@
 /** The core in a page, as a page would use it: it fetches the weights, decodes a picture and computes on wasm. */
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
-import { fetchFolder, tf, type Picture } from '../../src/index.ts';
+import { fetchFolder, guardHeap, setTraits, tf, wasmTraits, type Picture } from '../../src/index.ts';
 import { answerQuestion, type Answered } from './answer.ts';
 
 /** Of a page's own world, which the types of Node do not know. */
@@ -35,6 +35,8 @@ async function answer(picture: string, question: string): Promise<Answered> {
   tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false); // its worker does not start from a minified file
   setWasmPaths('/wasm/');
   if (!(await tf.setBackend('wasm'))) throw new Error('wasm does not start');
+  setTraits('wasm', wasmTraits);
+  guardHeap();
   return answerQuestion(fetchFolder('/weights'), await decodePicture(picture), question);
 }
 

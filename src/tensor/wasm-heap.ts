@@ -1,7 +1,7 @@
 /** The guards around wasm's heap. Nothing of Node: a page in a browser needs them too. */
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
-import type { BackendTraits } from '../tensor/traits.ts';
+import type { BackendTraits } from './traits.ts';
 
 /** What is used here of Emscripten's module. */
 export interface WasmHeap {
