@@ -62,7 +62,11 @@ export interface MethodFlags {
 
 export function addMethod(command: Command): Command {
   return addClip(command)
-    .option('--method <name>', `compression method: ${methods.map((m) => m.name).join(', ')}`, 'vtc-cls')
+    .option(
+      '--method <name>',
+      `compression method: ${methods.map((m) => m.name).join(', ')}; or several in data order, as vtc-cls+fastv`,
+      'vtc-cls',
+    )
     .option('--keep <U>', 'visual tokens to keep: a count, a ratio such as 0.25, or a percentage', '25%')
     .option('--layers <K>', 'layers in the ensemble (vtc-cls, hybrid)')
     .option('--ensemble <name>', 'sum, mean, max, min or rank-mean (vtc-cls)')
