@@ -2,9 +2,9 @@
  * The whole of it on one page: B pictures and B questions go in, B answers come out, and on the way each picture's P
  * visual tokens become U. Every file named on the right is a room that one enters only to learn more.
  *
- * Where they become fewer the method's plan says: before the decoder (VTC-CLS, PruMerge), from layer to layer of the
- * tower (ToMe) or of the decoder (FastV). It is a matrix each time, and the new tokens are W times the old ones: rows of
- * a single 1 prune, rows of several weights merge.
+ * Where they become fewer the method's plan says: in layers of the tower (ToMe), before the decoder (VTC-CLS, PruMerge) or
+ * between its layers (FastV). What it chooses there is a matrix W, and the new tokens are W times the old ones: rows of a
+ * single 1 prune, rows of several weights merge. At the other two places all tokens pass.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from './checkpoint/load.ts';
@@ -46,25 +46,26 @@ export async function see({ config, vision }: Llava, pixels: tf.Tensor4D, plan: 
   using own = scope();
   await checkPixels(pixels, config.vision.image_size);
 
-  // The ViT, layer by layer: A_l = softmax(Q·Kᵀ/√C). ToMe: X ← W·X in each layer                   vision/tower.ts
+  // The ViT, layer by layer: A_l = softmax(Q·Kᵀ/√C). ToMe: in each layer X ← W·X, [CLS] apart      vision/tower.ts
   const tower = clipTower(vision);
   const ask = { ...plan.needs, hidden: config.vision_feature_layer };
   const { hidden, ...insides } = own(await tower.run(pixels, ask, plan.inTower, trace));
 
-  // F = hidden[−2][:, 1:]                                                           [B, P, D]     vision/select.ts
+  // F = hidden[−2][:, 1:] in LLaVA-1.5: every token but [CLS]; P of them, U after ToMe [B, P, D]    vision/select.ts
   const features = own(selectFeatures(hidden, ask.hidden, tower.prefixTokens));
   trace?.record('vision.features', features.F);
   return own.keep({ ...features, ...insides });
 }
 
-/** The method chooses by what was seen; one that acts elsewhere keeps all. The caller disposes the tokens. */
+/** The method chooses by what was seen; for one that acts elsewhere W keeps all. The caller disposes the tokens. */
 // prettier-ignore
 export async function choose({ projector, clip }: Llava, seen: SeenPictures, plan: Plan, trace?: Trace): Promise<CompressedPictures> {
-  // W; VTC-CLS: s = Σ over K layers of the mean over heads of A_l[:, :, 0, 1:], a 1 for each of the top-U of s
-  const compare = clip && ((ids: readonly number[][]) => comparePatches(clip, seen.F, ids));
-  const choice = await plan.choose({ ...seen, project: (x) => project(projector, x), compare }); // compress/vtc-cls.ts
+  // VTC-CLS: s = Σ of the last K layers' mean over heads of A_l[:, :, 0, 1:], [CLS] to patches; W has a 1 for each of the
+  // top-U of s. PruMerge: such a 1, and the weights of what is like it         compress/vtc-cls.ts, compress/prumerge.ts
+  const compare = clip && ((ids: readonly number[][]) => comparePatches(clip, seen.F, ids)); // for who reads the question
+  const choice = await plan.choose({ ...seen, project: (x) => project(projector, x), compare });
 
-  // F' = W·F                                                                        [B, U, D]  compress/compress.ts
+  // F' = W·F                                                               [B, U, D], or all P  compress/compress.ts
   return compress(choice, seen, plan, trace);
 }
 
@@ -79,7 +80,7 @@ export async function reply({ projector, decoder }: Llava, picture: Pick<Compres
   // X = [text before | Z | text after]                                              [B, T, E]    decoder/splice.ts
   const X = own(spliceImage(decoder, prompts, Z, picture.places));
 
-  // The decoder reads X once, filling its caches. FastV: X ← W·X before layer k                    decoder/llama.ts
+  // The decoder reads X once, filling its caches. FastV: before layer k the image's rows ← W·them  decoder/llama.ts
   const session = own(await prefill(decoder, X, { ...options, hook: plan.between?.() }));
   const prefillLengths = cacheLengths(session.cache); // by layer, after the prompt
 
