@@ -41,6 +41,7 @@ describe.concurrent('inspect', () => {
 
   test.each([
     ['llama-rope3', 'decoder', 'F32'],
+    ['qwen2', 'decoder', 'BF16'],
     ['clip-model', 'clip', 'F32'],
     ['llava-full-llama3', 'llava', 'F16'],
   ])('--json counts the tensors, parameters and bytes of %s', async (name, kind, dtype) => {

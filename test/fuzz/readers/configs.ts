@@ -11,7 +11,7 @@ import type { Fuzz } from '../fuzz.ts';
 import { mutateBytes, mutateJson } from '../mutate.ts';
 
 const golden = (...names: string[]) => path.join(import.meta.dirname, '..', '..', 'golden', ...names);
-const models = ['llava-v5keys', 'clip-model', 'llama-rope3', 'clip-vision'];
+const models = ['llava-v5keys', 'llava-mistral', 'clip-model', 'llama-rope3', 'qwen2', 'clip-vision'];
 
 /** What a command reads before weights: config, preprocessing, the names in the files. */
 async function readFolder(folder: string): Promise<void> {
