@@ -31,7 +31,7 @@ export function addGenerateCommand(program: Command): void {
   const command = program
     .command('generate')
     .description('let the decoder alone write on after a prompt; the text streams to standard output')
-    .requiredOption('--model <dir>', 'a Hugging Face folder of type LLaMA or LLaVA')
+    .requiredOption('--model <dir>', 'a Hugging Face folder of type LLaVA, LLaMA, Mistral or Qwen2')
     .option('--prompt <text>', 'how the text begins', '')
     .option(
       '--new-tokens <R>',

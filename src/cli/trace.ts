@@ -52,7 +52,11 @@ export function addTraceCommand(program: Command): void {
   const command = program
     .command('trace')
     .description('run every layer and save every named tensor to one safetensors file')
-    .option('--model <dir>', 'a Hugging Face folder of type LLaVA, CLIP or LLaMA', shippedLlava)
+    .option(
+      '--model <dir>',
+      'a Hugging Face folder of type LLaVA, CLIP, LLaMA, Mistral or Qwen2',
+      shippedLlava,
+    )
     .requiredOption(
       '--out <file>',
       'the safetensors file to write; its metadata names the axes of each tensor',

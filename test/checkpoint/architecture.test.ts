@@ -95,6 +95,18 @@ describe('defaults', () => {
     expect(await readArchitecture(await writeConfig({ model_type }))).toEqual(expected);
   });
 
+  test.each([
+    [undefined, llama7b],
+    ['llama', llama7b],
+    ['mistral', { model_type: 'mistral', num_key_value_heads: 8, sliding_window: 4096 }],
+    ['qwen2', { model_type: 'qwen2', vocab_size: 151936, bias: { qkv: true, o: false, mlp: false } }],
+  ])('a decoder of type %s, alone and in a LLaVA', async (model_type, text) => {
+    const alone = await readArchitecture(await writeConfig({ model_type: model_type ?? 'llama' }));
+    expect(alone).toMatchObject({ kind: 'decoder', text });
+    const llava = await writeConfig({ model_type: 'llava', text_config: { model_type } });
+    expect(await readArchitecture(llava)).toMatchObject({ kind: 'llava', text });
+  });
+
   test('a CLIP with a text tower and a meeting place of its own', async () => {
     const text_config = { hidden_size: 768, num_attention_heads: 12, vocab_size: 60, eos_token_id: 2 };
     const config = { model_type: 'clip', projection_dim: 96, text_config, vision_config: { patch_size: 16 } };
