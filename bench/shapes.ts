@@ -1,5 +1,5 @@
 /** The shapes that are measured: published models' own. */
-import { parseLlamaConfig, type LlamaConfig } from '../src/decoder/config.ts';
+import { parseDecoderConfig, type DecoderConfig } from '../src/decoder/config.ts';
 import { parseClipVisionConfig, type ClipVisionConfig } from '../src/vision/config.ts';
 
 const clip = (fields: Record<string, number>): ClipVisionConfig => parseClipVisionConfig(fields, 'bench');
@@ -19,7 +19,7 @@ export const visionShapes = {
 };
 
 /** TinyLlama's shape: 1.1 B parameters at 22 layers. */
-export function llamaShape(layers: number): LlamaConfig {
+export function llamaShape(layers: number): DecoderConfig {
   const fields = {
     vocab_size: 32000,
     hidden_size: 2048,
@@ -30,7 +30,7 @@ export function llamaShape(layers: number): LlamaConfig {
     max_position_embeddings: 2048,
     rms_norm_eps: 1e-5,
   };
-  return parseLlamaConfig(fields, 'bench');
+  return parseDecoderConfig(fields, 'bench');
 }
 export const llamaLayers = 22;
 

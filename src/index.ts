@@ -90,7 +90,7 @@ export { embedImage } from './vision/embeddings.ts';
 export { project, type Projector } from './projector.ts';
 export { llamaBlock } from './decoder/block.ts';
 export { createCache, disposeCache, type KvCache } from './decoder/cache.ts';
-export type { LlamaConfig } from './decoder/config.ts';
+export type { DecoderConfig } from './decoder/config.ts';
 export { decode, generate, prefill, type GenerateOptions, type Session } from './decoder/generate.ts';
 export { runLlama, type Llama } from './decoder/llama.ts';
 export { applyRope, createRope, ropeAt } from './decoder/rope.ts';

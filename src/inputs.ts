@@ -1,6 +1,6 @@
 /** From pictures and words to what a model takes: pixels, and a prompt cut at the picture. */
 import * as tf from '@tensorflow/tfjs-core';
-import { visualTokenCount, type ClipConfig, type LlavaConfig } from './checkpoint/architecture.ts';
+import { typeOf, visualTokenCount, type ClipConfig, type LlavaConfig } from './checkpoint/architecture.ts';
 import { readCheckedConfig } from './checkpoint/load.ts';
 import { UserError } from './errors.ts';
 import type { Folder } from './folder.ts';
@@ -110,7 +110,7 @@ export async function readClipConfig(folder: Folder): Promise<ClipConfig & { tex
   const architecture = await readCheckedConfig(folder);
   const dir = folder.name;
   if (architecture.kind !== 'clip') {
-    throw new UserError(`${dir} is a ${architecture.kind} checkpoint; a CLIP is needed here`);
+    throw new UserError(`${dir} is a ${typeOf(architecture)} checkpoint; a CLIP is needed here`);
   }
   const { text } = architecture;
   if (!text) throw new UserError(`${dir} is CLIP's vision tower alone: it knows no words`);

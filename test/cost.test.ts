@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { cacheBytes, decoderLayerMacs, prefillMacs, visionMacs } from '../src/cost.ts';
-import { parseLlamaConfig } from '../src/decoder/config.ts';
+import { parseDecoderConfig } from '../src/decoder/config.ts';
 import { parseClipVisionConfig } from '../src/vision/config.ts';
 
-const llama7b = parseLlamaConfig({}, 'config.json');
+const llama7b = parseDecoderConfig({}, 'config.json');
 const clipLarge336 = parseClipVisionConfig(
   {
     hidden_size: 1024,

@@ -1,7 +1,7 @@
 /** The decoder of a LLaVA at 1.1 B parameters' shape: reading a prompt of U visual tokens and text, and writing on. */
 import * as tf from '@tensorflow/tfjs-core';
 import { cacheBytes, prefillMacs } from '../../src/cost.ts';
-import type { LlamaConfig } from '../../src/decoder/config.ts';
+import type { DecoderConfig } from '../../src/decoder/config.ts';
 import { decode, prefill } from '../../src/decoder/generate.ts';
 import type { Llama } from '../../src/decoder/llama.ts';
 import type { DecoderInput, LayerHook, Role } from '../../src/decoder/state.ts';
@@ -17,13 +17,13 @@ const writtenTokens = 8;
 const fewLayers = 2;
 
 /** FLOPs of a prompt of T tokens: all layers, and the output matrix for the last token. */
-export function prefillFlops(config: LlamaConfig, T: number): number {
+export function prefillFlops(config: DecoderConfig, T: number): number {
   const layers = prefillMacs(config, new Array<number>(config.num_hidden_layers).fill(T));
   return 2 * (layers + config.hidden_size * config.vocab_size);
 }
 
 /** Bytes of the keys and values of T tokens, in every layer. */
-export function cacheBytesOf(config: LlamaConfig, T: number): number {
+export function cacheBytesOf(config: DecoderConfig, T: number): number {
   return cacheBytes(config, new Array<number>(config.num_hidden_layers).fill(T));
 }
 
@@ -150,7 +150,7 @@ const firstAttention: LayerHook = {
 };
 
 /** One model a backend, loaded by the first case that borrows it and gone with the last. */
-function sharedModels(config: LlamaConfig, tree: Tree<LlamaWeights>, what: string) {
+function sharedModels(config: DecoderConfig, tree: Tree<LlamaWeights>, what: string) {
   const held = new Map<string, { llama: Llama; users: number }>();
   return {
     borrow: async (backend: string): Promise<Llama> => {
@@ -173,7 +173,7 @@ function sharedModels(config: LlamaConfig, tree: Tree<LlamaWeights>, what: strin
 }
 
 /** Bytes of the weights that one token's step reads: all but the embedding table. */
-function readBytes(config: LlamaConfig): number {
+function readBytes(config: DecoderConfig): number {
   const { hidden_size: E, intermediate_size: M, head_dim: C, vocab_size: V } = config;
   const perLayer =
     2 * E * config.num_attention_heads * C + 2 * E * config.num_key_value_heads * C + 3 * E * M;
@@ -188,7 +188,7 @@ function promptOf(hidden: tf.Tensor3D): DecoderInput {
 }
 
 /** The same config as transformers wants it. */
-function peerConfig(config: LlamaConfig): Record<string, unknown> {
+function peerConfig(config: DecoderConfig): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(config).filter(
       ([key]) => !['rope_theta', 'rope_scaling', 'bos_token_id', 'eos_token_id'].includes(key),

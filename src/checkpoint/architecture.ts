@@ -1,4 +1,5 @@
-import { parseLlamaConfig, type LlamaConfig } from '../decoder/config.ts';
+import { parseDecoderConfig, type DecoderConfig } from '../decoder/config.ts';
+import { families, familyNames, isFamilyName } from '../decoder/families.ts';
 import { UserError } from '../errors.ts';
 import { nameOtherWeights } from '../io/other-formats.ts';
 import { readJson, type Folder } from '../folder.ts';
@@ -8,12 +9,12 @@ import { activationNames } from '../tensor/activation.ts';
 import { parseClipVisionConfig, patchCount, type ClipVisionConfig } from '../vision/config.ts';
 import { parseClipTextConfig, type ClipTextConfig } from '../vision/text-config.ts';
 
-/** LLaVA: a CLIP vision tower, a projector and a LLaMA decoder. */
+/** LLaVA: a CLIP vision tower, a projector and a decoder. */
 export interface LlavaConfig {
   kind: 'llava';
   vision: ClipVisionConfig;
   projector: ProjectorConfig;
-  text: LlamaConfig;
+  text: DecoderConfig;
   image_token_index: number;
   /**
    * Which hidden states are the image's features, as indices 0 .. L: the file's −2 of 24 layers is 23, the output of
@@ -40,9 +41,16 @@ export interface ClipVisionOnly {
 }
 
 /** What a folder's `config.json` describes: one of the kinds that can be loaded. */
-export type Architecture = LlavaConfig | ClipConfig | ClipVisionOnly | { kind: 'llama'; text: LlamaConfig };
+export type Architecture =
+  LlavaConfig | ClipConfig | ClipVisionOnly | { kind: 'decoder'; text: DecoderConfig };
 
-const supported = 'llava (CLIP and LLaMA), clip, clip_vision_model or llama';
+const titles = either(Object.values(families).map(({ title }) => title));
+const supported = either([`llava (CLIP and ${titles})`, 'clip', 'clip_vision_model', ...familyNames]);
+
+/** a, b or c */
+function either(names: readonly string[]): string {
+  return names.join(', ').replace(/, ([^,]*)$/, ' or $1');
+}
 
 /**
  * Reads a Hugging Face folder's `config.json`.
@@ -60,7 +68,9 @@ export async function readArchitecture(folder: Folder): Promise<Architecture> {
  */
 function parseArchitecture(json: JsonObject, file: string): Architecture {
   refuseOthers(json, file);
-  switch (json['model_type']) {
+  const type = json['model_type'];
+  if (isFamilyName(type)) return { kind: 'decoder', text: parseDecoderConfig(json, file, type) };
+  switch (type) {
     case 'llava':
       return parseLlava(json, file);
     case 'clip':
@@ -72,12 +82,8 @@ function parseArchitecture(json: JsonObject, file: string): Architecture {
       };
     case 'clip_vision_model':
       return { kind: 'clip', vision: parseClipVisionConfig(json, file) };
-    case 'llama':
-      return { kind: 'llama', text: parseLlamaConfig(json, file) };
     default:
-      throw new UserError(
-        `${file}: model_type ${JSON.stringify(json['model_type'])} is not supported, only ${supported}`,
-      );
+      throw new UserError(`${file}: model_type ${JSON.stringify(type)} is not supported, only ${supported}`);
   }
 }
 
@@ -142,10 +148,16 @@ const clipLarge336 = {
 function parseLlava(json: JsonObject, file: string): LlavaConfig {
   const { integer, flag, choice } = fieldReader(json, file);
   const vision = parseClipVisionConfig(
-    subConfig(json, 'vision_config', file, 'clip_vision_model') ?? clipLarge336,
+    subConfig(json, 'vision_config', file, ['clip_vision_model']) ?? clipLarge336,
     `${file}: vision_config`,
   );
-  const text = parseLlamaConfig(subConfig(json, 'text_config', file, 'llama') ?? {}, `${file}: text_config`);
+  const textJson = subConfig(json, 'text_config', file, familyNames) ?? {};
+  const family = textJson['model_type'];
+  const text = parseDecoderConfig(
+    textJson,
+    `${file}: text_config`,
+    isFamilyName(family) ? family : 'llama', // transformers' default, where none is named
+  );
   text.tie_word_embeddings ||= flag('tie_word_embeddings', false); // either flag ties
   const layers = featureLayers(json['vision_feature_layer'] ?? -2, vision.num_hidden_layers, file);
   // Original LLaVA names its projector in mm_projector_type; transformers knows only the two-layer one.
@@ -171,12 +183,17 @@ function parseLlava(json: JsonObject, file: string): LlavaConfig {
   };
 }
 
-function subConfig(json: JsonObject, key: string, file: string, modelType?: string): JsonObject | undefined {
+function subConfig(
+  json: JsonObject,
+  key: string,
+  file: string,
+  modelTypes?: readonly string[],
+): JsonObject | undefined {
   const sub = fieldReader(json, file).object(key);
   const found = sub?.['model_type'];
-  if (modelType !== undefined && found !== undefined && found !== modelType) {
+  if (modelTypes !== undefined && found !== undefined && !modelTypes.some((type) => type === found)) {
     throw new UserError(
-      `${file}: ${key}.model_type ${JSON.stringify(found)} is not supported, only ${modelType}`,
+      `${file}: ${key}.model_type ${JSON.stringify(found)} is not supported, only ${either(modelTypes)}`,
     );
   }
   return sub;
@@ -199,6 +216,11 @@ function featureLayers(value: unknown, L: number, file: string): number[] {
     }
     return index;
   });
+}
+
+/** What a checkpoint is, in its config's word. */
+export function typeOf(architecture: Architecture): string {
+  return architecture.kind === 'decoder' ? architecture.text.model_type : architecture.kind;
 }
 
 /** How many tokens the uncompressed picture takes in the prompt: P, and [CLS] where the checkpoint keeps it. */

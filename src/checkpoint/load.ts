@@ -122,7 +122,7 @@ function assemble(
     stopTokens,
     dispose: () => tf.dispose(weights as tf.TensorContainer),
   };
-  if (architecture.kind !== 'llama' && weights.vision) {
+  if (architecture.kind !== 'decoder' && weights.vision) {
     model.vision = { config: architecture.vision, weights: weights.vision };
   }
   if (architecture.kind === 'clip' && architecture.text && model.vision && weights.text && weights.contrast) {

@@ -26,7 +26,7 @@ const renames: Record<Architecture['kind'], [RegExp, string][]> = {
     [/^lm_head\./, 'language_model.lm_head.'],
   ],
   clip: [[/^(?=(embeddings|encoder|pre_layrnorm|post_layernorm)\.)/, 'vision_model.']],
-  llama: [[/^(?=(embed_tokens|layers|norm)\.)/, 'model.']], // a bare LlamaModel
+  decoder: [[/^(?=(embed_tokens|layers|norm)\.)/, 'model.']], // a bare LlamaModel, MistralModel, …
 };
 
 /** What stands before each part's own names. */
@@ -37,7 +37,7 @@ const prefixes = {
     head: 'language_model.lm_head',
   },
   clip: { vision: 'vision_model.', text: 'text_model.' },
-  llama: { decoder: 'model.', head: 'lm_head' },
+  decoder: { decoder: 'model.', head: 'lm_head' },
 } satisfies Record<Architecture['kind'], object>;
 
 /** A folder's tensors under the published names; each still knows the name it has in its file. */
@@ -73,7 +73,7 @@ export function weightTable(architecture: Architecture) {
   const { kind } = architecture;
   const whole = kind === 'clip' && architecture.text ? architecture : undefined;
   return {
-    vision: kind === 'llama' ? undefined : clipVisionTable(architecture.vision, prefixes[kind].vision),
+    vision: kind === 'decoder' ? undefined : clipVisionTable(architecture.vision, prefixes[kind].vision),
     projector: kind === 'llava' ? projectorTable(architecture.projector) : undefined,
     decoder:
       kind === 'clip'

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import * as tf from '@tensorflow/tfjs-core';
 import { readCheckedConfig, readTokenizer } from '../node/checkpoint.ts';
-import { checkContext, decode, prefill } from '../decoder/generate.ts';
+import { checkContext, contextOf, decode, prefill } from '../decoder/generate.ts';
 import { embedText } from '../decoder/splice.ts';
 import { UserError } from '../errors.ts';
 import { startBackend } from '../backend/start.ts';
@@ -30,7 +30,7 @@ export function addGenerateCommand(program: Command): void {
   const command = program
     .command('generate')
     .description('let the decoder alone write on after a prompt; the text streams to standard output')
-    .requiredOption('--model <dir>', 'a Hugging Face folder of type LLaMA or LLaVA')
+    .requiredOption('--model <dir>', 'a Hugging Face folder of type LLaVA, LLaMA, Mistral or Qwen2')
     .option('--prompt <text>', 'how the text begins', '')
     .option(
       '--new-tokens <R>',
@@ -45,14 +45,14 @@ async function run(flags: GenerateFlags): Promise<void> {
   const architecture = await readCheckedConfig(flags.model);
   if (architecture.kind === 'clip')
     throw new UserError(`${flags.model} is a clip checkpoint: it has no decoder`);
-  const { bos_token_id, vocab_size, max_position_embeddings } = architecture.text;
+  const { bos_token_id, vocab_size } = architecture.text;
   const tokenizer = await readTokenizer(flags.model, bos_token_id);
   const ids = tokenizer.encode(flags.prompt);
   if (ids.length === 0)
     throw new UserError('--prompt is empty and the model has no token that begins a text');
   checkIds(ids, vocab_size, '--prompt');
   checkContext(architecture.text, ids.length, flags.newTokens ?? 1);
-  const room = Math.min(defaultLength, max_position_embeddings) - ids.length;
+  const room = Math.min(defaultLength, contextOf(architecture.text).positions) - ids.length;
 
   const model = await loadWithBar(flags.model);
   try {

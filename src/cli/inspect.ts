@@ -3,6 +3,8 @@ import { readArchitecture, openWeights } from '../node/checkpoint.ts';
 import type { Architecture } from '../checkpoint/architecture.ts';
 import { publishedNames, unusedNames, weightTable } from '../checkpoint/names.ts';
 import { checkNames } from '../io/weight-table.ts';
+import type { DecoderConfig } from '../decoder/config.ts';
+import { families } from '../decoder/families.ts';
 import { patchCount } from '../vision/config.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';
 
@@ -54,8 +56,10 @@ async function inspect(dir: string, { json }: { json: boolean }): Promise<void> 
 
 /** An architecture in a line for each part. */
 function describe(architecture: Architecture): string[] {
-  const lines = [{ llava: 'LLaVA', clip: 'CLIP', llama: 'LLaMA' }[architecture.kind]];
-  if (architecture.kind !== 'llama') {
+  const { kind } = architecture;
+  const title = (text: DecoderConfig) => families[text.model_type].title;
+  const lines = [kind === 'decoder' ? title(architecture.text) : { llava: 'LLaVA', clip: 'CLIP' }[kind]];
+  if (architecture.kind !== 'decoder') {
     const v = architecture.vision;
     lines.push(
       `  vision     ${v.num_hidden_layers} layers, width ${v.hidden_size}, ${v.num_attention_heads} heads, ` +
@@ -82,10 +86,12 @@ function describe(architecture: Architecture): string[] {
     );
   } else {
     const t = architecture.text;
+    const named = kind === 'llava' && t.model_type !== 'llama' ? `${title(t)}, ` : '';
+    const window = t.sliding_window === null ? '' : `, sliding window ${t.sliding_window}`;
     lines.push(
-      `  decoder    ${t.num_hidden_layers} layers, width ${t.hidden_size}, ${t.num_attention_heads} heads ` +
+      `  decoder    ${named}${t.num_hidden_layers} layers, width ${t.hidden_size}, ${t.num_attention_heads} heads ` +
         `(${t.num_key_value_heads} key/value) of ${t.head_dim}, FFN ${t.intermediate_size} ${t.hidden_act}, ` +
-        `vocabulary ${t.vocab_size}${t.tie_word_embeddings ? ' (tied)' : ''}, context ${t.max_position_embeddings}, ` +
+        `vocabulary ${t.vocab_size}${t.tie_word_embeddings ? ' (tied)' : ''}, context ${t.max_position_embeddings}${window}, ` +
         `RoPE ${t.rope_theta} ${t.rope_scaling.rope_type}`,
     );
   }

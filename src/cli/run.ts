@@ -1,7 +1,7 @@
 import path from 'node:path';
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Command } from 'commander';
-import type { LlavaConfig } from '../checkpoint/architecture.ts';
+import { typeOf, type LlavaConfig } from '../checkpoint/architecture.ts';
 import { readCheckedConfig } from '../node/checkpoint.ts';
 import type { Model } from '../checkpoint/load.ts';
 import { parseBudget } from '../compress/budget.ts';
@@ -106,7 +106,7 @@ async function run(flags: RunFlags): Promise<void> {
 export async function readLlavaConfig(dir: string): Promise<LlavaConfig> {
   const architecture = await readCheckedConfig(dir);
   if (architecture.kind !== 'llava') {
-    throw new UserError(`${dir} is a ${architecture.kind} checkpoint; a LLaVA is needed here`);
+    throw new UserError(`${dir} is a ${typeOf(architecture)} checkpoint; a LLaVA is needed here`);
   }
   return architecture;
 }

@@ -51,7 +51,11 @@ export function addTraceCommand(program: Command): void {
   const command = program
     .command('trace')
     .description('run every layer and save every named tensor to one safetensors file')
-    .option('--model <dir>', 'a Hugging Face folder of type LLaVA, CLIP or LLaMA', shippedLlava)
+    .option(
+      '--model <dir>',
+      'a Hugging Face folder of type LLaVA, CLIP, LLaMA, Mistral or Qwen2',
+      shippedLlava,
+    )
     .requiredOption(
       '--out <file>',
       'the safetensors file to write; its metadata names the axes of each tensor',
@@ -111,11 +115,11 @@ async function readInputs(architecture: Architecture, flags: TraceFlags): Promis
   const fromFile = flags.inputs !== undefined && (await readInputFile(flags.inputs, architecture));
   const inputs = fromFile || {
     ids: architecture.kind === 'clip' ? undefined : await readPrompt(architecture, flags),
-    pixels: architecture.kind === 'llama' ? undefined : await readPixels(architecture.vision, flags),
+    pixels: architecture.kind === 'decoder' ? undefined : await readPixels(architecture.vision, flags),
   };
   const { ids = [] } = inputs;
   const what = flags.inputs ?? (flags.ids ? '--ids' : '--question');
-  if (architecture.kind === 'llama') {
+  if (architecture.kind === 'decoder') {
     for (const row of ids) checkIds(row, architecture.text.vocab_size, what);
     checkContext(architecture.text, ids[0].length, flags.newTokens);
   }
@@ -185,7 +189,7 @@ async function readInputFile(path: string, architecture: Architecture): Promise<
       const values = await file.readInt32('input_ids');
       inputs.ids = Array.from({ length: B }, (_, b) => [...values.subarray(b * T, (b + 1) * T)]);
     }
-    if (architecture.kind !== 'llama') {
+    if (architecture.kind !== 'decoder') {
       const shape = shapeOf('pixel_values', 4);
       const S = architecture.vision.image_size;
       if (shape.slice(1).join() !== [3, S, S].join()) {

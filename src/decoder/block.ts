@@ -5,7 +5,7 @@ import { shape } from '../tensor/axes.ts';
 import { linear } from '../tensor/linear.ts';
 import { rmsNorm } from '../tensor/norm.ts';
 import type { LayerCache } from './cache.ts';
-import type { LlamaConfig } from './config.ts';
+import type { DecoderConfig } from './config.ts';
 import { applyRope, type RopeRows } from './rope.ts';
 import type { LlamaBlockWeights } from './weights.ts';
 
@@ -37,7 +37,7 @@ export interface LlamaBlockContext {
 export function llamaBlock(
   weights: LlamaBlockWeights,
   hidden: tf.Tensor3D,
-  config: LlamaConfig,
+  config: DecoderConfig,
   { rope, mask, weights: times, heads, neurons, past, keepAttention }: LlamaBlockContext,
 ): LlamaBlockOutput {
   return tf.tidy(() => {
@@ -78,7 +78,7 @@ export function llamaBlock(
 export function attendFromLastToken(
   weights: LlamaBlockWeights,
   hidden: tf.Tensor3D,
-  config: LlamaConfig,
+  config: DecoderConfig,
   rope: RopeRows,
 ): tf.Tensor3D {
   return tf.tidy(() => {

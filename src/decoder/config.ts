@@ -1,6 +1,7 @@
 import { UserError } from '../errors.ts';
-import { fieldReader, type JsonObject } from '../json.ts';
+import { fieldReader, isObject, type JsonObject } from '../json.ts';
 import { activationNames, type ActivationName } from '../tensor/activation.ts';
+import { families, type Family, type FamilyName, type ProjectionBias } from './families.ts';
 
 /** How RoPE's frequencies are stretched for contexts longer than the pretraining's. */
 export type RopeScaling =
@@ -14,8 +15,9 @@ export type RopeScaling =
       original_max_position_embeddings: number;
     };
 
-/** A LLaMA decoder, under Hugging Face's names. */
-export interface LlamaConfig {
+/** A decoder of LLaMA's architecture, under Hugging Face's names. */
+export interface DecoderConfig {
+  model_type: FamilyName;
   vocab_size: number; // V
   hidden_size: number; // E
   intermediate_size: number;
@@ -28,8 +30,9 @@ export interface LlamaConfig {
   rms_norm_eps: number;
   rope_theta: number;
   rope_scaling: RopeScaling;
-  attention_bias: boolean;
-  mlp_bias: boolean;
+  bias: ProjectionBias;
+  /** How many tokens, itself included, a token sees in the layers that see least; null: all before it. */
+  sliding_window: number | null;
   tie_word_embeddings: boolean;
   bos_token_id: number | null;
   eos_token_id: number[];
@@ -38,28 +41,38 @@ export interface LlamaConfig {
 /** More than any model has: beyond it a config is damaged. */
 const mostLayers = 1024;
 
-/** Reads a `LlamaConfig`; absent keys take transformers' defaults (LLaMA-7B). */
-export function parseLlamaConfig(json: JsonObject, file: string): LlamaConfig {
+/** Reads a family's config; absent keys take transformers' defaults. */
+export function parseDecoderConfig(
+  json: JsonObject,
+  file: string,
+  model_type: FamilyName = 'llama',
+): DecoderConfig {
   const { count, number, flag, choice } = fieldReader(json, file);
-  const hidden_size = count('hidden_size', 4096);
-  const num_attention_heads = count('num_attention_heads', 32);
-  const config: LlamaConfig = {
-    vocab_size: count('vocab_size', 32000),
+  const { defaults, bias, slidingWindow }: Family = families[model_type];
+  const has = (when: boolean | string) => (typeof when === 'string' ? flag(when, false) : when);
+  const hidden_size = count('hidden_size', defaults.hidden_size);
+  const num_hidden_layers = count('num_hidden_layers', defaults.num_hidden_layers, mostLayers);
+  const num_attention_heads = count('num_attention_heads', defaults.num_attention_heads);
+  // null stands for as many as query heads, whatever absence stands for
+  const keyHeads = json['num_key_value_heads'] === null ? null : defaults.num_key_value_heads;
+  const config: DecoderConfig = {
+    model_type,
+    vocab_size: count('vocab_size', defaults.vocab_size),
     hidden_size,
-    intermediate_size: count('intermediate_size', 11008),
-    num_hidden_layers: count('num_hidden_layers', 32, mostLayers),
+    intermediate_size: count('intermediate_size', defaults.intermediate_size),
+    num_hidden_layers,
     num_attention_heads,
-    num_key_value_heads: count('num_key_value_heads', num_attention_heads),
+    num_key_value_heads: count('num_key_value_heads', keyHeads ?? num_attention_heads),
     head_dim: count('head_dim', Math.floor(hidden_size / num_attention_heads)),
     hidden_act: choice('hidden_act', activationNames, 'silu'),
-    max_position_embeddings: count('max_position_embeddings', 2048, 2 ** 30),
-    rms_norm_eps: number('rms_norm_eps', 1e-6),
-    ...parseRope(json, file),
-    attention_bias: flag('attention_bias', false),
-    mlp_bias: flag('mlp_bias', false),
+    max_position_embeddings: count('max_position_embeddings', defaults.max_position_embeddings, 2 ** 30),
+    rms_norm_eps: number('rms_norm_eps', defaults.rms_norm_eps),
+    ...parseRope(json, file, defaults),
+    bias: { qkv: has(bias.qkv), o: has(bias.o), mlp: has(bias.mlp) },
+    sliding_window: slidingWindow(json, file, num_hidden_layers),
     tie_word_embeddings: flag('tie_word_embeddings', false),
-    bos_token_id: tokenIds(json, 'bos_token_id', [1], file)[0] ?? null,
-    eos_token_id: tokenIds(json, 'eos_token_id', [2], file),
+    bos_token_id: tokenIds(json, 'bos_token_id', defaults.bos_token_id, file)[0] ?? null,
+    eos_token_id: tokenIds(json, 'eos_token_id', defaults.eos_token_id, file),
   };
   if (config.num_attention_heads % config.num_key_value_heads !== 0) {
     throw new UserError(
@@ -75,16 +88,28 @@ export function parseLlamaConfig(json: JsonObject, file: string): LlamaConfig {
 
 /**
  * transformers 5 writes `rope_parameters: { rope_theta, rope_type, … }`; before, `rope_theta` stood beside
- * `rope_scaling: { rope_type or type, … }`.
+ * `rope_scaling: { rope_type or type, … }`, which it still takes where both are there.
  */
-function parseRope(json: JsonObject, file: string): Pick<LlamaConfig, 'rope_theta' | 'rope_scaling'> {
+function parseRope(
+  json: JsonObject,
+  file: string,
+  defaults: Family['defaults'],
+): Pick<DecoderConfig, 'rope_theta' | 'rope_scaling'> {
   const top = fieldReader(json, file);
-  const scaling = top.object('rope_parameters') ?? top.object('rope_scaling') ?? {};
+  const [older, newer] = [top.object('rope_scaling') ?? {}, top.object('rope_parameters') ?? {}];
+  const scaling = Object.keys(older).length > 0 ? older : newer;
+  const nested = Object.keys(scaling).find((key) => isObject(scaling[key]));
+  if (nested !== undefined) {
+    throw new UserError(`${file}: RoPE parameters for each kind of layer (${nested}) are not supported`);
+  }
+  if ((scaling['partial_rotary_factor'] ?? json['partial_rotary_factor'] ?? 1) !== 1) {
+    throw new UserError(`${file}: partial_rotary_factor is not supported: RoPE turns the whole head here`);
+  }
   const { count, number, choice } = fieldReader(
     { ...scaling, rope_type: scaling['rope_type'] ?? scaling['type'] },
     file,
   );
-  const rope_theta = number('rope_theta', top.number('rope_theta', 10000));
+  const rope_theta = number('rope_theta', top.number('rope_theta', defaults.rope_theta));
   const rope_type = choice('rope_type', ['default', 'linear', 'llama3'] as const, 'default');
   switch (rope_type) {
     case 'default':
@@ -101,7 +126,7 @@ function parseRope(json: JsonObject, file: string): Pick<LlamaConfig, 'rope_thet
           high_freq_factor: number('high_freq_factor'),
           original_max_position_embeddings: count(
             'original_max_position_embeddings',
-            top.count('max_position_embeddings', 2048, 2 ** 30),
+            top.count('max_position_embeddings', defaults.max_position_embeddings, 2 ** 30),
             2 ** 30,
           ),
         },

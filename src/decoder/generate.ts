@@ -5,7 +5,7 @@ import { embed } from '../tensor/linear.ts';
 import { free, scope } from '../tensor/scope.ts';
 import type { Trace } from '../tensor/trace.ts';
 import { createCache, type KvCache } from './cache.ts';
-import type { LlamaConfig } from './config.ts';
+import type { DecoderConfig } from './config.ts';
 import { runLlama, type Llama } from './llama.ts';
 import { createRope, type Rope } from './rope.ts';
 import { checkSampling, greedy, pickToken, type Sampling } from './sample.ts';
@@ -29,13 +29,26 @@ export interface PrefillOptions {
   trace?: Trace;
 }
 
-/** @throws UserError when a prompt's positions and the new tokens exceed the decoder's context */
-export function checkContext(config: LlamaConfig, positions: number, maxNewTokens: number): void {
-  const context = config.max_position_embeddings;
-  if (positions + maxNewTokens > context) {
+/**
+ * How many positions a prompt and its answer may take, and what sets that bound. Within a sliding window all tokens see
+ * all before them; beyond it they would not, which is not computed here.
+ */
+export function contextOf({ max_position_embeddings: context, sliding_window: window }: DecoderConfig): {
+  positions: number;
+  bound: string;
+} {
+  return window !== null && window < context
+    ? { positions: window, bound: 'sliding window' }
+    : { positions: context, bound: 'context' };
+}
+
+/** @throws UserError when a prompt's positions and the new tokens exceed the decoder's context or sliding window */
+export function checkContext(config: DecoderConfig, positions: number, maxNewTokens: number): void {
+  const most = contextOf(config);
+  if (positions + maxNewTokens > most.positions) {
     throw new UserError(
       `the prompt takes ${positions} positions and ${maxNewTokens} new tokens are asked for, ` +
-        `but the decoder's context is ${context}`,
+        `but the decoder's ${most.bound} is ${most.positions}`,
     );
   }
 }

@@ -6,14 +6,14 @@ import { rmsNorm } from '../tensor/norm.ts';
 import type { Trace } from '../tensor/trace.ts';
 import { attendFromLastToken, llamaBlock } from './block.ts';
 import { updateCache, type KvCache } from './cache.ts';
-import type { LlamaConfig } from './config.ts';
+import type { DecoderConfig } from './config.ts';
 import { cutImage } from './cut.ts';
 import { ropeAt, type Rope } from './rope.ts';
 import type { DecoderState, LayerHook } from './state.ts';
 import type { LlamaWeights } from './weights.ts';
 
 export interface Llama {
-  config: LlamaConfig;
+  config: DecoderConfig;
   weights: LlamaWeights;
 }
 

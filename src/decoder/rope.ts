@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { shape } from '../tensor/axes.ts';
-import type { LlamaConfig } from './config.ts';
+import type { DecoderConfig } from './config.ts';
 
 /**
  * Rotary position embedding (Su et al., 2104.09864). Channel pair i of a query or key at position p turns by the
@@ -15,7 +15,7 @@ export interface Rope {
 }
 
 /** θ, the turn a position of each channel pair, in radians: [C/2]. Rounded to float32, as Hugging Face does. */
-export function ropeFrequencies({ head_dim, rope_theta, rope_scaling }: LlamaConfig): Float32Array {
+export function ropeFrequencies({ head_dim, rope_theta, rope_scaling }: DecoderConfig): Float32Array {
   const base = Float32Array.from({ length: head_dim / 2 }, (_, i) => rope_theta ** ((-2 * i) / head_dim));
   switch (rope_scaling.rope_type) {
     case 'default':
@@ -37,7 +37,7 @@ export function ropeFrequencies({ head_dim, rope_theta, rope_scaling }: LlamaCon
 }
 
 /** The cosines and sines of positions 0 .. length − 1. */
-export function createRope(config: LlamaConfig, length: number): Rope {
+export function createRope(config: DecoderConfig, length: number): Rope {
   const theta = ropeFrequencies(config);
   const half = theta.length;
   const cos = new Float32Array(length * half);

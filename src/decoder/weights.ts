@@ -1,9 +1,9 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { dense, matrix, table, vector, type Tree } from '../io/weight-table.ts';
 import type { Linear } from '../tensor/linear.ts';
-import type { LlamaConfig } from './config.ts';
+import type { DecoderConfig } from './config.ts';
 
-/** One transformer block of LLaMA, under Hugging Face's names. */
+/** One transformer block of LLaMA's architecture, under Hugging Face's names. */
 export interface LlamaBlockWeights {
   input_layernorm: tf.Tensor1D; // [E]
   self_attn: { q_proj: Linear; k_proj: Linear; v_proj: Linear; o_proj: Linear };
@@ -23,11 +23,11 @@ export interface LlamaWeights {
  * @param prefix what stands before LLaMA's names: `model.` alone, `language_model.model.` inside LLaVA
  * @param head the output matrix's name
  */
-export function llamaTable(config: LlamaConfig, prefix: string, head: string): Tree<LlamaWeights> {
+export function llamaTable(config: DecoderConfig, prefix: string, head: string): Tree<LlamaWeights> {
   const { vocab_size: V, hidden_size: E, intermediate_size: M, head_dim: C } = config;
   const queryWidth = config.num_attention_heads * C;
   const keyWidth = config.num_key_value_heads * C;
-  const bias = config.attention_bias;
+  const { bias } = config;
   return {
     embed_tokens: table(`${prefix}embed_tokens.weight`, V, E),
     layers: Array.from({ length: config.num_hidden_layers }, (_, l) => {
@@ -35,16 +35,16 @@ export function llamaTable(config: LlamaConfig, prefix: string, head: string): T
       return {
         input_layernorm: vector(`${layer}.input_layernorm.weight`, E),
         self_attn: {
-          q_proj: dense(`${layer}.self_attn.q_proj`, E, queryWidth, bias),
-          k_proj: dense(`${layer}.self_attn.k_proj`, E, keyWidth, bias),
-          v_proj: dense(`${layer}.self_attn.v_proj`, E, keyWidth, bias),
-          o_proj: dense(`${layer}.self_attn.o_proj`, queryWidth, E, bias),
+          q_proj: dense(`${layer}.self_attn.q_proj`, E, queryWidth, bias.qkv),
+          k_proj: dense(`${layer}.self_attn.k_proj`, E, keyWidth, bias.qkv),
+          v_proj: dense(`${layer}.self_attn.v_proj`, E, keyWidth, bias.qkv),
+          o_proj: dense(`${layer}.self_attn.o_proj`, queryWidth, E, bias.o),
         },
         post_attention_layernorm: vector(`${layer}.post_attention_layernorm.weight`, E),
         mlp: {
-          gate_proj: dense(`${layer}.mlp.gate_proj`, E, M, config.mlp_bias),
-          up_proj: dense(`${layer}.mlp.up_proj`, E, M, config.mlp_bias),
-          down_proj: dense(`${layer}.mlp.down_proj`, M, E, config.mlp_bias),
+          gate_proj: dense(`${layer}.mlp.gate_proj`, E, M, bias.mlp),
+          up_proj: dense(`${layer}.mlp.up_proj`, E, M, bias.mlp),
+          down_proj: dense(`${layer}.mlp.down_proj`, M, E, bias.mlp),
         },
       };
     }),

@@ -82,7 +82,8 @@ function makeTokenizer(
     mend(made, whole);
     return made;
   });
-  const addBos = bosToken !== null && config['add_bos_token'] !== false;
+  // Qwen2's config.json names a BOS token; that its tokenizer has none stands here, as null.
+  const addBos = bosToken !== null && config['add_bos_token'] !== false && config['bos_token'] !== null;
   const cleanUp = config['clean_up_tokenization_spaces'] === true;
   const encodeText = (text: string, special: boolean): number[] =>
     orRefuse('cannot encode a text', () => {

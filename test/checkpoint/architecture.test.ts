@@ -8,6 +8,7 @@ import { publishedLlava7b, writeConfig } from '../support/checkpoint.ts';
 import { makeFolder } from '../support/pictures.ts';
 
 const llama7b = {
+  model_type: 'llama',
   vocab_size: 32000,
   hidden_size: 4096,
   intermediate_size: 11008,
@@ -20,8 +21,8 @@ const llama7b = {
   rms_norm_eps: 1e-6,
   rope_theta: 10000,
   rope_scaling: { rope_type: 'default' },
-  attention_bias: false,
-  mlp_bias: false,
+  bias: { qkv: false, o: false, mlp: false },
+  sliding_window: null,
   tie_word_embeddings: false,
   bos_token_id: 1,
   eos_token_id: [2],
@@ -87,11 +88,23 @@ describe('defaults', () => {
   });
 
   test.each([
-    ['llama', { kind: 'llama', text: llama7b }],
+    ['llama', { kind: 'decoder', text: llama7b }],
     ['clip', { kind: 'clip', vision: clipBase32, text: clipText32, projection_dim: 512 }],
     ['clip_vision_model', { kind: 'clip', vision: clipBase32 }],
   ])('%s', async (model_type, expected) => {
     expect(await readArchitecture(await writeConfig({ model_type }))).toEqual(expected);
+  });
+
+  test.each([
+    [undefined, llama7b],
+    ['llama', llama7b],
+    ['mistral', { model_type: 'mistral', num_key_value_heads: 8, sliding_window: 4096 }],
+    ['qwen2', { model_type: 'qwen2', vocab_size: 151936, bias: { qkv: true, o: false, mlp: false } }],
+  ])('a decoder of type %s, alone and in a LLaVA', async (model_type, text) => {
+    const alone = await readArchitecture(await writeConfig({ model_type: model_type ?? 'llama' }));
+    expect(alone).toMatchObject({ kind: 'decoder', text });
+    const llava = await writeConfig({ model_type: 'llava', text_config: { model_type } });
+    expect(await readArchitecture(llava)).toMatchObject({ kind: 'llava', text });
   });
 
   test('a CLIP with a text tower and a meeting place of its own', async () => {
@@ -113,7 +126,7 @@ describe('defaults', () => {
       rope_scaling: null,
       rope_parameters: null,
     };
-    expect(await readArchitecture(await writeConfig(config))).toEqual({ kind: 'llama', text: llama7b });
+    expect(await readArchitecture(await writeConfig(config))).toEqual({ kind: 'decoder', text: llama7b });
   });
 
   test('grouped queries, and a head width of its own', async () => {
@@ -283,7 +296,7 @@ describe('refusals', () => {
     await expect(refused).rejects.toThrow(`${dir}/config.json is not JSON: `);
   });
 
-  const kinds = 'llava (CLIP and LLaMA), clip, clip_vision_model or llama';
+  const kinds = 'llava (CLIP and LLaMA, Mistral or Qwen2), clip, clip_vision_model, llama, mistral or qwen2';
   const activations = 'one of quick_gelu, gelu, gelu_pytorch_tanh, gelu_new, silu, swish, relu';
   test.each<[unknown, string]>([
     [[1], ' should hold a JSON object'],
@@ -294,8 +307,12 @@ describe('refusals', () => {
       ': vision_config.model_type "siglip_vision_model" is not supported, only clip_vision_model',
     ],
     [
-      { ...llava, text_config: { model_type: 'qwen2' } },
-      ': text_config.model_type "qwen2" is not supported, only llama',
+      { ...llava, text_config: { model_type: 'qwen3' } },
+      ': text_config.model_type "qwen3" is not supported, only llama, mistral or qwen2',
+    ],
+    [
+      { ...llava, text_config: { model_type: 'toString' } },
+      ': text_config.model_type "toString" is not supported, only llama, mistral or qwen2',
     ],
     [{ ...llava, text_config: 'llama' }, ': text_config should be an object'],
     [

@@ -40,7 +40,8 @@ describe.concurrent('inspect', () => {
   });
 
   test.each([
-    ['llama-rope3', 'llama', 'F32'],
+    ['llama-rope3', 'decoder', 'F32'],
+    ['qwen2', 'decoder', 'BF16'],
     ['clip-model', 'clip', 'F32'],
     ['llava-full-llama3', 'llava', 'F16'],
   ])('--json counts the tensors, parameters and bytes of %s', async (name, kind, dtype) => {

@@ -199,6 +199,7 @@ describe.concurrent('folders', () => {
     for (const [name, kind] of [
       ['clip-vision', 'clip'],
       ['llama-bias', 'llama'],
+      ['qwen2', 'qwen2'],
     ]) {
       const dir = golden(name);
       expectRefusal(await runInto('--model', dir), `${dir} is a ${kind} checkpoint; a LLaVA is needed here`);

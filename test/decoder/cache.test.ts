@@ -14,6 +14,7 @@ import { createRope } from '../../src/decoder/rope.ts';
 import { imagePlaces } from '../../src/decoder/cut.ts';
 import { embedText } from '../../src/decoder/splice.ts';
 import type { DecoderState, LayerHook } from '../../src/decoder/state.ts';
+import { UserError } from '../../src/errors.ts';
 import { picking } from '../../src/tensor/token-matrix.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import {
@@ -246,6 +247,20 @@ describeEachBackend('the KV cache', () => {
     await expect(generate(llama, embedText(llama, [[1, 2, 3]]), { maxNewTokens: 3 })).rejects.toThrow(
       "the prompt takes 3 positions and 3 new tokens are asked for, but the decoder's context is 5",
     );
+  });
+
+  test('a sliding window is a limit too: to its last position all see all, and beyond it is refused', async () => {
+    const windowed = (sliding_window: number | null, max_position_embeddings = 64) =>
+      tinyLlama(seededRandom(1), { ...tinyLlamaConfig, sliding_window, max_position_embeddings });
+    const answer = (llama: Llama, maxNewTokens: number) =>
+      generate(llama, embedText(llama, [[1, 2, 3]]), { maxNewTokens });
+    expect(await answer(windowed(6), 3)).toEqual(await answer(windowed(null), 3));
+    const told = "the prompt takes 3 positions and 4 new tokens are asked for, but the decoder's ";
+    const refusal = (bound: string) => new UserError(told + bound);
+    await expect(answer(windowed(6), 4)).rejects.toThrow(refusal('sliding window is 6'));
+    await expect(answer(windowed(6, 6), 4)).rejects.toThrow(refusal('context is 6'));
+    await expect(answer(windowed(9, 5), 4)).rejects.toThrow(refusal('context is 5'));
+    await expect(answer(windowed(5, 6), 4)).rejects.toThrow(refusal('sliding window is 5'));
   });
 
   test('only the results are left in memory', async () => {

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { LlamaConfig } from '../../src/decoder/config.ts';
+import type { DecoderConfig } from '../../src/decoder/config.ts';
 import { applyRope, createRope, ropeAt, ropeFrequencies } from '../../src/decoder/rope.ts';
 import { dot } from '../reference/ops.ts';
 import * as twin from '../reference/rope.ts';
@@ -21,7 +21,7 @@ const runs = { numRuns: 50 };
 const position = fc.nat(30);
 
 /** One vector, turned to its place at a position. */
-function turn(config: LlamaConfig, x: number[], p: number): number[] {
+function turn(config: DecoderConfig, x: number[], p: number): number[] {
   const at = ropeAt(createRope(config, p + 1), tf.tensor2d([[p]], [1, 1], 'int32'));
   return applyRope(tf.tensor4d([[[x]]]), at).arraySync()[0][0][0];
 }
@@ -117,8 +117,8 @@ describeEachBackend('RoPE', () => {
         position,
         (random, config, factor, p) => {
           const x = draw(random, [config.head_dim]);
-          const plain: LlamaConfig = { ...config, rope_scaling: { rope_type: 'default' } };
-          const scaled: LlamaConfig = { ...config, rope_scaling: { rope_type: 'linear', factor } };
+          const plain: DecoderConfig = { ...config, rope_scaling: { rope_type: 'default' } };
+          const scaled: DecoderConfig = { ...config, rope_scaling: { rope_type: 'linear', factor } };
           const expected = turn(plain, x, p);
           for (const [c, value] of turn(scaled, x, factor * p).entries()) {
             expectClose(value, expected[c], `channel ${c}`);

@@ -27,6 +27,9 @@ from transformers import (
     LlamaForCausalLM,
     LlavaConfig,
     LlavaForConditionalGeneration,
+    MistralConfig,
+    Qwen2Config,
+    Qwen2ForCausalLM,
 )
 
 HERE = Path(__file__).parent
@@ -280,9 +283,9 @@ def vision(**given):
     )
 
 
-def text(**given):
+def text(family=LlamaConfig, **given):
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    return LlamaConfig(**sizes | {"vocab_size": 120, "max_position_embeddings": 128} | given)
+    return family(**sizes | {"vocab_size": 120, "max_position_embeddings": 128} | given)
 
 
 LLAMA3 = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0}
@@ -357,6 +360,29 @@ LLAMA_ROPE3_JSON = {
     "rope_theta": 1000.0,
     "tie_word_embeddings": True,
     "torch_dtype": "float32",
+    "vocab_size": 90,
+}
+# As published ones are: a window that stands there and is not used, and a BOS token that no text begins with.
+QWEN2_JSON = {
+    "architectures": ["Qwen2ForCausalLM"],
+    "attention_dropout": 0.0,
+    "bos_token_id": 87,
+    "eos_token_id": 89,
+    "hidden_act": "silu",
+    "hidden_size": 32,
+    "intermediate_size": 56,
+    "max_position_embeddings": 128,
+    "max_window_layers": 1,
+    "model_type": "qwen2",
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-06,
+    "rope_theta": 1000000.0,
+    "sliding_window": 8,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "use_sliding_window": False,
     "vocab_size": 90,
 }
 
@@ -438,6 +464,45 @@ def specs():
             "text": ((5, 3), (2, 6)),
             "budgets": (5,),
         },
+        "llava-mistral": llava
+        | {
+            "config": LlavaConfig(
+                vision_config=vision(image_size=24, patch_size=8),
+                text_config=text(MistralConfig, num_key_value_heads=2, head_dim=12, sliding_window=64),
+                image_token_index=119,
+                image_seq_length=9,
+            ),
+            "dtype": torch.bfloat16,
+            "json": "save_pretrained",
+            "patches": 9,
+            "pixels": (1, 24),
+            "text": ((4, 6),),
+            "budgets": (4,),
+        },
+        "llava-qwen2": llava
+        | {
+            "config": LlavaConfig(
+                vision_config=vision(image_size=24, patch_size=8),
+                text_config=text(
+                    Qwen2Config,
+                    num_key_value_heads=2,
+                    rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
+                    tie_word_embeddings=True,
+                    use_sliding_window=True,
+                    sliding_window=64,
+                    max_window_layers=1,
+                ),
+                image_token_index=119,
+                image_seq_length=9,
+                tie_word_embeddings=True,
+            ),
+            "dtype": torch.bfloat16,
+            "json": "save_pretrained",
+            "patches": 9,
+            "pixels": (1, 24),
+            "text": ((3, 7),),
+            "budgets": (4,),
+        },
         "clip-model": clip
         | {
             "dtype": torch.float32,
@@ -494,6 +559,15 @@ def specs():
             "ids": (1, 36, 90),
             "config": from_json(LlamaConfig, LLAMA_ROPE3_JSON),
             "names": lambda state: {k: v for k, v in state.items() if k != "lm_head.weight"},
+        },
+        "qwen2": {
+            "cls": Qwen2ForCausalLM,
+            "run": run_llama,
+            "dtype": torch.bfloat16,
+            "json": QWEN2_JSON,
+            "ids": (2, 14, 90),
+            "config": from_json(Qwen2Config, QWEN2_JSON),
+            "names": lambda state: state,
         },
     }
 

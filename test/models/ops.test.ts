@@ -1,7 +1,7 @@
 /** Single operations against PyTorch's numbers: every tensor of `golden/ops.safetensors`. */
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { LlamaConfig, RopeScaling } from '../../src/decoder/config.ts';
+import type { DecoderConfig, RopeScaling } from '../../src/decoder/config.ts';
 import { applyRope, createRope, ropeAt, ropeFrequencies } from '../../src/decoder/rope.ts';
 import { samplingProbabilities } from '../../src/decoder/sample.ts';
 import { activations } from '../../src/tensor/activation.ts';
@@ -123,10 +123,10 @@ describeEachBackend('golden operations', () => {
     },
   };
 
-  async function ropeOf(name: string): Promise<{ config: LlamaConfig; at: ReturnType<typeof ropeAt> }> {
+  async function ropeOf(name: string): Promise<{ config: DecoderConfig; at: ReturnType<typeof ropeAt> }> {
     read.add('rope.positions');
     const [positions] = await file.ints('rope.positions');
-    const config = { head_dim: 8, ...ropes[name] } as LlamaConfig;
+    const config = { head_dim: 8, ...ropes[name] } as DecoderConfig;
     const rope = createRope(config, Math.max(...positions) + 1);
     return { config, at: ropeAt(rope, tf.tensor2d([positions], undefined, 'int32')) };
   }

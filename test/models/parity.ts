@@ -55,11 +55,14 @@ export const ownModels = [
   'llava-v5keys',
   'llava-full-llama3',
   'llava-layers',
+  'llava-mistral',
+  'llava-qwen2',
   'clip-model',
   'clip-legacy',
   'clip-vision',
   'llama-bias',
   'llama-rope3',
+  'qwen2',
 ];
 export const sharedModels = ['llava-basic', 'llava-sharded-bf16'];
 

@@ -1,5 +1,5 @@
 /** The methods between the decoder's layers, one item at a time, in float64 and by the book. */
-import type { LlamaConfig } from '../../src/decoder/config.ts';
+import type { DecoderConfig } from '../../src/decoder/config.ts';
 import type { Role } from '../../src/decoder/state.ts';
 import type { LlamaWeights } from '../../src/decoder/weights.ts';
 import type { Arrays } from '../support/random.ts';
@@ -36,7 +36,7 @@ export interface TwinRun {
 export function runCut(
   weights: Arrays<LlamaWeights>,
   tokens: Token[],
-  config: LlamaConfig,
+  config: DecoderConfig,
   cut: Cut,
   limit: Limit = () => ({}),
 ): TwinRun {

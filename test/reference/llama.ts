@@ -1,4 +1,4 @@
-import type { LlamaConfig } from '../../src/decoder/config.ts';
+import type { DecoderConfig } from '../../src/decoder/config.ts';
 import type { LlamaBlockWeights, LlamaWeights } from '../../src/decoder/weights.ts';
 import type { Arrays } from '../support/random.ts';
 import { attend, mergeHeads, splitHeads } from './attention.ts';
@@ -21,7 +21,7 @@ export function llamaBlock(
   weights: Arrays<LlamaBlockWeights>,
   hidden: Matrix,
   positions: Vector,
-  config: LlamaConfig,
+  config: DecoderConfig,
   { sees, weights: times, heads, neurons }: Limits = {},
 ): { hidden: Matrix; attention: Matrix[]; keys: Matrix[]; values: Matrix[] } {
   const { num_attention_heads: H, num_key_value_heads: G, rms_norm_eps: eps } = config;
@@ -57,7 +57,7 @@ export function runLlama(
   weights: Arrays<LlamaWeights>,
   embeddings: Matrix,
   positions: Vector,
-  config: LlamaConfig,
+  config: DecoderConfig,
 ): Matrix {
   let hidden = embeddings;
   for (const layer of weights.layers) hidden = llamaBlock(layer, hidden, positions, config).hidden;

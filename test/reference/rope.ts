@@ -1,8 +1,8 @@
-import type { LlamaConfig } from '../../src/decoder/config.ts';
+import type { DecoderConfig } from '../../src/decoder/config.ts';
 import type { Vector } from './ops.ts';
 
 /** θᵢ of each channel pair. Llama 3.1's rule is written with wavelengths here, λ = 2π/θ. */
-export function frequencies({ head_dim, rope_theta, rope_scaling }: LlamaConfig): Vector {
+export function frequencies({ head_dim, rope_theta, rope_scaling }: DecoderConfig): Vector {
   return Array.from({ length: head_dim / 2 }, (_, i) => {
     const theta = 1 / Math.pow(rope_theta, (2 * i) / head_dim);
     if (rope_scaling.rope_type === 'default') return theta;

@@ -2,7 +2,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import type { LlavaConfig } from '../../src/checkpoint/architecture.ts';
 import type { Llava } from '../../src/checkpoint/load.ts';
-import type { LlamaConfig } from '../../src/decoder/config.ts';
+import type { DecoderConfig } from '../../src/decoder/config.ts';
 import type { Llama } from '../../src/decoder/llama.ts';
 import { llamaTable } from '../../src/decoder/weights.ts';
 import type { Leaf, Loaded } from '../../src/io/weight-table.ts';
@@ -79,7 +79,7 @@ export const textConfigs: fc.Arbitrary<ClipTextConfig> = fc
     eos_token_id: eos,
   }));
 
-export const llamaConfigs: fc.Arbitrary<LlamaConfig> = fc
+export const llamaConfigs: fc.Arbitrary<DecoderConfig> = fc
   .record({
     keyHeads: axis(2),
     share: axis(3),
@@ -88,8 +88,8 @@ export const llamaConfigs: fc.Arbitrary<LlamaConfig> = fc
     inner: axis(5),
     layers: axis(3),
     vocabulary: fc.integer({ min: 2, max: 11 }),
-    bias: fc.boolean(),
-    scaling: fc.constantFrom<LlamaConfig['rope_scaling']>(
+    bias: fc.record({ qkv: fc.boolean(), o: fc.boolean(), mlp: fc.boolean() }),
+    scaling: fc.constantFrom<DecoderConfig['rope_scaling']>(
       { rope_type: 'default' },
       { rope_type: 'linear', factor: 2 },
       {
@@ -111,8 +111,7 @@ export const llamaConfigs: fc.Arbitrary<LlamaConfig> = fc
     num_key_value_heads: keyHeads,
     head_dim: 2 * halfChannels,
     rope_scaling: scaling,
-    attention_bias: bias,
-    mlp_bias: bias,
+    bias,
   }));
 
 /** P = 16 patches in a grid of 4 × 4, D = 6, L = 4 layers; one pixel column and row are beyond the grid. */
@@ -142,7 +141,8 @@ export const tinyTextConfig: ClipTextConfig = {
 };
 
 /** E = 8, H = 4 query heads on G = 2 key/value heads, L = 3 layers, V = 19. */
-export const tinyLlamaConfig: LlamaConfig = {
+export const tinyLlamaConfig: DecoderConfig = {
+  model_type: 'llama',
   vocab_size: 19,
   hidden_size: 8,
   intermediate_size: 9,
@@ -155,8 +155,8 @@ export const tinyLlamaConfig: LlamaConfig = {
   rms_norm_eps: 0.03,
   rope_theta: 100,
   rope_scaling: { rope_type: 'default' },
-  attention_bias: false,
-  mlp_bias: false,
+  bias: { qkv: false, o: false, mlp: false },
+  sliding_window: null,
   tie_word_embeddings: false,
   bos_token_id: 1,
   eos_token_id: [2],

@@ -65,8 +65,13 @@ describe('readTokenizer', () => {
   });
 
   test('adds no BOS token where tokenizer_config.json forbids it', async () => {
-    const dir = await makeWithoutTemplate({ add_bos_token: false });
-    expect((await readTokenizer(dir, 1)).encode('a')).toEqual([264]);
+    // Qwen2's published folders name a bos_token_id in config.json, and null here.
+    for (const config of [{ add_bos_token: false }, { bos_token: null }]) {
+      const dir = await makeWithoutTemplate(config);
+      expect((await readTokenizer(dir, 1)).encode('a')).toEqual([264]);
+    }
+    const named = await makeWithoutTemplate({ bos_token: '<s>' });
+    expect((await readTokenizer(named, 1)).encode('a')).toEqual([1, 264]);
   });
 
   test('refuses a folder without tokenizer.json', async () => {

@@ -1,6 +1,6 @@
 /** What a cell costs: counted exactly, so that parts of it join to the same figures in any order. */
 import { cacheBytes, prefillMacs } from '../../cost.ts';
-import type { LlamaConfig } from '../../decoder/config.ts';
+import type { DecoderConfig } from '../../decoder/config.ts';
 
 /** So many questions whose prompts had these tokens in each decoder layer. */
 export interface PromptCount {
@@ -38,7 +38,7 @@ export function joinPrompts(counts: readonly PromptCount[]): PromptCount[] {
 }
 
 /** @param prompts as {@link joinPrompts} leaves them: then equal counts give equal figures, to the last bit */
-export function costOf(config: LlamaConfig, prompts: readonly PromptCount[]): Costs {
+export function costOf(config: DecoderConfig, prompts: readonly PromptCount[]): Costs {
   const mean = (of: (layers: number[]) => number) =>
     prompts.reduce((sum, { layers, questions }) => sum + questions * of(layers), 0) /
     prompts.reduce((sum, { questions }) => sum + questions, 0);

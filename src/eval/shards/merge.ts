@@ -1,7 +1,7 @@
 /** Joins what the shards of an evaluation left to what one undisturbed run would have left. */
 import path from 'node:path';
 import type { LlavaConfig } from '../../checkpoint/architecture.ts';
-import type { LlamaConfig } from '../../decoder/config.ts';
+import type { DecoderConfig } from '../../decoder/config.ts';
 import { UserError } from '../../errors.ts';
 import { readJson } from '../../node/files.ts';
 import type { JsonObject } from '../../json.ts';
@@ -97,7 +97,7 @@ export async function mergeShards(
 function joinRecords(
   parts: readonly CellRecord[],
   order: readonly number[],
-  config: LlamaConfig,
+  config: DecoderConfig,
 ): CellRecord {
   const answers = Array<string>(order.length);
   for (const [i, answer] of parts.flatMap((part) => part.answers).entries()) answers[order[i]] = answer;

@@ -9,12 +9,12 @@ import type { Fuzz } from '../fuzz.ts';
 import { mutateBytes, mutateJson } from '../mutate.ts';
 
 const golden = (...names: string[]) => path.join(import.meta.dirname, '..', '..', 'golden', ...names);
-const models = ['llava-v5keys', 'clip-model', 'llama-rope3', 'clip-vision'];
+const models = ['llava-v5keys', 'llava-mistral', 'clip-model', 'llama-rope3', 'qwen2', 'clip-vision'];
 
 /** What a command reads before weights: config, preprocessing, the names in the files. */
 async function readFolder(folder: string): Promise<void> {
   const architecture = await readArchitecture(folder);
-  if (architecture.kind !== 'llama') await readPreprocessConfig(folder, architecture.vision.image_size);
+  if (architecture.kind !== 'decoder') await readPreprocessConfig(folder, architecture.vision.image_size);
   const files = await openWeights(folder);
   await files.close();
   checkNames(publishedNames(files, architecture), weightTable(architecture), unusedNames(architecture));
