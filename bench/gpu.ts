@@ -7,14 +7,13 @@
  */
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, totalmem } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { startBackend, type BackendChoice } from '../src/backend/start.ts';
 import { messageOf, onOneLine } from '../src/errors.ts';
-import { describeCommit } from '../src/eval/shards/provenance.ts';
 import { median, type Measurement, type Skip } from './harness.ts';
+import { describeHost } from './machine.ts';
 import type { Results } from './report.ts';
 
 const root = path.join(import.meta.dirname, '..');
@@ -286,12 +285,7 @@ async function describe(): Promise<Record<string, unknown>> {
   return {
     gpus: gpus.failure === undefined ? gpus.stdout.trim().split('\n') : [],
     ...(gpus.failure !== undefined && { nvidiaSmi: gpus.failure }),
-    cpu: cpus()[0]?.model.trim() ?? 'unknown',
-    cores: availableParallelism(),
-    memoryGiB: Math.round(totalmem() / 1024 ** 3),
-    node: process.version,
-    commit: describeCommit(),
-    date: new Date().toISOString().slice(0, 16) + 'Z',
+    ...describeHost(),
   };
 }
 

@@ -21,6 +21,16 @@ export interface Machine {
   runners: Record<string, string>;
 }
 
+/** What computes, which code, and when. */
+export const describeHost = () => ({
+  cpu: cpus()[0]?.model.trim() ?? 'unknown',
+  cores: availableParallelism(),
+  memoryGiB: Math.round(totalmem() / 1024 ** 3),
+  node: process.version,
+  commit: describeCommit(),
+  date: new Date().toISOString().slice(0, 16) + 'Z',
+});
+
 export function describeMachine(backends: BackendChoice[], peers: readonly Peer[]): Machine {
   const threadCount = (n: number) => `${n} thread${n === 1 ? '' : 's'}`;
   const runners = Object.fromEntries([
@@ -31,12 +41,7 @@ export function describeMachine(backends: BackendChoice[], peers: readonly Peer[
     ...peers.map(({ kind, version, threads }) => [kind.name, `${version}; ${threadCount(threads)}`]),
   ]) as Record<string, string>;
   return {
-    cpu: cpus()[0]?.model.trim() ?? 'unknown',
-    cores: availableParallelism(),
-    memoryGiB: Math.round(totalmem() / 1024 ** 3),
-    node: process.version,
-    commit: describeCommit(),
-    date: new Date().toISOString().slice(0, 16) + 'Z',
+    ...describeHost(),
     loadBefore: loadavg()[0],
     runners,
   };

@@ -135,7 +135,7 @@ async function sparsify(
   const image = imagePlaces(roles);
   const places = await positions.array();
   const rows = raters.map((row, b) => row.map((position) => places[b].indexOf(position)));
-  const P = countImage(view);
+  const P = image[0].length;
   const { kept, pool, merged } = splitBudget(P, n, recycle);
   const scores = await readPictures('compress.scores', () =>
     ofImage(meanOfRows(view.attention!, rows), view),

@@ -1,6 +1,6 @@
 /** Methods one after the other: `vtc-cls+fastv` prunes before the decoder and again between its layers. */
 import { UserError } from '../errors.ts';
-import { stageNames, stages, type Method, type MethodOptions, type Stages, type Source } from './method.ts';
+import { stageNames, stages, type Method, type Stages, type Source } from './method.ts';
 import { prepareMethod } from './prepare.ts';
 
 /**
@@ -72,10 +72,4 @@ function refuseNeeds(
   throw new UserError(
     `${name}: ${method.name} reads the tower's attention of every patch, which ${before?.name} has merged`,
   );
-}
-
-/** The options that a stack's methods share by name, of which each should have its own. */
-export function sharedOptions(methods: readonly Pick<Method<MethodOptions>, 'defaults'>[]): string[] {
-  const names = methods.flatMap(({ defaults }) => Object.keys(defaults));
-  return names.filter((option, i) => names.indexOf(option) !== i);
 }
