@@ -80,7 +80,8 @@ export {
   type OpenBlock,
 } from './vision/block.ts';
 export { runClipVision, type ClipVision, type VisionNeeds, type VisionOutput } from './vision/clip.ts';
-export { selectFeatures, type Features } from './vision/select.ts';
+export type { Features } from './vision/features.ts';
+export { selectFeatures, type SelectedFeatures } from './vision/select.ts';
 export { clipTower, type TowerCut, type TowerView, type VisionTower } from './vision/tower.ts';
 export { patchCount, type ClipVisionConfig } from './vision/config.ts';
 export { contrast, embedPictures, embedTexts, type Clip } from './vision/contrastive.ts';

@@ -9,6 +9,7 @@ export { diskFolder, openFile } from './node/folder.ts';
 export { openSafetensors, writeSafetensors } from './node/safetensors.ts';
 export { decodeImage, decodeImageBytes, encodePng } from './node/decode.ts';
 export { bounded } from './node/runner.ts';
+export { shippedModel, type ShippedModel } from './node/shipped.ts';
 
 // In place of the core's of the same names
 export {

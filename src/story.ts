@@ -18,7 +18,7 @@ import { scope } from './tensor/scope.ts';
 import type { Trace } from './tensor/trace.ts';
 import type { ImagePrompt } from './text/prompt.ts';
 import { comparePatches } from './vision/contrastive.ts';
-import { checkPictures, checkPixels, selectFeatures } from './vision/select.ts';
+import { checkPictures, checkPixels } from './vision/select.ts';
 import { clipTower } from './vision/tower.ts';
 
 export type AnswerOptions = Omit<GenerateOptions, 'hook'>;
@@ -47,14 +47,11 @@ export async function see({ config, vision }: Llava, pixels: tf.Tensor4D, plan: 
   await checkPixels(pixels, config.vision.image_size);
 
   // The ViT, layer by layer: A_l = softmax(Q·Kᵀ/√C). ToMe: in each layer X ← W·X, [CLS] apart      vision/tower.ts
-  const tower = clipTower(vision);
-  const ask = { ...plan.needs, hidden: config.vision_feature_layer };
-  const { hidden, ...insides } = own(await tower.run(pixels, ask, plan.inTower, trace));
-
   // F = hidden[−2][:, 1:] in LLaVA-1.5: every token but [CLS]; P of them, U after ToMe [B, P, D]    vision/select.ts
-  const features = own(selectFeatures(hidden, ask.hidden, tower.prefixTokens));
-  trace?.record('vision.features', features.F);
-  return own.keep({ ...features, ...insides });
+  const needs = { ...plan.needs, features: config.vision_feature_layer };
+  const seen = own(await clipTower(vision).run(pixels, needs, plan.inTower, trace));
+  trace?.record('vision.features', seen.features.F());
+  return own.keep(seen);
 }
 
 /** The method chooses by what was seen; for one that acts elsewhere W keeps all. The caller disposes the tokens. */
@@ -62,10 +59,11 @@ export async function see({ config, vision }: Llava, pixels: tf.Tensor4D, plan: 
 export async function choose({ projector, clip }: Llava, seen: SeenPictures, plan: Plan, trace?: Trace): Promise<CompressedPictures> {
   // VTC-CLS: s = Σ of the last K layers' mean over heads of A_l[:, :, 0, 1:], [CLS] to patches; W has a 1 for each of the
   // top-U of s. PruMerge: such a 1, and the weights of what is like it         compress/vtc-cls.ts, compress/prumerge.ts
-  const compare = clip && ((ids: readonly number[][]) => comparePatches(clip, seen.F, ids)); // for who reads the question
-  const choice = await plan.choose({ ...seen, project: (x) => project(projector, x), compare });
+  const F = () => seen.features.F(); // whole, for who looks at it
+  const compare = clip && ((ids: readonly number[][]) => comparePatches(clip, F(), ids)); // for who reads the question
+  const choice = await plan.choose({ ...seen, get F() { return F(); }, project: (x) => project(projector, x), compare });
 
-  // F' = W·F                                                               [B, U, D], or all P  compress/compress.ts
+  // F' = W·F; where W picks, the last layer's MLP runs for what it picks        [B, U, D]  vision/features.ts
   return compress(choice, seen, plan, trace);
 }
 

@@ -6,7 +6,7 @@ import { startBackend } from '../backend/start.ts';
 import { contrast, embedPictures, embedTexts, type Clip } from '../vision/contrastive.ts';
 import { addBackend, type BackendOption } from './options.ts';
 import { loadWithBar } from './progress.ts';
-import { shippedClip } from './shipped.ts';
+import { shippedModel } from '../node/shipped.ts';
 
 interface ClassifyFlags extends BackendOption {
   image: string;
@@ -27,7 +27,7 @@ export function addClassifyCommand(program: Command): void {
     .option(
       '--model <dir>',
       'a Hugging Face folder of type CLIP, with its text tower; the default comes with this program',
-      shippedClip,
+      shippedModel('clip'),
     )
     .option('--json', 'print one JSON object instead of text', false);
   addBackend(command).action(run);

@@ -24,7 +24,7 @@ import {
 } from './options.ts';
 import { createBar, loadWithBar } from './progress.ts';
 import { readLlavaConfig } from './run.ts';
-import { clipFor, shippedLlava } from './shipped.ts';
+import { clipFor, shippedModel } from '../node/shipped.ts';
 
 interface CompareFlags extends BackendOption, AskFlags {
   image: string;
@@ -43,7 +43,7 @@ export function addCompareCommand(program: Command): void {
     .command('compare')
     .description('all methods on one picture: what each keeps, what it answers, how sure, how fast')
     .requiredOption('--image <file>', 'PNG, JPEG or WebP')
-    .option('--model <dir>', 'a Hugging Face folder of type LLaVA', shippedLlava)
+    .option('--model <dir>', 'a Hugging Face folder of type LLaVA', shippedModel())
     .option('--keep <U>', 'visual tokens to keep: a count, a ratio such as 0.25, or a percentage', '25%')
     .option('--methods <list>', 'with commas between; options follow a colon: vtc-cls:layers=1', 'all')
     .option('--new-tokens <R>', 'at most this many tokens of answer', readInteger(1), 16)

@@ -23,7 +23,7 @@ import {
   saveHeatmap,
   type QuestionResult,
 } from './run.ts';
-import { shippedLlava } from './shipped.ts';
+import { shippedModel } from '../node/shipped.ts';
 
 interface DemoFlags extends BackendOption {
   out: string;
@@ -67,12 +67,12 @@ async function demo({ backend, out, scene: index }: DemoFlags): Promise<void> {
   const scene = createScene('test', index);
   await encodePng(drawWorld(scene), file);
   console.log(`backend: ${chosen.name} on ${chosen.device}`);
-  console.log(`model:   ${shippedLlava}, which was never trained on pruned pictures`);
+  console.log(`model:   ${shippedModel()}, which was never trained on pruned pictures`);
   console.log(`scene:   ${file}\n`);
 
-  const config = await readLlavaConfig(shippedLlava);
-  const picture = await readPicture(file, shippedLlava, config.vision.image_size);
-  const model = await loadWithBar(shippedLlava);
+  const config = await readLlavaConfig(shippedModel());
+  const picture = await readPicture(file, shippedModel(), config.vision.image_size);
+  const model = await loadWithBar(shippedModel());
   const ask = (question: string, way: Way, onStep?: (step: Step) => void) =>
     askModel(model, config, picture, { question, way, onStep });
   try {
@@ -104,7 +104,7 @@ async function askModel(
 ): Promise<QuestionResult> {
   const sampling = { temperature: 0, topK: 0, topP: 1, seed: 0 };
   const flags = { ...sampling, ...way, question, option: [], newTokens: 4, positions: 'contiguous' as const };
-  const prepared = await prepareQuestion(shippedLlava, config, flags);
+  const prepared = await prepareQuestion(shippedModel(), config, flags);
   return answerQuestion(model, picture, prepared, flags, onStep);
 }
 

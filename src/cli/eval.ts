@@ -21,7 +21,7 @@ import { splits } from '../world/split.ts';
 import { addBackend, addClip, addTemplate, readInteger, type BackendOption } from './options.ts';
 import { createBar, loadWithBar } from './progress.ts';
 import { readLlavaConfig } from './run.ts';
-import { clipFor, shippedLlava } from './shipped.ts';
+import { clipFor, shippedModel } from '../node/shipped.ts';
 
 interface EvalFlags extends BackendOption, Request {
   shard: Shard;
@@ -45,7 +45,7 @@ export function addEvalCommand(program: Command): void {
     .option(
       '--model <dir>',
       'a Hugging Face folder of type LLaVA; the default comes with this program',
-      shippedLlava,
+      shippedModel(),
     )
     .addOption(
       new Option('--task <name>', 'the drawn world, or --questions in the format of POPE, VQA or vtc world')

@@ -39,7 +39,7 @@ import {
 import { readPicture, readQuestion } from '../node/inputs.ts';
 import type { LoadedPicture } from '../inputs.ts';
 import { loadWithBar } from './progress.ts';
-import { clipFor, shippedLlava } from './shipped.ts';
+import { clipFor, shippedModel } from '../node/shipped.ts';
 
 interface RunFlags extends BackendOption, MethodFlags, SamplingFlags, AskFlags {
   image: string;
@@ -58,7 +58,7 @@ export function addRunCommand(program: Command): void {
     .option(
       '--model <dir>',
       'a Hugging Face folder of type LLaVA; the default comes with this program',
-      shippedLlava,
+      shippedModel(),
     )
     .option('--new-tokens <R>', 'at most this many tokens of answer', readInteger(1), 64)
     .option('--pad', "pad the picture to a square first, as LLaVA-1.5's own code does", false)
@@ -76,8 +76,8 @@ async function run(flags: RunFlags): Promise<void> {
   }
   // All that can be refused is read first: the weights of a large model take minutes.
   const backend = await startBackend(flags.backend);
-  if (!flags.json && flags.model === shippedLlava)
-    console.log(`model: ${shippedLlava}, which comes with this program`);
+  if (!flags.json && flags.model === shippedModel())
+    console.log(`model: ${shippedModel()}, which comes with this program`);
   const config = await readLlavaConfig(flags.model);
   const question = await prepareQuestion(flags.model, config, flags);
   const picture = await readPicture(flags.image, flags.model, config.vision.image_size, flags.pad);

@@ -35,7 +35,7 @@ import {
 import { cutPrompt } from '../inputs.ts';
 import { readClipConfig, readPicture, readQuestion, readWording } from '../node/inputs.ts';
 import { loadWithBar } from './progress.ts';
-import { clipFor, shippedLlava } from './shipped.ts';
+import { clipFor, shippedModel } from '../node/shipped.ts';
 
 interface TraceFlags extends BackendOption, MethodFlags, AskFlags {
   model: string;
@@ -54,7 +54,7 @@ export function addTraceCommand(program: Command): void {
     .option(
       '--model <dir>',
       'a Hugging Face folder of type LLaVA, CLIP, LLaMA, Mistral or Qwen2',
-      shippedLlava,
+      shippedModel(),
     )
     .requiredOption(
       '--out <file>',

@@ -2,9 +2,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { OriginalPlaces } from '../decoder/splice.ts';
 import { scope } from '../tensor/scope.ts';
-import { applyMatrix, pickedBy, withCls, type TokenMatrix } from '../tensor/token-matrix.ts';
+import { pickedBy, withCls, type TokenMatrix } from '../tensor/token-matrix.ts';
 import type { Trace } from '../tensor/trace.ts';
-import type { Features } from '../vision/select.ts';
+import type { Features } from '../vision/features.ts';
 import type { Choice } from './method.ts';
 
 /** Pictures as the projector takes them. */
@@ -25,15 +25,15 @@ export type CompressedPictures = {
  */
 export function compress(
   { W, cls = false, scores }: Choice,
-  seen: Features,
+  { features }: { features: Features },
   { keepsCls, picks, originalLength }: { keepsCls: boolean; picks: boolean; originalLength?: number },
   trace?: Trace,
 ): CompressedPictures {
   using own = scope();
-  const first = [keepsCls, cls].filter(Boolean).map(() => seen.cls!);
+  const first = own([keepsCls, cls].filter(Boolean).map(() => features.cls()!));
   const all = withCls(W, first.length);
   trace?.record('compress.matrix', all);
-  const tokens = own(tf.tidy(() => tf.concat([...first, applyMatrix(W, seen.F)], 1)));
+  const tokens = own(tf.tidy(() => tf.concat([...first, features.times(W)], 1)));
   trace?.record('compress.features', tokens);
   const kept = picks ? pickedBy(W) : undefined;
   if (trace) recordChoice(trace, kept, scores);

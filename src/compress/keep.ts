@@ -3,5 +3,5 @@ import type { Stages } from './method.ts';
 
 /** What a method does that keeps the same patches of every picture, whatever it shows. @param places U of P */
 export const keepSame = (places: readonly number[], P: number): Stages => ({
-  choose: ({ F }) => ({ W: pickingSame(places, F.shape[0], P) }),
+  choose: ({ B }) => ({ W: pickingSame(places, B, P) }),
 });

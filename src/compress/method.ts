@@ -41,6 +41,8 @@ export interface Resources {
 
 /** What the tower has made of B pictures, for a method to choose by. */
 export interface Seen {
+  /** How many pictures. */
+  B: number;
   /** F, the selected layer's output without [CLS]: [B, P, D]. */
   F: tf.Tensor3D;
   /** The [CLS] row of each layer the method needs, by layer: [B, H, P]. */

@@ -31,9 +31,9 @@ export const pooling: Method<{ pattern: (typeof patterns)[number] }> = {
     const cells = pattern === 'raster' ? cut(P, budget) : cutGrid(gridOf(source, 'pooling'), budget);
     const rows = cells.map(meanOf);
     return {
-      choose: ({ F }) => ({
+      choose: ({ B }) => ({
         W: matrixOf(
-          Array.from({ length: F.shape[0] }, () => rows),
+          Array.from({ length: B }, () => rows),
           P,
         ),
       }),

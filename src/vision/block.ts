@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { activations } from '../tensor/activation.ts';
 import { attend, attendRow, mergeHeads, splitHeads } from '../tensor/attention.ts';
 import { shape } from '../tensor/axes.ts';
+import { gatherTokens } from '../tensor/gather.ts';
 import { linear } from '../tensor/linear.ts';
 import { layerNorm } from '../tensor/norm.ts';
 import type { ClipVisionConfig } from './config.ts';
@@ -76,6 +77,16 @@ export function openBlock(
     return { hidden: hidden.clone(), normed, keys, values };
   });
 }
+
+/**
+ * Some of its tokens: they look at all, but only they become something.
+ * @param tokens [B, U] int32, their places among the N
+ */
+export const takeTokens = (open: OpenBlock, tokens: tf.Tensor2D): OpenBlock => ({
+  ...open,
+  hidden: gatherTokens(open.hidden, tokens), // [B, U, D]
+  normed: gatherTokens(open.normed, tokens),
+});
 
 /** x + Attention(LayerNorm₁(x)). @param needs a `keyBias` [B, N] is added to the scores of each key */
 export function attendOpen(

@@ -1,10 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { shape } from '../tensor/axes.ts';
 import type { Trace } from '../tensor/trace.ts';
-import { clipBlock } from './block.ts';
+import {
+  attendOpen,
+  clipBlock,
+  feedForward,
+  openBlock,
+  readClsAttention,
+  takeTokens,
+  type OpenBlock,
+} from './block.ts';
 import type { ClipVisionConfig } from './config.ts';
 import { embedImage } from './embeddings.ts';
-import type { ClipVisionWeights } from './weights.ts';
+import type { ClipBlockWeights, ClipVisionWeights } from './weights.ts';
 
 export interface ClipVision {
   config: ClipVisionConfig;
@@ -21,6 +29,8 @@ export interface VisionNeeds {
   clsAttention?: number[];
   /** The keys of layer i, [B, H, N, C]. */
   keys?: number[];
+  /** Leave the deepest layer unfinished, where its output is the one hidden state asked for and nothing is traced. */
+  unfinished?: boolean;
 }
 
 /** The tensors that were asked for, by index. The caller disposes them. */
@@ -29,6 +39,18 @@ export interface VisionOutput {
   attention: Map<number, tf.Tensor4D>; // [B, H, N, N]
   clsAttention: Map<number, tf.Tensor3D>; // [B, H, P]
   keys: Map<number, tf.Tensor4D>; // [B, H, N, C]
+  /** The deepest layer where it was left so; `hidden` then lacks its output. */
+  unfinished?: Unfinished;
+}
+
+/** A layer of which the keys and values are there: all that its tokens need of each other. */
+export interface Unfinished {
+  /**
+   * The layer's output [B, U, D]; the caller disposes it.
+   * @param tokens U places of each picture among its N tokens; all of them where left out
+   */
+  finish(tokens?: readonly (readonly number[])[]): tf.Tensor3D;
+  dispose(): void;
 }
 
 /**
@@ -55,6 +77,8 @@ export function runClipVision(
     ),
     traceHidden || traceAttention ? L : 0,
   );
+  const alone = depth > 0 && needs.hidden?.join() === String(depth) && !needs.attention?.includes(depth - 1);
+  const finished = needs.unfinished && alone && !trace ? depth - 1 : depth;
   if (depth > L) throw new Error(`asked for layer ${depth - 1} of ${L} vision layers (0..${L - 1})`);
 
   const output: VisionOutput = {
@@ -72,7 +96,7 @@ export function runClipVision(
     let hidden = embedImage(weights, pixels, config);
     keep(needs.hidden, output.hidden, 0, hidden);
     trace?.record('vision.hidden.LL', hidden, 0);
-    for (let l = 0; l < depth; l++) {
+    for (let l = 0; l < finished; l++) {
       const block = clipBlock(weights.layers[l], hidden, config, {
         attention: traceAttention || needs.attention?.includes(l),
         clsAttention: needs.clsAttention?.includes(l),
@@ -96,8 +120,30 @@ export function runClipVision(
         trace?.record('vision.keys.LL', block.keys, l);
       }
     }
+    if (finished < depth) {
+      const layer = weights.layers[finished];
+      const open = openBlock(layer, hidden, config);
+      keep(needs.keys, output.keys, finished, open.keys);
+      if (needs.clsAttention?.includes(finished)) {
+        output.clsAttention.set(finished, readClsAttention(layer, open, config));
+      }
+      output.unfinished = unfinished(layer, open, config);
+    }
     const { hidden: states, attention, clsAttention, keys } = output; // these outlive the tidy
     return [states, attention, clsAttention, keys].flatMap((map): tf.Tensor[] => [...map.values()]);
   });
   return output;
+}
+
+/** @param open of the layer, in a tidy that it outlives */
+function unfinished(weights: ClipBlockWeights, open: OpenBlock, config: ClipVisionConfig): Unfinished {
+  for (const tensor of Object.values(open)) tf.keep(tensor);
+  return {
+    finish: (tokens) =>
+      tf.tidy(() => {
+        const some = tokens ? takeTokens(open, tf.tensor2d(tokens as number[][], undefined, 'int32')) : open;
+        return feedForward(weights, attendOpen(weights, some, config).hidden, config);
+      }),
+    dispose: () => tf.dispose(open),
+  };
 }

@@ -1,10 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
 import type { VisionOutput } from './clip.ts';
-import type { VisionTower } from './tower.ts';
 
 /** What the projector takes of a tower. */
-export type Features = {
+export type SelectedFeatures = {
   F: tf.Tensor3D; // [B, P, D] of the patches
   cls?: tf.Tensor3D; // [B, 1, D] of [CLS], where the tower has one
 };
@@ -16,8 +15,8 @@ export type Features = {
 export function selectFeatures(
   hidden: VisionOutput['hidden'],
   layers: readonly number[],
-  prefixTokens: VisionTower['prefixTokens'],
-): Features {
+  prefixTokens: 0 | 1,
+): SelectedFeatures {
   return tf.tidy(() => {
     const tokens = tf.concat(
       layers.map((layer) => hidden.get(layer)!),

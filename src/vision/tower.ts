@@ -1,22 +1,33 @@
 /** A vision tower as the story runs it, whatever it is made of; CLIP's is one. */
 import * as tf from '@tensorflow/tfjs-core';
-import { scope } from '../tensor/scope.ts';
+import { free, scope } from '../tensor/scope.ts';
 import { applyMatrix, type TokenMatrix } from '../tensor/token-matrix.ts';
 import type { Trace } from '../tensor/trace.ts';
 import { attendOpen, feedForward, openBlock } from './block.ts';
 import { runClipVision, type ClipVision, type VisionNeeds, type VisionOutput } from './clip.ts';
 import { embedImage } from './embeddings.ts';
+import { openFeatures, wholeFeatures, type Features } from './features.ts';
+import { selectFeatures } from './select.ts';
 
 export interface VisionTower {
   /** Tokens that stand before the patches: 1 for [CLS], 0 in a tower without one, such as SigLIP's. */
   readonly prefixTokens: 0 | 1;
   /**
    * @param pixels [B, S, S, 3], preprocessed
-   * @param cut what a method does inside; then nothing but the deepest of the hidden states is shown
+   * @param needs what a method reads of the tower, and the hidden states that F is made of
+   * @param cut what a method does inside; then nothing but F, of the deepest of the hidden states, is shown
    * @returns what was asked for; the caller disposes it
    */
-  run(pixels: tf.Tensor4D, needs: VisionNeeds, cut?: TowerCut, trace?: Trace): Promise<VisionOutput>;
+  run(pixels: tf.Tensor4D, needs: SightNeeds, cut?: TowerCut, trace?: Trace): Promise<Sight>;
 }
+
+export type SightNeeds = Omit<VisionNeeds, 'hidden' | 'unfinished'> & { features: readonly number[] };
+
+/** What a tower shows of pictures. The caller disposes it. */
+export type Sight = Pick<VisionOutput, 'attention' | 'clsAttention' | 'keys'> & {
+  B: number;
+  features: Features;
+};
 
 /** The tokens of a layer between its attention and its MLP. */
 export interface TowerView {
@@ -36,8 +47,18 @@ export type TowerCut = (
 
 export const clipTower = (vision: ClipVision): VisionTower => ({
   prefixTokens: 1,
-  run: async (pixels, needs, cut, trace) =>
-    cut ? runCutting(vision, pixels, needs, cut, trace) : runClipVision(vision, pixels, needs, trace),
+  async run(pixels, { features: layers, ...needs }, cut, trace) {
+    const wanted = { ...needs, hidden: [...layers], unfinished: layers.length === 1 };
+    const { hidden, unfinished, ...insides } = cut
+      ? await runCutting(vision, pixels, wanted, cut, trace)
+      : runClipVision(vision, pixels, wanted, trace);
+    const select = (states: VisionOutput['hidden']) => selectFeatures(states, layers, this.prefixTokens);
+    const features = unfinished
+      ? openFeatures(unfinished, this.prefixTokens, (last) => select(new Map([[layers[0], last]])))
+      : wholeFeatures(select(hidden));
+    free(hidden);
+    return { B: pixels.shape[0], features, ...insides };
+  },
 });
 
 /**

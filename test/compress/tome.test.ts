@@ -36,7 +36,10 @@ const mergingTo = (U: number, known = source) => tome.prepare(known, U, {}, {}).
 
 /** hidden[depth] of a tower with a method inside. */
 async function runCutting(vision: ClipVision, pixels: tf.Tensor4D, depth: number, cut: TowerCut) {
-  return (await clipTower(vision).run(pixels, { hidden: [depth] }, cut)).hidden.get(depth)!;
+  const { features } = await clipTower(vision).run(pixels, { features: [depth] }, cut);
+  const hidden = tf.tidy(() => tf.concat([features.cls()!, features.F()], 1));
+  features.dispose();
+  return hidden;
 }
 const budgets = fc.integer({ min: 2, max: P });
 

@@ -14,6 +14,7 @@ import type { Task } from '../../src/eval/task/task.ts';
 import { createWorldTask } from '../../src/eval/task/world-task.ts';
 import { createScene, objectPatches, side } from '../../src/world/scene.ts';
 import { describeEachBackend } from '../support/backends.ts';
+import { wholeFeatures } from '../../src/vision/features.ts';
 import { seenOf } from '../support/methods.ts';
 import { tidyEachTest } from '../support/random.ts';
 import { tinyVisionConfig } from '../support/tiny.ts';
@@ -50,7 +51,7 @@ describeEachBackend('focus', () => {
     const seen = seenOf(tf.zeros([2, 16, 3]), { clsAttention: rows });
     const album: Pick<Album, 'chunks' | 'lend'> = {
       chunks: [[0, 1]],
-      lend: (_, use) => use(seen),
+      lend: (_, use) => use({ ...seen, features: wholeFeatures(seen) }),
     };
     expect(focusLayers(config)).toEqual([0, 1, 2]);
     const focus = focusOf(await measureFocus({ config }, task, album));

@@ -6,6 +6,7 @@ import type { Method, MethodOptions, Resources, Seen, Source } from '../../src/c
 import { prepareMethod } from '../../src/compress/prepare.ts';
 import type { LayerHook } from '../../src/decoder/state.ts';
 import { prepareAnswer, type ChosenMethod } from '../../src/plan.ts';
+import { wholeFeatures } from '../../src/vision/features.ts';
 import { answer, type Answer, type AnswerOptions } from '../../src/story.ts';
 import type { ImagePrompt } from '../../src/text/prompt.ts';
 
@@ -24,6 +25,7 @@ export const sourceOf = (known: Partial<Source> & Pick<Source, 'patches'>): Sour
 /** What a tower would have shown. */
 export const seenOf = (F: tf.Tensor3D, insides: Partial<Seen> = {}): Seen => ({
   F,
+  B: F.shape[0],
   clsAttention: new Map(),
   attention: new Map(),
   keys: new Map(),
@@ -51,7 +53,7 @@ export async function runMethod<Options extends MethodOptions>(
     attention: only(needs.attention, seen.attention),
     keys: only(needs.keys, seen.keys),
   });
-  return compress(choice, seen, { keepsCls: false, picks: !method.makesTokens });
+  return compress(choice, { features: wholeFeatures(seen) }, { keepsCls: false, picks: !method.makesTokens });
 }
 
 /** What a method does between a decoder's layers. */

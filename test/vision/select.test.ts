@@ -2,7 +2,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
 import { selectFeatures } from '../../src/vision/select.ts';
-import type { VisionTower } from '../../src/vision/tower.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import { expectNewTensors, tidyEachTest } from '../support/random.ts';
 
@@ -20,13 +19,8 @@ describeEachBackend('selected features', () => {
   });
 
   test('of a tower without [CLS] are all of its tokens', async () => {
-    const tower: VisionTower = {
-      prefixTokens: 0,
-      run: () =>
-        Promise.resolve({ hidden: states(), attention: new Map(), clsAttention: new Map(), keys: new Map() }),
-    };
-    const { hidden } = await tower.run(tf.zeros([1, 2, 2, 3]), { hidden: [1] });
-    const { F, cls } = selectFeatures(hidden, [1], tower.prefixTokens);
+    const hidden = states();
+    const { F, cls } = selectFeatures(hidden, [1], 0);
     expect(F.arraySync()).toEqual([[[10], [11], [12]]]);
     expect(cls).toBeUndefined();
     await expectNewTensors(1, 'F', () => selectFeatures(hidden, [1], 0));

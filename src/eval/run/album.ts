@@ -82,6 +82,7 @@ export function openAlbum(model: Llava, pictures: readonly TaskPicture[], option
       if (known) return use(known);
       const before = tf.memory().numBytes;
       const { seen } = await look(chunk, inTower ? {} : options.needs, inTower);
+      seen.features.F(); // whole: every method will take its part
       const bytes = tf.memory().numBytes - before;
       const keep = !inTower && keptBytes + bytes <= options.keepBytes;
       if (keep) {

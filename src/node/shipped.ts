@@ -1,0 +1,19 @@
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The models that come with the package: a CLIP, and a LLaVA whose tower is that CLIP's. */
+export type ShippedModel = 'llava' | 'clip';
+
+/** The folder of a model that comes with the package, as a path that reads well from the working folder. */
+export function shippedModel(name: ShippedModel = 'llava'): string {
+  const absolute = fileURLToPath(new URL(`../../weights/${name}`, import.meta.url)); // from src/node and from dist/node
+  const relative = path.relative(process.cwd(), absolute);
+  return relative.startsWith('..') ? absolute : relative;
+}
+
+/**
+ * The CLIP whose text tower reads the question, for methods that want it: the one named, or that which comes with the
+ * default model.
+ */
+export const clipFor = ({ model, clip }: { model: string; clip?: string }): string | undefined =>
+  clip ?? (model === shippedModel() ? shippedModel('clip') : undefined);
