@@ -5,6 +5,7 @@
 import { decodeText } from './bytes.ts';
 import { parseObject, type JsonObject } from './json.ts';
 
+/** A checkpoint's files, wherever they lie: on disk, behind an address, in memory. */
 export interface Folder {
   /** What messages call it: its path or address. */
   name: string;

@@ -7,10 +7,10 @@ export { UserError } from './errors.ts';
 export { createRandom, type Random } from './random.ts';
 
 // The axis legend, what the layers must know of a backend, the trace
-export { shape, ShapeError } from './tensor/axes.ts';
+export { shape, type AxisOf, ShapeError, type Dims } from './tensor/axes.ts';
 export { setTraits, type BackendTraits } from './tensor/traits.ts';
 export { guardHeap, wasmTraits } from './tensor/wasm-heap.ts';
-export { free, scope, type Scope } from './tensor/scope.ts';
+export { free, scope, type Ownable, type Scope } from './tensor/scope.ts';
 export {
   applyMatrix,
   denseOf,
@@ -34,10 +34,14 @@ export {
   type Step,
   type Trace,
   type TraceName,
+  type TraceOptions,
+  type Promised,
+  type Recorded,
 } from './tensor/trace.ts';
 
 // Files
 export type { ByteSource, Folder } from './folder.ts';
+export type { Dtype } from './io/dtype.ts';
 export { fetchFolder } from './io/fetch-folder.ts';
 export {
   encodeSafetensors,
@@ -45,6 +49,8 @@ export {
   type SafetensorsFile,
   type TensorToWrite,
 } from './io/safetensors.ts';
+export type { TensorInfo } from './io/safetensors-header.ts';
+export type { Tensors } from './io/safetensors-writer.ts';
 export { openWeights, type WeightFiles } from './io/sharded.ts';
 
 // Image → pixels
@@ -61,13 +67,30 @@ export { resizeBicubic } from './image/resize.ts';
 export { inPlace, type Runner } from './text/runner.ts';
 export { readTokenizer, type Tokenizer } from './text/tokenizer.ts';
 export { createTextStream, type TextStream } from './text/stream.ts';
-export { cutAtImage, llavaPrompt, readPromptTemplate, type ImagePrompt } from './text/prompt.ts';
+export {
+  cutAtImage,
+  llavaPrompt,
+  readPromptTemplate,
+  type ImagePrompt,
+  type PromptTemplate,
+  type TemplateChoice,
+} from './text/prompt.ts';
+export type { TemplateSource } from './text/template.ts';
 
 // Tensor ops
-export { attend, attendRow, causalMask, mergeHeads, splitHeads } from './tensor/attention.ts';
-export { activations } from './tensor/activation.ts';
+export {
+  attend,
+  MASKED,
+  attendRow,
+  causalMask,
+  mergeHeads,
+  splitHeads,
+  type Attention,
+  type AttentionOptions,
+} from './tensor/attention.ts';
+export { activations, type Activation } from './tensor/activation.ts';
 export { gatherTokens } from './tensor/gather.ts';
-export { linear, type Linear } from './tensor/linear.ts';
+export { linear, type Linear, type Matrix } from './tensor/linear.ts';
 export { layerNorm, rmsNorm, type LayerNorm } from './tensor/norm.ts';
 
 // Vision tower, projector, decoder
@@ -78,31 +101,63 @@ export {
   openBlock,
   readClsAttention,
   type OpenBlock,
+  type ClipBlockOutput,
+  type ClipBlockConfig,
+  type ClipBlockNeeds,
 } from './vision/block.ts';
-export { runClipVision, type ClipVision, type VisionNeeds, type VisionOutput } from './vision/clip.ts';
+export type { ClipVisionWeights, ClipBlockWeights } from './vision/weights.ts';
+export {
+  runClipVision,
+  type ClipVision,
+  type VisionNeeds,
+  type VisionOutput,
+  type Unfinished,
+} from './vision/clip.ts';
 export type { Features } from './vision/features.ts';
 export { selectFeatures, type SelectedFeatures } from './vision/select.ts';
-export { clipTower, type TowerCut, type TowerView, type VisionTower } from './vision/tower.ts';
+export {
+  clipTower,
+  type TowerCut,
+  type TowerView,
+  type VisionTower,
+  type Sight,
+  type SightNeeds,
+} from './vision/tower.ts';
 export { patchCount, type ClipVisionConfig } from './vision/config.ts';
-export { contrast, embedPictures, embedTexts, type Clip } from './vision/contrastive.ts';
+export {
+  contrast,
+  embedPictures,
+  embedTexts,
+  type Clip,
+  type ClipContrastWeights,
+} from './vision/contrastive.ts';
 export type { ClipTextConfig } from './vision/text-config.ts';
-export { runClipText, type ClipText } from './vision/text.ts';
+export { runClipText, type ClipText, type ClipTextWeights, type ClipTextOutput } from './vision/text.ts';
 export { embedImage } from './vision/embeddings.ts';
-export { project, type Projector } from './projector.ts';
-export { llamaBlock } from './decoder/block.ts';
-export { createCache, disposeCache, type KvCache } from './decoder/cache.ts';
-export type { DecoderConfig } from './decoder/config.ts';
-export { decode, generate, prefill, type GenerateOptions, type Session } from './decoder/generate.ts';
-export { runLlama, type Llama } from './decoder/llama.ts';
-export { applyRope, createRope, ropeAt } from './decoder/rope.ts';
+export { project, type Projector, type ProjectorConfig, type ProjectorWeights } from './projector.ts';
+export { llamaBlock, type LlamaBlockOutput, type LlamaBlockContext } from './decoder/block.ts';
+export { createCache, type KvCache, type LayerCache } from './decoder/cache.ts';
+export type { DecoderConfig, RopeScaling } from './decoder/config.ts';
+export {
+  decode,
+  generate,
+  prefill,
+  type GenerateOptions,
+  type Session,
+  type PrefillOptions,
+  type DecodingOption,
+} from './decoder/generate.ts';
+export { runLlama, type Llama, type LlamaRun } from './decoder/llama.ts';
+export { applyRope, createRope, ropeAt, type Rope, type RopeRows } from './decoder/rope.ts';
 export { greedy, pickToken, type Sampling } from './decoder/sample.ts';
-export { embedText, spliceImage } from './decoder/splice.ts';
-export type { DecoderInput, DecoderState, LayerHook, LayerLimits, LayerView } from './decoder/state.ts';
+export type { LlamaWeights, LlamaBlockWeights } from './decoder/weights.ts';
+export { embedText, spliceImage, type OriginalPlaces } from './decoder/splice.ts';
+export type { DecoderInput, DecoderState, LayerHook, LayerLimits, LayerView, Role } from './decoder/state.ts';
 
 // Compression
 export { parseBudget } from './compress/budget.ts';
 export { compress, type CompressedPictures } from './compress/compress.ts';
-export { ensembleNames, ensembles, type EnsembleName } from './compress/ensemble.ts';
+export { ensembleNames, ensembles, type EnsembleName, type Ensemble } from './compress/ensemble.ts';
 export { readPictures } from './compress/host.ts';
 export {
   stages,
@@ -119,8 +174,8 @@ export {
 export { findMethod, methodOptions, methods } from './compress/registry.ts';
 export { scoreByCls } from './compress/score.ts';
 export { keepBest, keepTopK } from './compress/top-k.ts';
-export { vtcCls } from './compress/vtc-cls.ts';
-export { findWithdrawal, type WithdrawalSearch } from './compress/vtw-search.ts';
+export { vtcCls, type VtcClsOptions } from './compress/vtc-cls.ts';
+export { findWithdrawal, type WithdrawalSearch, type WithdrawalOptions } from './compress/vtw-search.ts';
 export { measureHeads, nameInactiveHeads } from './compress/yopo-heads.ts';
 
 // Checkpoints, and the whole of it
@@ -130,9 +185,26 @@ export {
   type Architecture,
   type ClipConfig,
   type LlavaConfig,
+  type ClipVisionOnly,
 } from './checkpoint/architecture.ts';
-export { joinClip, loadModel, readCheckedConfig, type Llava, type Model } from './checkpoint/load.ts';
-export { cutPrompt, readAsker, readQuestion, takePicture, type LoadedPicture } from './inputs.ts';
+export {
+  joinClip,
+  loadModel,
+  readCheckedConfig,
+  type Llava,
+  type Model,
+  type LoadProgress,
+} from './checkpoint/load.ts';
+export {
+  cutPrompt,
+  readAsker,
+  readQuestion,
+  takePicture,
+  type LoadedPicture,
+  type Asker,
+  type Wording,
+  type Asked,
+} from './inputs.ts';
 export {
   describeSource,
   positionModes,
@@ -143,4 +215,5 @@ export {
   type Positions,
 } from './plan.ts';
 export { answer, choose, reply, see, type Answer, type AnswerOptions, type SeenPictures } from './story.ts';
+export type { ProjectionBias } from './decoder/families.ts';
 export { cacheBytes, decoderLayerMacs, prefillMacs, visionMacs } from './cost.ts';

@@ -13,6 +13,7 @@ import { readTokenizer, type Tokenizer } from './text/tokenizer.ts';
 import type { ClipTextConfig } from './vision/text-config.ts';
 import { findTextEnds } from './vision/text.ts';
 
+/** A picture as the tower takes it, and how it was made. */
 export interface LoadedPicture {
   pixels: tf.Tensor4D; // [1, S, S, 3]
   values: Float32Array; // the same, on the host
@@ -56,7 +57,9 @@ export async function readAsker(
   return { ask, tokenizer };
 }
 
+/** What turns questions into prompts. */
 export interface Asker {
+  /** One question's prompt. */
   ask: (question: string) => ImagePrompt;
   tokenizer: Tokenizer;
 }

@@ -21,4 +21,4 @@ export {
   readPromptTemplate,
   readTokenizer,
 } from './node/checkpoint.ts';
-export { readAsker, readPicture, readQuestion } from './node/inputs.ts';
+export { readAsker, readPicture, readQuestion, type Wording, type Asked } from './node/inputs.ts';

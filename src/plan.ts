@@ -15,6 +15,7 @@ import { patchCount } from './vision/config.ts';
 
 /** RoPE positions after pruning: as if the dropped tokens had never been, or with gaps in their place. */
 export const positionModes = ['contiguous', 'original'] as const;
+/** One of {@link positionModes}. */
 export type Positions = (typeof positionModes)[number];
 
 /** A method as it is to be used. */

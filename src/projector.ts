@@ -12,11 +12,13 @@ export interface ProjectorConfig {
   bias: boolean;
 }
 
+/** The projector's weights, under Hugging Face's names. */
 export interface ProjectorWeights {
   linear_1: Linear; // [D, E]
   linear_2?: Linear; // [E, E], mlp2x only
 }
 
+/** A projector as it runs. */
 export interface Projector {
   config: ProjectorConfig;
   weights: ProjectorWeights;
@@ -35,7 +37,7 @@ export function projectorTable({ kind, inner, out, bias }: ProjectorConfig): Tre
  */
 export function project({ config, weights }: Projector, features: tf.Tensor3D): tf.Tensor3D {
   return tf.tidy(() => {
-    const x = linear(features, weights.linear_1);
-    return weights.linear_2 ? linear(activations[config.hidden_act](x), weights.linear_2) : x;
+    const x = linear(weights.linear_1, features);
+    return weights.linear_2 ? linear(weights.linear_2, activations[config.hidden_act](x)) : x;
   });
 }

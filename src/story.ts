@@ -21,8 +21,11 @@ import { comparePatches } from './vision/contrastive.ts';
 import { checkPictures, checkPixels } from './vision/select.ts';
 import { clipTower } from './vision/tower.ts';
 
+/** How the decoder writes, and who watches. */
 export type AnswerOptions = Omit<GenerateOptions, 'hook'>;
+/** What the tower has shown of B pictures. */
 export type SeenPictures = Awaited<ReturnType<typeof see>>;
+/** The answers' tokens, how many tokens each layer's cache held after the prompt, and the patches that were kept. */
 export type Answer = Awaited<ReturnType<typeof answer>>;
 
 /**

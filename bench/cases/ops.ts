@@ -62,7 +62,7 @@ function linearCases(context: Context, rows: number, inner: number, out: number)
       weights: (await randomWeights(tree, name)) as Linear,
       x: inputTensor<tf.Tensor2D>(input),
     }),
-    compute: ({ weights, x }) => linear(x, weights),
+    compute: ({ weights, x }) => linear(weights, x),
   });
 }
 
@@ -94,7 +94,7 @@ function normCases(context: Context, rows: number, D: number): BenchCase[] {
       weights: (await randomWeights(tree, name)) as LayerNorm,
       x: inputTensor<tf.Tensor2D>(input),
     }),
-    compute: ({ weights, x }) => layerNorm(x, weights, 1e-5),
+    compute: ({ weights, x }) => layerNorm(weights, x, 1e-5),
   });
 }
 

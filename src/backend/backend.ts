@@ -4,6 +4,7 @@ import { cpus } from 'node:os';
 import * as tf from '@tensorflow/tfjs-core';
 import type { BackendTraits } from '../tensor/traits.ts';
 
+/** What a backend is called here and in TensorFlow.js. */
 export type BackendName = 'tensorflow' | 'wasm' | 'cpu' | 'webgpu';
 
 export interface Backend {

@@ -12,8 +12,10 @@ export type { BackendName };
 
 /** The backends in the order `auto` tries them: the fastest first, the one that always works last; then those it does not. */
 const backends: readonly Backend[] = [tensorflow, wasm, cpu, webgpu];
+/** All of them, in this order. */
 export const backendNames: readonly BackendName[] = backends.map(({ name }) => name);
 
+/** A backend that runs, and why this one. */
 export interface BackendChoice extends BackendReport {
   name: BackendName;
   /** Why this one: what was asked for, and what was tried before it. */

@@ -36,9 +36,11 @@ export interface Model {
   clip?: Clip;
   /** Tokens that end an answer. */
   stopTokens: number[];
+  /** Frees the weights. */
   dispose(): void;
 }
 
+/** Told as weights are loaded. */
 export interface LoadProgress {
   /** @param done bytes of float32 weights loaded so far */
   (done: number, total: number): void;

@@ -2,9 +2,11 @@ import * as tf from '@tensorflow/tfjs-core';
 import { shape } from '../tensor/axes.ts';
 
 /** Per-layer scores, K of [B, P] → one score a patch, [B, P]. */
-type Ensemble = (scores: tf.Tensor2D[]) => tf.Tensor2D;
+export type Ensemble = (scores: tf.Tensor2D[]) => tf.Tensor2D;
 
+/** The names of {@link ensembles}. */
 export const ensembleNames = ['sum', 'mean', 'max', 'min', 'rank-mean'] as const;
+/** One of them. */
 export type EnsembleName = (typeof ensembleNames)[number];
 
 /**

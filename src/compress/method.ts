@@ -6,6 +6,7 @@ import type { TowerCut } from '../vision/tower.ts';
 
 /** Where a method acts, in data order: between the tower's layers, before the decoder, between the decoder's layers. */
 export const stages = ['tower', 'before', 'between'] as const;
+/** One of {@link stages}. */
 export type Stage = (typeof stages)[number];
 
 /** The same in words. */

@@ -28,8 +28,10 @@ import { scoreByCls } from './score.ts';
 import { clsLayer } from './selected-layer.ts';
 import { keepBest } from './top-k.ts';
 
+/** K, and how the K layers agree. */
 export type VtcClsOptions = { layers: number; ensemble: EnsembleName };
 
+/** The method that this project is about. */
 export const vtcCls: Method<VtcClsOptions> = {
   name: 'vtc-cls',
   paper: '[CLS] Token Tells Everything Needed for Training-free Efficient MLLMs, arXiv 2412.05819',

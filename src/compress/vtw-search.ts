@@ -7,6 +7,7 @@ import { scope } from '../tensor/scope.ts';
 import { checkWhole } from './checks.ts';
 import { withdrawBefore } from './vtw.ts';
 
+/** What the search found. */
 export interface WithdrawalSearch {
   /** k; L, never, when no layer's divergence is small enough. */
   layer: number;
@@ -14,17 +15,23 @@ export interface WithdrawalSearch {
   divergences: { layer: number; mean: number }[];
 }
 
+/** Where the search ends and begins. */
+export interface WithdrawalOptions {
+  /** η, in nats. */
+  threshold?: number;
+  /** The first layer that is tried; by default the share of the depth that 5 is of 32. */
+  from?: number;
+}
+
 /**
  * VTW's search for its layer (section 3.3): the first whose mean divergence is at most `threshold`.
  * @param samples prompts with their pictures, as the decoder takes them; they stay the caller's
- * @param threshold η, in nats
- * @param from the first layer that is tried; by default the share of the depth that 5 is of 32
  * @throws UserError without samples
  */
 export async function findWithdrawal(
   llama: Llama,
   samples: readonly DecoderInput[],
-  { threshold = 0.003, from }: { threshold?: number; from?: number } = {},
+  { threshold = 0.003, from }: WithdrawalOptions = {},
 ): Promise<WithdrawalSearch> {
   if (samples.length === 0) throw new UserError('vtw: the search for a layer needs at least one sample');
   const L = llama.config.num_hidden_layers;

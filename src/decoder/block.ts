@@ -9,6 +9,7 @@ import type { DecoderConfig } from './config.ts';
 import { applyRope, type RopeRows } from './rope.ts';
 import type { LlamaBlockWeights } from './weights.ts';
 
+/** What one block returns; attention only where it was asked for. */
 export type LlamaBlockOutput = {
   hidden: tf.Tensor3D; // [B, T, E]
   keys: tf.Tensor4D; // [B, G, past + T, C], already turned by RoPE
@@ -16,6 +17,7 @@ export type LlamaBlockOutput = {
   attention?: tf.Tensor4D; // [B, H, T, past + T]
 };
 
+/** What a block needs besides its weights and input: positions, who looks where, what came before. */
 export interface LlamaBlockContext {
   rope: RopeRows; // of the T tokens' positions
   mask?: tf.Tensor2D | tf.Tensor4D; // [T, past + T], or [B, H, T, past + T] for items and heads that differ
@@ -45,23 +47,23 @@ export function llamaBlock(
     const { num_attention_heads: H, num_key_value_heads: G, rms_norm_eps: eps } = config;
     const { q_proj, k_proj, v_proj, o_proj } = weights.self_attn;
 
-    const x = rmsNorm(hidden, weights.input_layernorm, eps);
-    const q = applyRope(splitHeads(linear(x, q_proj), H), rope); // [B, H, T, C]
-    const newKeys = applyRope(splitHeads(linear(x, k_proj), G), rope); // [B, G, T, C]
-    const newValues = splitHeads(linear(x, v_proj), G);
+    const x = rmsNorm(weights.input_layernorm, hidden, eps);
+    const q = applyRope(splitHeads(linear(q_proj, x), H), rope); // [B, H, T, C]
+    const newKeys = applyRope(splitHeads(linear(k_proj, x), G), rope); // [B, G, T, C]
+    const newValues = splitHeads(linear(v_proj, x), G);
     const keys = past ? tf.concat([past.keys, newKeys], 2) : newKeys;
     const values = past ? tf.concat([past.values, newValues], 2) : newValues;
     const options = { mask, weights: times, keepProbabilities: keepAttention };
     const { context, probabilities } = attend(q, keys, values, options);
     const heard = heads ? tf.mul<tf.Tensor4D>(context, heads) : context; // [B, H, T, C]
-    const afterAttention = tf.add(hidden, linear(mergeHeads(heard), o_proj));
+    const afterAttention = tf.add(hidden, linear(o_proj, mergeHeads(heard)));
 
-    const y = rmsNorm(afterAttention, weights.post_attention_layernorm, eps);
+    const y = rmsNorm(weights.post_attention_layernorm, afterAttention, eps);
     const { gate_proj, up_proj, down_proj } = weights.mlp;
-    const gated = tf.mul(activations[config.hidden_act](linear(y, gate_proj)), linear(y, up_proj)); // [B, T, M]
+    const gated = tf.mul(activations[config.hidden_act](linear(gate_proj, y)), linear(up_proj, y)); // [B, T, M]
     const used = neurons ? tf.mul(gated, neurons) : gated;
     const output: LlamaBlockOutput = {
-      hidden: tf.add(afterAttention, linear(used, down_proj)),
+      hidden: tf.add(afterAttention, linear(down_proj, used)),
       keys,
       values,
     };
@@ -85,11 +87,11 @@ export function attendFromLastToken(
     const { T } = shape({ hidden }, 'B T E', { E: config.hidden_size });
     const { num_attention_heads: H, num_key_value_heads: G, rms_norm_eps: eps } = config;
     const { q_proj, k_proj } = weights.self_attn;
-    const x = rmsNorm(hidden, weights.input_layernorm, eps);
+    const x = rmsNorm(weights.input_layernorm, hidden, eps);
     const last = <X extends tf.Tensor>(tokens: X, axis: number): X => tf.gather<X>(tokens, [T - 1], axis);
     const lastRope = { cos: last(rope.cos, 2), sin: last(rope.sin, 2) };
-    const q = applyRope(splitHeads(linear(last(x, 1), q_proj), H), lastRope); // [B, H, 1, C]
-    const keys = applyRope(splitHeads(linear(x, k_proj), G), rope); // [B, G, T, C]
+    const q = applyRope(splitHeads(linear(q_proj, last(x, 1)), H), lastRope); // [B, H, 1, C]
+    const keys = applyRope(splitHeads(linear(k_proj, x), G), rope); // [B, G, T, C]
     const { probabilities } = attend(q, keys, keys, { keepProbabilities: true }); // the values play no part
     return tf.squeeze(probabilities!, [2]);
   });

@@ -14,6 +14,7 @@ export interface KvCache {
   layers: (LayerCache | undefined)[];
 }
 
+/** A cache that holds nothing yet. */
 export function createCache(): KvCache {
   return { layers: [] };
 }
@@ -28,9 +29,4 @@ export function updateCache(cache: KvCache, layer: number, next: LayerCache): vo
 /** Tokens that each layer holds. */
 export function cacheLengths(cache: KvCache): number[] {
   return cache.layers.map((layer) => layer?.keys.shape[2] ?? 0);
-}
-
-export function disposeCache(cache: KvCache): void {
-  for (const layer of cache.layers) if (layer) tf.dispose([layer.keys, layer.values]);
-  cache.layers = [];
 }

@@ -19,9 +19,11 @@ export interface Session {
   nextPosition: number;
   /** What a method does between the layers, this prompt's own. */
   hook?: LayerHook;
+  /** Frees the caches and the logits. */
   dispose(): void;
 }
 
+/** How a prompt is read. */
 export interface PrefillOptions {
   /** How many tokens may follow: RoPE's table is made this long. */
   maxNewTokens: number;
@@ -95,6 +97,7 @@ export async function prefill(
   return { ...made, nextPosition: input.nextPosition, hook, dispose: () => free(made) };
 }
 
+/** How the decoder writes: by default greedily. */
 export interface GenerateOptions extends PrefillOptions {
   sampling?: Sampling;
   seed?: number;
@@ -177,7 +180,7 @@ export async function runToken(
 ): Promise<tf.Tensor3D> {
   using own = scope();
   const ids = own(tf.tensor2d([...next], [next.length, 1], 'int32'));
-  const hidden = own(embed(ids, llama.weights.embed_tokens)); // [B, 1, E]
+  const hidden = own(embed(llama.weights.embed_tokens, ids)); // [B, 1, E]
   const positions = own(tf.fill<tf.Rank.R2>([next.length, 1], session.nextPosition++, 'int32'));
   const roles = next.map(() => ['text' as const]);
   return await runLlama(llama, { hidden, positions, roles }, session);

@@ -12,11 +12,13 @@ import { ropeAt, type Rope } from './rope.ts';
 import type { DecoderState, LayerHook } from './state.ts';
 import type { LlamaWeights } from './weights.ts';
 
+/** A decoder of LLaMA's architecture. */
 export interface Llama {
   config: DecoderConfig;
   weights: LlamaWeights;
 }
 
+/** What a pass through the decoder needs besides weights and input. */
 export interface LlamaRun {
   rope: Rope;
   /** Extended by every layer; created empty by the caller, who disposes it. */
@@ -78,7 +80,7 @@ export async function runLlama(
       const { hidden } = state;
       const last = l + 1 === config.num_hidden_layers; // transformers' last hidden state is normed
       const made = last
-        ? { shape: hidden.shape, tensor: () => rmsNorm(hidden, weights.norm, config.rms_norm_eps) }
+        ? { shape: hidden.shape, tensor: () => rmsNorm(weights.norm, hidden, config.rms_norm_eps) }
         : hidden;
       trace?.record('decoder.hidden.LL', made, l + 1);
       if (block.attention) trace?.record('decoder.attention.LL', block.attention, l);
@@ -102,7 +104,7 @@ export async function runLlama(
  * @returns logits [B, T, V]
  */
 export function readLogits({ config, weights }: Llama, hidden: tf.Tensor3D): tf.Tensor3D {
-  return tf.tidy(() => linear(rmsNorm(hidden, weights.norm, config.rms_norm_eps), weights.lm_head));
+  return tf.tidy(() => linear(weights.lm_head, rmsNorm(weights.norm, hidden, config.rms_norm_eps)));
 }
 
 /** Disposes what the next state no longer holds. */

@@ -10,6 +10,7 @@ export interface Sampling {
   topP: number;
 }
 
+/** The most likely token, always. */
 export const greedy: Sampling = { temperature: 0, topK: 0, topP: 1 };
 
 /** @throws UserError for numbers that no draw can be made by */

@@ -14,7 +14,7 @@ export function embedText({ weights, config }: Llama, ids: number[][]): DecoderI
   const [B, T] = [ids.length, ids[0].length];
   if (T === 0) throw new UserError('a prompt needs at least one token');
   return {
-    hidden: tf.tidy(() => embed(tf.tensor2d(ids, [B, T], 'int32'), weights.embed_tokens)),
+    hidden: tf.tidy(() => embed(weights.embed_tokens, tf.tensor2d(ids, [B, T], 'int32'))),
     positions: tf.tensor2d(
       ids.map((row) => countUp(row)),
       [B, T],
@@ -59,7 +59,7 @@ export function spliceImage(
   const E = config.hidden_size;
   const hidden = tf.tidy(() => {
     const rows = prompts.map(({ before, after }, b) => {
-      const text = embed(tf.tensor2d([[...before, ...after]], undefined, 'int32'), weights.embed_tokens);
+      const text = embed(weights.embed_tokens, tf.tensor2d([[...before, ...after]], undefined, 'int32'));
       const image = tf.slice(visual, [b, 0, 0], [1, U, E]);
       const head = tf.slice(text, [0, 0, 0], [1, before.length, E]);
       const tail = tf.slice(text, [0, before.length, 0], [1, after.length, E]);

@@ -11,6 +11,7 @@ export interface LlamaBlockWeights {
   mlp: { gate_proj: Linear; up_proj: Linear; down_proj: Linear };
 }
 
+/** The decoder's weights, under Hugging Face's names. */
 export interface LlamaWeights {
   embed_tokens: tf.Tensor2D; // [V, E]
   layers: LlamaBlockWeights[];

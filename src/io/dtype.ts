@@ -5,6 +5,7 @@
 import { UserError } from '../errors.ts';
 import { decodeBf16, decodeF16, encodeBf16, encodeF16 } from './half.ts';
 
+/** The types of safetensors. */
 export type Dtype =
   'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8' | 'U64' | 'U32' | 'U16' | 'U8' | 'BOOL';
 

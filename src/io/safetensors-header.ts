@@ -15,6 +15,7 @@ import type { Dtype } from './dtype.ts';
 import { isObject } from '../json.ts';
 import { parseStrictJson } from './strict-json.ts';
 
+/** What a header says of a tensor. */
 export interface TensorInfo {
   name: string;
   dtype: Dtype;

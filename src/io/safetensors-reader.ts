@@ -7,6 +7,7 @@ import { nameOtherFormat } from './other-formats.ts';
 import { describeTensor, parseHeader, prefixBytes, readHeaderLength } from './safetensors-header.ts';
 import type { Header, TensorInfo } from './safetensors-header.ts';
 
+/** An open safetensors file: its header, and its tensors one by one. */
 export interface SafetensorsFile extends Header {
   path: string;
   /** The tensor's bytes, little-endian, in a buffer of exactly their length; or at the beginning of `into`. */

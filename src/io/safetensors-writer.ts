@@ -4,6 +4,7 @@ import { dtypeBytes, encodeFloat32 } from './dtype.ts';
 import type { Dtype } from './dtype.ts';
 import { checkDtype, checkShape, countBytes, describeTensor, prefixBytes } from './safetensors-header.ts';
 
+/** A tensor as it goes into a file. */
 export interface TensorToWrite {
   dtype: Dtype;
   shape: readonly number[];

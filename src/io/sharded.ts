@@ -21,9 +21,11 @@ export interface WeightFiles {
   files: string[];
   /** All files' tensors; a tensor's `file` tells which. */
   tensors: Map<string, TensorInfo>;
+  /** A tensor of any float type, as float32. */
   readFloat32(name: string): Promise<Float32Array>;
   /** As {@link SafetensorsFile.readRaw}. */
   readRaw(name: string, into?: Uint8Array): Promise<Uint8Array>;
+  /** Closes the files. */
   close(): Promise<void>;
   /** Bytes of all tensors, as stored. */
   bytes: number;

@@ -30,7 +30,7 @@ const SIGNATURES: [format: string, start: RegExp][] = [
  * Decode a picture file to RGB bytes.
  *
  * The rules are those of Pillow 12.3's `exif_transpose(Image.open(file)).convert("RGB")`, which LLaVA's users get:
- * the orientation is applied ({@link readOrientation}); alpha and palette transparency are dropped, not composited;
+ * the orientation is applied (orientation.ts); alpha and palette transparency are dropped, not composited;
  * grey becomes RGB; CMYK becomes RGB by Pillow's formula; an embedded ICC profile is ignored; an animation gives its
  * first frame. 16-bit samples keep their high byte. (Pillow does so for 16-bit RGB, but clips 16-bit *grey* at 255,
  * which turns nearly every such picture white; that one is not followed.)

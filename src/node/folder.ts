@@ -5,6 +5,7 @@ import { UserError } from '../errors.ts';
 import type { ByteSource, Folder } from '../folder.ts';
 import { codeOf, readWhole, reasonOf } from './files.ts';
 
+/** A folder on disk. */
 export function diskFolder(dir: string): Folder {
   const place = (file: string) => path.join(dir, file);
   const list = (inside?: string) => (inside === undefined ? listFolder(dir) : listInside(place(inside)));

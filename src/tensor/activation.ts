@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
-type Activation = <T extends tf.Tensor>(x: T) => T;
+/** Value by value; any shape. */
+export type Activation = <T extends tf.Tensor>(x: T) => T;
 
 /** x·σ(1.702x): the sigmoid approximation of GELU that OpenAI's CLIP was trained with. */
 const quickGelu: Activation = (x) => tf.tidy(() => tf.mul(x, tf.sigmoid(tf.mul(x, 1.702))));

@@ -8,6 +8,7 @@ export type Attention = {
   probabilities?: tf.Tensor4D; // [B, H, Tq, Tk]
 };
 
+/** What else goes into attention. */
 export interface AttentionOptions {
   /**
    * Added to the scores before the softmax, [Tq, Tk], or broadcast to [B, H, Tq, Tk]: 0 where a query may look,

@@ -11,12 +11,13 @@
  */
 
 /** The letters of a spec such as `"B N D"`; a number in a spec is an axis of that exact length. */
-type AxisOf<Spec extends string> = Spec extends `${infer First} ${infer Rest}`
+export type AxisOf<Spec extends string> = Spec extends `${infer First} ${infer Rest}`
   ? AxisOf<First> | AxisOf<Rest>
   : Spec extends `${number}`
     ? never
     : Spec;
 
+/** The length of each axis of a spec. */
 export type Dims<Spec extends string> = Record<AxisOf<Spec>, number>;
 
 /**

@@ -40,7 +40,7 @@ export function toLinearBlocks(values: Float32Array, [out, inner]: readonly numb
  * @param x [..., in]
  * @returns [..., out]
  */
-export function linear<T extends tf.Tensor>(x: T, { weight, bias }: Linear): T {
+export function linear<T extends tf.Tensor>({ weight, bias }: Linear, x: T): T {
   return tf.tidy(() => {
     const blocks = Array.isArray(weight) ? weight : [weight];
     const inner = blocks[0].shape[0];
@@ -56,10 +56,10 @@ export function linear<T extends tf.Tensor>(x: T, { weight, bias }: Linear): T {
 
 /**
  * Rows of an embedding table.
- * @param ids [B, T] int32
  * @param table [V, E]
+ * @param ids [B, T] int32
  * @returns [B, T, E]
  */
-export function embed(ids: tf.Tensor2D, table: tf.Tensor2D): tf.Tensor3D {
+export function embed(table: tf.Tensor2D, ids: tf.Tensor2D): tf.Tensor3D {
   return tf.gather<tf.Tensor>(table, ids) as tf.Tensor3D;
 }

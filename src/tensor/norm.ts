@@ -15,7 +15,7 @@ export interface LayerNorm {
  * as in PyTorch.
  * @param x [..., D]
  */
-export function layerNorm<T extends tf.Tensor>(x: T, { weight, bias }: LayerNorm, eps: number): T {
+export function layerNorm<T extends tf.Tensor>({ weight, bias }: LayerNorm, x: T, eps: number): T {
   return tf.tidy(() => {
     shape({ x: { shape: x.shape.slice(-1) } }, 'D', { D: weight.shape[0] });
     const inOne = tf.getKernel(layerNormKernel, tf.getBackend()) && (x.rank === 2 || x.rank === 3);
@@ -59,10 +59,10 @@ function layerNormGradient(dy: tf.Tensor, x: tf.Tensor, weight: tf.Tensor, eps: 
 
 /**
  * RMSNorm(x) = x / √(mean(x²) + eps) · weight over the last axis (Zhang & Sennrich, 1910.07467).
- * @param x [..., E]
  * @param weight [E]
+ * @param x [..., E]
  */
-export function rmsNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, eps: number): T {
+export function rmsNorm<T extends tf.Tensor>(weight: tf.Tensor1D, x: T, eps: number): T {
   return tf.tidy(() => {
     shape({ x: { shape: x.shape.slice(-1) } }, 'E', { E: weight.shape[0] });
     const meanSquare = tf.mean(tf.square(x), -1, true); // [..., 1]

@@ -1,6 +1,7 @@
 /** A tensor, a record, list or map of them, or what has a way of its own to be disposed. */
-type Ownable = object | undefined;
+export type Ownable = object | undefined;
 
+/** What {@link scope} makes: call it with what it is to own. */
 export interface Scope extends Disposable {
   /** Takes it over and hands it back. */
   <T extends Ownable>(owned: T): T;

@@ -34,7 +34,11 @@ export const meanOf = (tokens: readonly number[]): Row =>
 /** The token that stands for a row. */
 export const firstOf = (row: Row): number => row.keys().next().value!;
 
-/** @param rows for each of B pictures U rows over P tokens */
+/**
+ * W of its rows.
+ * @param rows for each of B pictures U rows over P tokens
+ * @throws Error unless every picture has equally many
+ */
 export function matrixOf(rows: readonly (readonly Row[])[], columns: number): TokenMatrix {
   const U = rows[0].length;
   if (rows.some((row) => row.length !== U)) {
@@ -132,6 +136,7 @@ export interface Fates {
   groups: number[];
 }
 
+/** What became of each of B pictures' patches. */
 export function fatesOf({ rows, columns }: TokenMatrix): Fates[] {
   return rows.map((picture) => {
     const kept = picture.filter(isToken).map(firstOf);

@@ -27,10 +27,18 @@ export const traceAxes = {
   'generate.tokens': 'B R',
 } as const;
 
+/** One of the names in {@link traceAxes}. */
 export type TraceName = keyof typeof traceAxes;
 
 /** What a step made: a tensor, which stays the caller's, or what can be made one where it is wanted. */
-export type Recorded = tf.Tensor | TokenMatrix | { shape: readonly number[]; tensor(): tf.Tensor };
+export type Recorded = tf.Tensor | TokenMatrix | Promised;
+
+/** A tensor that is made where somebody wants it. */
+export interface Promised {
+  shape: readonly number[];
+  /** Makes it. */
+  tensor(): tf.Tensor;
+}
 
 /** Where a run tells of its steps. Every function that can be watched takes `trace?: Trace`. */
 export interface Trace {
@@ -42,7 +50,7 @@ export interface Trace {
 
 /** One step of a run: what it made, in the axis legend, and the time since the step before it. */
 export interface Step {
-  /** As {@link traceKey} writes it. */
+  /** A {@link TraceName}, the layer in place of `LL`: `vision.hidden.07`. */
   name: string;
   axes: string;
   shape: readonly number[];
@@ -53,6 +61,7 @@ export interface RecordedTrace extends Trace {
   steps: Step[];
   tensors: Map<string, tf.Tensor>;
   matrices: Map<string, TokenMatrix>;
+  /** Frees the tensors. */
   dispose(): void;
 }
 
@@ -66,6 +75,7 @@ export function axesOf(key: string): string | undefined {
   return (traceAxes as Record<string, string>)[key.replace(/\.\d\d+$/, '.LL')];
 }
 
+/** Who listens, and to which clock. */
 export interface TraceOptions {
   /** Called after each step. */
   onStep?: (step: Step) => void;

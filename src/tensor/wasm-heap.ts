@@ -24,6 +24,7 @@ export const limits = {
   wasmThreads: 4,
 };
 
+/** What the layers know of wasm: no fast batched product, matrices in blocks that fit a cache, one heap of 4 GiB. */
 export const wasmTraits: BackendTraits = {
   fastBatchedMatMul: false,
   columnBlockBytes: 4 * 1024 ** 2,

@@ -9,6 +9,7 @@ export type PromptTemplate = (question: string) => string;
 /** LLaVA-1.5's conversation, as its Hugging Face checkpoints write it. */
 export const llavaPrompt: PromptTemplate = (question) => `USER: <image>\n${question} ASSISTANT:`;
 
+/** What the caller knows better than the folder. */
 export interface TemplateChoice {
   /** Taken instead of the folder's. */
   template?: TemplateSource;
@@ -17,7 +18,7 @@ export interface TemplateChoice {
 }
 
 /**
- * The chat template of a Hugging Face folder, found by {@link findTemplate}; without any, {@link llavaPrompt}. A
+ * The chat template of a Hugging Face folder, found where transformers looks; without any, {@link llavaPrompt}. A
  * template that takes a message's content as plain text is given the image token and a line break before the question,
  * as LLaVA's own code writes them.
  */

@@ -4,6 +4,7 @@ import { UserError } from '../errors.ts';
 import { readJson, type Folder } from '../folder.ts';
 import { isObject, type JsonObject } from '../json.ts';
 
+/** A chat template in Jinja. */
 export interface TemplateSource {
   source: string;
   /** Where it stands. */

@@ -101,7 +101,7 @@ export async function createClipStage(
         // The directions have length 1: times √D their numbers are of order 1, as a linear layer likes them.
         const directions: tf.Tensor2D = tf.mul(own, Math.sqrt(recipe.projection_dim));
         const weight = auxiliary.weight * fade(step, fadeFrom, pace.steps);
-        return tf.add(likeness, tf.mul(binaryCrossEntropy(linear(directions, current.words), words), weight));
+        return tf.add(likeness, tf.mul(binaryCrossEntropy(linear(current.words, directions), words), weight));
       });
     },
     validate: (current) => validateClip(assemble(config, current), validation, tokenizer, preprocessing),

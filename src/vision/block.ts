@@ -22,6 +22,7 @@ export type ClipBlockOutput = {
   keys?: tf.Tensor4D; // [B, H, N, C]
 };
 
+/** What a block is to return besides its output, and its mask. */
 export interface ClipBlockNeeds {
   attention?: boolean;
   /** The [CLS] row alone: it costs one row, not N. */
@@ -64,6 +65,10 @@ export type OpenBlock = {
   values: tf.Tensor4D; // [B, H, N, C]
 };
 
+/**
+ * A block's keys and values.
+ * @param hidden [B, N, D]
+ */
 export function openBlock(
   { layer_norm1, self_attn }: ClipBlockWeights,
   hidden: tf.Tensor3D,
@@ -71,9 +76,9 @@ export function openBlock(
 ): OpenBlock {
   return tf.tidy(() => {
     shape({ hidden }, 'B N D', { D });
-    const normed = layerNorm(hidden, layer_norm1, layer_norm_eps);
-    const keys = splitHeads(linear(normed, self_attn.k_proj), H);
-    const values = splitHeads(linear(normed, self_attn.v_proj), H);
+    const normed = layerNorm(layer_norm1, hidden, layer_norm_eps);
+    const keys = splitHeads(linear(self_attn.k_proj, normed), H);
+    const values = splitHeads(linear(self_attn.v_proj, normed), H);
     return { hidden: hidden.clone(), normed, keys, values };
   });
 }
@@ -96,11 +101,11 @@ export function attendOpen(
   { mask, attention, keyBias }: ClipBlockNeeds & { keyBias?: tf.Tensor2D } = {},
 ): ClipBlockOutput {
   return tf.tidy(() => {
-    const queries = splitHeads(linear(normed, self_attn.q_proj), H); // [B, H, U, C]
+    const queries = splitHeads(linear(self_attn.q_proj, normed), H); // [B, H, U, C]
     const options = { mask, keyBias, keepProbabilities: attention };
     const { context, probabilities } = attend(queries, keys, values, options);
     const output: ClipBlockOutput = {
-      hidden: tf.add(hidden, linear(mergeHeads(context), self_attn.out_proj)),
+      hidden: tf.add(hidden, linear(self_attn.out_proj, mergeHeads(context))),
     };
     if (probabilities) output.attention = probabilities;
     return output;
@@ -114,8 +119,8 @@ export function feedForward(
   { layer_norm_eps, hidden_act }: ClipBlockConfig,
 ): tf.Tensor3D {
   return tf.tidy(() => {
-    const y = layerNorm(x, layer_norm2, layer_norm_eps);
-    return tf.add(x, linear(activations[hidden_act](linear(y, mlp.fc1)), mlp.fc2));
+    const y = layerNorm(layer_norm2, x, layer_norm_eps);
+    return tf.add(x, linear(mlp.fc2, activations[hidden_act](linear(mlp.fc1, y))));
   });
 }
 
@@ -128,7 +133,7 @@ export function readClsAttention(
   return tf.tidy(() => {
     const { B, N, C } = shape({ keys }, 'B H N C', { H });
     const cls = tf.slice(normed, [0, 0, 0], [B, 1, H * C]);
-    const query: tf.Tensor3D = tf.reshape(linear(cls, self_attn.q_proj), [B, H, C]);
+    const query: tf.Tensor3D = tf.reshape(linear(self_attn.q_proj, cls), [B, H, C]);
     const row = attendRow(query, keys); // [B, H, N]: sums to 1 over all N tokens
     return tf.slice(row, [0, 0, 1], [B, H, N - 1]); // its own column is dropped, not renormalised
   });

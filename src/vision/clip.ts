@@ -14,6 +14,7 @@ import type { ClipVisionConfig } from './config.ts';
 import { embedImage } from './embeddings.ts';
 import type { ClipBlockWeights, ClipVisionWeights } from './weights.ts';
 
+/** CLIP's vision tower. */
 export interface ClipVision {
   config: ClipVisionConfig;
   weights: ClipVisionWeights;
@@ -50,6 +51,7 @@ export interface Unfinished {
    * @param tokens U places of each picture among its N tokens; all of them where left out
    */
   finish(tokens?: readonly (readonly number[])[]): tf.Tensor3D;
+  /** Frees what it holds. */
   dispose(): void;
 }
 

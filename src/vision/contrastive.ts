@@ -14,6 +14,7 @@ export interface Clip {
   weights: ClipContrastWeights;
 }
 
+/** What joins the towers, under Hugging Face's names. */
 export interface ClipContrastWeights {
   post_layernorm: LayerNorm; // of [CLS], after the last block
   visual_projection: Linear; // [D, projection_dim], no bias
@@ -50,7 +51,7 @@ export function embedPictures({ vision, weights }: Clip, pixels: tf.Tensor4D): t
     const hidden = runClipVision(vision, pixels, { hidden: [L] }).hidden.get(L)!; // [B, N, D]
     const cls = tf.reshape(tf.slice(hidden, [0, 0, 0], [-1, 1, D]), [-1, D]) as tf.Tensor2D;
     return toUnitLength(
-      linear(layerNorm(cls, weights.post_layernorm, layer_norm_eps), weights.visual_projection),
+      linear(weights.visual_projection, layerNorm(weights.post_layernorm, cls, layer_norm_eps)),
     );
   });
 }
@@ -62,8 +63,8 @@ export function embedPictures({ vision, weights }: Clip, pixels: tf.Tensor4D): t
  */
 export function embedPatches({ vision, weights }: Clip, features: tf.Tensor3D): tf.Tensor3D {
   return tf.tidy(() => {
-    const normed = layerNorm(features, weights.post_layernorm, vision.config.layer_norm_eps);
-    return toUnitLength(linear(normed, weights.visual_projection));
+    const normed = layerNorm(weights.post_layernorm, features, vision.config.layer_norm_eps);
+    return toUnitLength(linear(weights.visual_projection, normed));
   });
 }
 
@@ -73,7 +74,7 @@ export function embedPatches({ vision, weights }: Clip, features: tf.Tensor3D): 
  * @returns [B, projection_dim]
  */
 export function embedTexts({ text, weights }: Clip, ids: number[][]): tf.Tensor2D {
-  return tf.tidy(() => toUnitLength(linear(runClipText(text, ids).pooled, weights.text_projection)));
+  return tf.tidy(() => toUnitLength(linear(weights.text_projection, runClipText(text, ids).pooled)));
 }
 
 /**
@@ -83,6 +84,7 @@ export function embedTexts({ text, weights }: Clip, ids: number[][]): tf.Tensor2
  * @returns [B, P]
  */
 export function comparePatches(clip: Clip, features: tf.Tensor3D, ids: readonly number[][]): tf.Tensor2D {
+  shape({ features }, 'B P D', { B: ids.length });
   for (const row of ids) checkIds(row, clip.text.config.vocab_size, 'the question');
   return tf.tidy(() => {
     const texts = tf.expandDims(embedTexts(clip, [...ids]), 1); // [B, 1, projection_dim]

@@ -37,10 +37,10 @@ export function embedImage(
 ): tf.Tensor3D {
   return tf.tidy(() => {
     const D = config.hidden_size;
-    const patches = linear(cutPatches(pixels, config), weights.patch_embedding); // [B, P, D]
+    const patches = linear(weights.patch_embedding, cutPatches(pixels, config)); // [B, P, D]
     const B = patches.shape[0];
     const classToken = tf.tile(tf.reshape(weights.class_embedding, [1, 1, D]), [B, 1, 1]);
     const tokens = tf.concat([classToken, patches], 1); // [B, N, D]
-    return layerNorm(tf.add(tokens, weights.position_embedding), weights.pre_layrnorm, config.layer_norm_eps);
+    return layerNorm(weights.pre_layrnorm, tf.add(tokens, weights.position_embedding), config.layer_norm_eps);
   });
 }

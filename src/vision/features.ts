@@ -12,6 +12,7 @@ export interface Features {
   cls(): tf.Tensor3D | undefined;
   /** F' = W·F [B, U, D]; the caller disposes it. */
   times(W: TokenMatrix): tf.Tensor3D;
+  /** Frees all of it. */
   dispose(): void;
 }
 

@@ -14,6 +14,7 @@ export interface ClipText {
   weights: ClipTextWeights;
 }
 
+/** The text tower's weights, under Hugging Face's names. */
 export interface ClipTextWeights {
   token_embedding: tf.Tensor2D; // [V, D]
   position_embedding: tf.Tensor2D; // [max_position_embeddings, D]
@@ -62,7 +63,7 @@ export function runClipText(
 
   return tf.tidy(() => {
     const filled = ids.map((row) => [...row, ...Array.from({ length: T - row.length }, () => 0)]);
-    const words = embed(tf.tensor2d(filled, [B, T], 'int32'), weights.token_embedding); // [B, T, D]
+    const words = embed(weights.token_embedding, tf.tensor2d(filled, [B, T], 'int32')); // [B, T, D]
     let x: tf.Tensor3D = tf.add(words, tf.slice(weights.position_embedding, [0, 0], [T, D]));
     onHidden?.(x, 0);
     const mask = causalMask(T, T);
@@ -70,7 +71,7 @@ export function runClipText(
       x = clipBlock(layer, x, config, { mask }).hidden;
       onHidden?.(x, l + 1);
     }
-    const hidden = layerNorm(x, weights.final_layer_norm, config.layer_norm_eps);
+    const hidden = layerNorm(weights.final_layer_norm, x, config.layer_norm_eps);
     const rows = ends.map((end, b) => b * T + end);
     const pooled: tf.Tensor2D = tf.gather(tf.reshape(hidden, [B * T, D]), tf.tensor1d(rows, 'int32'));
     return { hidden, pooled };

@@ -9,6 +9,7 @@ import { embedImage } from './embeddings.ts';
 import { openFeatures, wholeFeatures, type Features } from './features.ts';
 import { selectFeatures } from './select.ts';
 
+/** What makes features of pictures. */
 export interface VisionTower {
   /** Tokens that stand before the patches: 1 for [CLS], 0 in a tower without one, such as SigLIP's. */
   readonly prefixTokens: 0 | 1;
@@ -21,6 +22,7 @@ export interface VisionTower {
   run(pixels: tf.Tensor4D, needs: SightNeeds, cut?: TowerCut, trace?: Trace): Promise<Sight>;
 }
 
+/** What a method reads of a tower, and `features`, the hidden states that F is made of, from 0. */
 export type SightNeeds = Omit<VisionNeeds, 'hidden' | 'unfinished'> & { features: readonly number[] };
 
 /** What a tower shows of pictures. The caller disposes it. */
@@ -45,6 +47,7 @@ export type TowerCut = (
   view: TowerView,
 ) => TokenMatrix | undefined | Promise<TokenMatrix | undefined>;
 
+/** CLIP's, as the story runs it. */
 export const clipTower = (vision: ClipVision): VisionTower => ({
   prefixTokens: 1,
   async run(pixels, { features: layers, ...needs }, cut, trace) {

@@ -12,6 +12,7 @@ export interface ClipBlockWeights {
   mlp: { fc1: Linear; fc2: Linear };
 }
 
+/** The tower's weights, under Hugging Face's names. */
 export interface ClipVisionWeights {
   class_embedding: tf.Tensor1D; // [D]
   patch_embedding: Linear; // [patch·patch·3, D], no bias

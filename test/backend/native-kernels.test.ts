@@ -69,7 +69,7 @@ describe.runIf(backendsUnderTest.includes('tensorflow'))('oneDNN kernels', () =>
     expect([...(await tf.softmax(tf.zeros([1, 1, 1, 1, 1, 2])).data())]).toEqual([0.5, 0.5]);
     const three = tf.ones([3]) as tf.Tensor1D;
     expectNear(
-      layerNorm(tf.tensor1d([-1, 0, 1]), { weight: three, bias: three }, 0),
+      layerNorm({ weight: three, bias: three }, tf.tensor1d([-1, 0, 1]), 0),
       [-0.2247449, 1, 2.2247449],
       'x',
     );
@@ -90,7 +90,7 @@ describe.runIf(backendsUnderTest.includes('tensorflow'))('oneDNN kernels', () =>
         const gradients = (shape: number[]) =>
           tf.grads((x, weight, bias) => {
             const norm = { weight: weight as tf.Tensor1D, bias: bias as tf.Tensor1D };
-            return tf.sum(tf.mul(tf.reshape(pull, shape), layerNorm(tf.reshape(x, shape), norm, 1e-2)));
+            return tf.sum(tf.mul(tf.reshape(pull, shape), layerNorm(norm, tf.reshape(x, shape), 1e-2)));
           })([x, weight, bias]);
         const steps = gradients([B, 1, T, D]); // a rank the kernel does not take
         for (const [i, gradient] of gradients([B, T, D]).entries()) {

@@ -1,5 +1,6 @@
 /** Methods beside each other on tiny models made in memory. */
 import * as tf from '@tensorflow/tfjs-core';
+import { free } from '../../src/tensor/scope.ts';
 import { expect, test } from 'vitest';
 import type { Method } from '../../src/compress/method.ts';
 import {
@@ -11,7 +12,7 @@ import {
 } from '../../src/eval/run/compare.ts';
 import { answerProbability } from '../../src/eval/run/probability.ts';
 import { parseVariants, type Variant } from '../../src/eval/run/variant.ts';
-import { createCache, disposeCache } from '../../src/decoder/cache.ts';
+import { createCache } from '../../src/decoder/cache.ts';
 import { runLlama } from '../../src/decoder/llama.ts';
 import { createRope } from '../../src/decoder/rope.ts';
 import { embedText } from '../../src/decoder/splice.ts';
@@ -72,7 +73,7 @@ describeEachBackend('a comparison', () => {
       allLogits: true,
     });
     const chances = (await tf.softmax(logits).array())[0]; // [T, V]
-    disposeCache(cache);
+    free(cache);
     let cut = 1;
     for (const [i, token] of answer.entries()) cut *= chances[before.length - 1 + i][token];
     const whole = cut * (chances[all.length - 1][2] + chances[all.length - 1][6]);

@@ -45,7 +45,7 @@ describeEachBackend('golden operations', () => {
       bias: await take<tf.Tensor1D>('linear.bias'),
     };
     await expectReadClose(
-      linear(await take('linear.input'), layer),
+      linear(layer, await take('linear.input')),
       await take('linear.output'),
       'linear',
       bound,
@@ -58,13 +58,13 @@ describeEachBackend('golden operations', () => {
       weight: await take<tf.Tensor1D>(`${layer}.weight`),
       bias: await take<tf.Tensor1D>(`${layer}.bias`),
     };
-    const y = layerNorm(await take(`${layer}.input`), norm, await takeNumber(`${layer}.eps`));
+    const y = layerNorm(norm, await take(`${layer}.input`), await takeNumber(`${layer}.eps`));
     await expectReadClose(y, await take(`${layer}.output`), layer, bound);
 
     const rms = `rms_norm.${eps}`;
     const z = rmsNorm(
-      await take(`${rms}.input`),
       await take(`${rms}.weight`),
+      await take(`${rms}.input`),
       await takeNumber(`${rms}.eps`),
     );
     await expectReadClose(z, await take(`${rms}.output`), rms, bound);
@@ -178,7 +178,7 @@ describeEachBackend('golden operations', () => {
       const square = tf.slice(pixels, [0, 0, column * patch, 0], [-1, side, side, 3]);
       const expected = tf.gather(output, [...patches], 1);
       await expectReadClose(
-        linear(cutPatches(square, config), { weight }),
+        linear({ weight }, cutPatches(square, config)),
         expected,
         `column ${column}`,
         bound,

@@ -43,10 +43,13 @@ describeEachBackend('linear, norms and activations', () => {
           const x = draw(random, [B, T, inner]);
           const weight = draw(random, [inner, out]);
           const bias = hasBias ? draw(random, [out]) : undefined;
-          const y = linear(tf.tensor3d(x), {
-            weight: tf.tensor2d(weight),
-            bias: bias && tf.tensor1d(bias),
-          });
+          const y = linear(
+            {
+              weight: tf.tensor2d(weight),
+              bias: bias && tf.tensor1d(bias),
+            },
+            tf.tensor3d(x),
+          );
           expectNear(
             y,
             x.map((rows) => twin.linear(rows, { weight, bias })),
@@ -69,8 +72,8 @@ describeEachBackend('linear, norms and activations', () => {
           const dense = { weight: tf.tensor2d(draw(random, [inner, out])) };
           const rows = lead.reduce((product, n) => product * n, 1);
           const x = tf.tensor2d(draw(random, [rows, inner]));
-          const y = linear(tf.reshape(x, [...lead, inner]), dense);
-          expectEqual(y, tf.reshape(linear(x, dense), [...lead, out]), 'y');
+          const y = linear(dense, tf.reshape(x, [...lead, inner]));
+          expectEqual(y, tf.reshape(linear(dense, x), [...lead, out]), 'y');
         },
       ),
       runs,
@@ -82,9 +85,12 @@ describeEachBackend('linear, norms and activations', () => {
       fc.property(randoms, axis(5), axis(5), (random, inner, out) => {
         const stored = draw(random, [out, inner]);
         const x = draw(random, [2, inner]);
-        const y = linear(tf.tensor2d(x), {
-          weight: toLinearWeight(Float32Array.from(stored.flat()), [out, inner]),
-        });
+        const y = linear(
+          {
+            weight: toLinearWeight(Float32Array.from(stored.flat()), [out, inner]),
+          },
+          tf.tensor2d(x),
+        );
         expectNear(
           y,
           x.map((row) => stored.map((weights) => twin.dot(row, weights))),
@@ -100,7 +106,7 @@ describeEachBackend('linear, norms and activations', () => {
       fc.property(randoms, axis(3), axis(5), axis(9), axis(4), (random, B, T, V, E) => {
         const rows = draw(random, [V, E]);
         const ids = draw(random, [B, T]).map((row) => row.map((x) => Math.floor(((x + 1) / 2) * V)));
-        const picked = embed(tf.tensor2d(ids, [B, T], 'int32'), tf.tensor2d(rows));
+        const picked = embed(tf.tensor2d(rows), tf.tensor2d(ids, [B, T], 'int32'));
         expectNear(
           picked,
           ids.map((row) => row.map((id) => rows[id])),
@@ -120,12 +126,12 @@ describeEachBackend('linear, norms and activations', () => {
         const input = tf.tensor3d(x);
         const gain = tf.tensor1d(weight);
         expectNear(
-          layerNorm(input, { weight: gain, bias: tf.tensor1d(bias) }, eps),
+          layerNorm({ weight: gain, bias: tf.tensor1d(bias) }, input, eps),
           x.map((rows) => twin.layerNorm(rows, { weight, bias }, eps)),
           'layerNorm',
         );
         expectNear(
-          rmsNorm(input, gain, eps),
+          rmsNorm(gain, input, eps),
           x.map((rows) => twin.rmsNorm(rows, weight, eps)),
           'rmsNorm',
         );
@@ -148,11 +154,11 @@ describeEachBackend('linear, norms and activations', () => {
   test('a width that does not fit is refused with both shapes', () => {
     const x = tf.zeros([2, 3, 4]) as tf.Tensor3D;
     const five = tf.zeros([5]) as tf.Tensor1D;
-    expect(() => linear(x, { weight: tf.zeros([5, 2]) as tf.Tensor2D })).toThrow(
+    expect(() => linear({ weight: tf.zeros([5, 2]) as tf.Tensor2D }, x)).toThrow(
       'x is [4], expected [in] with in=5',
     );
-    expect(() => layerNorm(x, { weight: five, bias: five }, 1e-5)).toThrow('x is [4], expected [D] with D=5');
-    expect(() => rmsNorm(x, five, 1e-5)).toThrow('x is [4], expected [E] with E=5');
+    expect(() => layerNorm({ weight: five, bias: five }, x, 1e-5)).toThrow('x is [4], expected [D] with D=5');
+    expect(() => rmsNorm(five, x, 1e-5)).toThrow('x is [4], expected [E] with E=5');
   });
 
   test('only the result is left in memory', async () => {
@@ -161,25 +167,25 @@ describeEachBackend('linear, norms and activations', () => {
     const four = tf.ones([4]) as tf.Tensor1D;
     const five = tf.ones([5]) as tf.Tensor1D;
     const ids = tf.zeros([2, 3], 'int32') as tf.Tensor2D;
-    await expectNewTensors(1, 'linear', () => linear(x, dense));
+    await expectNewTensors(1, 'linear', () => linear(dense, x));
     await expectNewTensors(1, 'toLinearWeight', () => toLinearWeight(new Float32Array(6), [2, 3]));
-    await expectNewTensors(1, 'embed', () => embed(ids, dense.weight));
-    await expectNewTensors(1, 'layerNorm', () => layerNorm(x, { weight: four, bias: four }, 1e-5));
-    await expectNewTensors(1, 'rmsNorm', () => rmsNorm(x, four, 1e-5));
+    await expectNewTensors(1, 'embed', () => embed(dense.weight, ids));
+    await expectNewTensors(1, 'layerNorm', () => layerNorm({ weight: four, bias: four }, x, 1e-5));
+    await expectNewTensors(1, 'rmsNorm', () => rmsNorm(four, x, 1e-5));
     for (const name of activationNames) await expectNewTensors(1, name, () => activations[name](x));
     await expectNewTensors(
       0,
       'linear that throws',
-      () => linear(four, { weight: dense.weight, bias: five }),
+      () => linear({ weight: dense.weight, bias: five }, four),
       true,
     );
     await expectNewTensors(
       0,
       'layerNorm that throws',
-      () => layerNorm(x, { weight: five, bias: five }, 0),
+      () => layerNorm({ weight: five, bias: five }, x, 0),
       true,
     );
-    await expectNewTensors(0, 'rmsNorm that throws', () => rmsNorm(x, five, 0), true);
+    await expectNewTensors(0, 'rmsNorm that throws', () => rmsNorm(five, x, 0), true);
   });
 });
 
@@ -198,7 +204,7 @@ describeEachBackend('column blocks', (backend) => {
             const bias = tf.randomNormal([out], 0, 1, 'float32', 2) as tf.Tensor1D;
             const x = tf.randomNormal([rows, inner], 0, 1, 'float32', 3) as tf.Tensor2D;
             const blocks = tf.split(weight, widths, 1) as tf.Tensor2D[];
-            const apart = tf.sub(linear(x, { weight: blocks, bias }), linear(x, { weight, bias }));
+            const apart = tf.sub(linear({ weight: blocks, bias }, x), linear({ weight, bias }, x));
             return tf.max(tf.abs(apart)).dataSync()[0];
           });
           expect(difference).toBeLessThan(1e-5);
@@ -217,7 +223,7 @@ describeEachBackend('column blocks', (backend) => {
     const weight = toLinearBlocks(values, [2600, 1024]);
     const widths = Array.isArray(weight) ? weight.map((block) => block.shape[1]) : [weight.shape[1]];
     expect(widths).toEqual(backend === 'wasm' ? [1024, 1024, 552] : [2600]);
-    const y = tf.tidy(() => linear(tf.ones([1, 1024]) as tf.Tensor2D, { weight }));
+    const y = tf.tidy(() => linear({ weight }, tf.ones([1, 1024]) as tf.Tensor2D));
     expect(tf.tidy(() => tf.max(tf.abs(tf.sub(y, expected))).dataSync()[0])).toBeLessThan(1e-3);
     tf.dispose([expected, weight, y]);
     expect(tf.memory().numTensors).toBe(before);

@@ -82,17 +82,17 @@ describe.each(backends)('gradients equal finite differences on %s', (backend) =>
   test('linear', () => {
     const inputs = { x: some(random, 2, 3, 4), weight: some(random, 4, 5), bias: some(random, 5) };
     checkGradients(random, inputs, ({ x, ...layer }) =>
-      linear(x, layer as { weight: tf.Tensor2D; bias: tf.Tensor1D }),
+      linear(layer as { weight: tf.Tensor2D; bias: tf.Tensor1D }, x),
     );
   });
 
   test('layerNorm and rmsNorm', () => {
     const inputs = { x: some(random, 2, 3, 5), weight: some(random, 5), bias: some(random, 5) };
     checkGradients(random, inputs, ({ x, weight, bias }) =>
-      layerNorm(x, { weight: weight as tf.Tensor1D, bias: bias as tf.Tensor1D }, 0.1),
+      layerNorm({ weight: weight as tf.Tensor1D, bias: bias as tf.Tensor1D }, x, 0.1),
     );
     checkGradients(random, { x: inputs.x, weight: inputs.weight }, ({ x, weight }) =>
-      rmsNorm(x, weight as tf.Tensor1D, 0.1),
+      rmsNorm(weight as tf.Tensor1D, x, 0.1),
     );
   });
 
@@ -122,7 +122,7 @@ describe.each(backends)('gradients equal finite differences on %s', (backend) =>
     const rope = ropeAt(createRope(tinyLlamaConfig, 9), tf.tensor2d([[0, 3, 8]], [1, 3], 'int32'));
     checkGradients(random, { x: some(random, 2, 2, 3, 4) }, ({ x }) => applyRope(x as tf.Tensor4D, rope));
     const ids = tf.tensor2d([[3, 0, 3], [1, 2, 0]], [2, 3], 'int32'); // prettier-ignore
-    checkGradients(random, { table: some(random, 4, 5) }, ({ table }) => embed(ids, table as tf.Tensor2D));
+    checkGradients(random, { table: some(random, 4, 5) }, ({ table }) => embed(table as tf.Tensor2D, ids));
   });
 
   test('a block of CLIP, with and without a mask', () => {

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { free } from '../../src/tensor/scope.ts';
 import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
-import { createCache, disposeCache } from '../../src/decoder/cache.ts';
+import { createCache } from '../../src/decoder/cache.ts';
 import { runLlama } from '../../src/decoder/llama.ts';
 import { createRope } from '../../src/decoder/rope.ts';
 import { spliceImage } from '../../src/decoder/splice.ts';
@@ -42,7 +43,7 @@ test('a packed question is answered as if it were asked alone', async () => {
           const prompt = spliceImage(decoder, [{ before, after: [...ask, answer[0]] }], visual);
           const cache = createCache();
           const alone = await runLlama(decoder, prompt, { rope, cache, allLogits: true });
-          disposeCache(cache);
+          free(cache);
           expected.push(...((await alone.array()) as number[][][])[0].slice(-2));
         }
       }

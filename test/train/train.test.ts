@@ -41,7 +41,7 @@ function createToy(recipe = 'toy', changes: Partial<Pace> = {}): Stage<ToyWeight
     weights: { first: { weight: matrix(4, 6), bias: tf.zeros([6]) }, second: { weight: matrix(6, 3) } },
     draw: (step) => tf.tensor2d(draw(seededRandom(step), [5, 4])),
     loss: ({ first, second }, batch) =>
-      tf.tidy(() => crossEntropy(linear(tf.tanh(linear(batch, first)), second), [0, 1, 2, 0, 1])),
+      tf.tidy(() => crossEntropy(linear(second, tf.tanh(linear(first, batch))), [0, 1, 2, 0, 1])),
     validate: ({ second }) => ({ size: tf.sum(tf.square(second.weight as tf.Tensor2D)).dataSync()[0] }),
   };
 }
@@ -211,7 +211,7 @@ describe('one batch is learned by heart', () => {
       },
       draw: () => null,
       loss: ({ a, b }) =>
-        tf.tidy(() => infoNce(tf.matMul<tf.Tensor2D>(linear(left, a), linear(right, b), false, true))),
+        tf.tidy(() => infoNce(tf.matMul<tf.Tensor2D>(linear(a, left), linear(b, right), false, true))),
       validate: () => ({}),
     };
     let last = Infinity;

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
-import { test } from 'vitest';
-import { contrast, embedPictures, embedTexts } from '../../src/vision/contrastive.ts';
+import { expect, test } from 'vitest';
+import { comparePatches, contrast, embedPictures, embedTexts } from '../../src/vision/contrastive.ts';
 import { dot, layerNorm, linear } from '../reference/ops.ts';
 import * as text from '../reference/text.ts';
 import * as vision from '../reference/vision.ts';
@@ -51,6 +51,13 @@ describeEachBackend('the two towers of CLIP', () => {
       }),
       runs,
     );
+  });
+
+  test('patches of two pictures are not compared with one question', () => {
+    const clip = tinyClip(seededRandom(1));
+    const features = tf.zeros([2, 16, clip.vision.config.hidden_size]) as tf.Tensor3D;
+    expect(() => comparePatches(clip, features, [[1, 7]])).toThrow('features');
+    expect(comparePatches(clip, features, [[1, 7], [2, 7]]).shape).toEqual([2, 16]); // prettier-ignore
   });
 
   test('only results are left in memory', async () => {
