@@ -170,6 +170,7 @@ export {
   type Stage,
   type Stages,
   type TowerNeeds,
+  type Words,
 } from './compress/method.ts';
 export { findMethod, methodOptions, methods } from './compress/registry.ts';
 export { scoreByCls } from './compress/score.ts';

@@ -38,7 +38,11 @@ describe('the README', () => {
       cwd: root,
     });
     // Times and the machine's name differ; everything else, shapes and answers included, must not.
-    const plain = (text = '') => text.replace(/ +[\d.]+ ms/g, '').replace(/^backend: .*$/m, 'backend');
+    const plain = (text = '') =>
+      text
+        .replace(/ +[\d.]+ ms/g, '')
+        .replace(/^backend: .*$/m, 'backend')
+        .replace(/ +/g, ' ');
     expect(plain(stdout)).toBe(plain(shown));
   });
 

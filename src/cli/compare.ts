@@ -23,7 +23,7 @@ import {
   type BackendOption,
 } from './options.ts';
 import { createBar, loadWithBar } from './progress.ts';
-import { readLlavaConfig } from './run.ts';
+import { readLlavaConfig } from './ask.ts';
 import { clipFor, shippedModel } from '../node/shipped.ts';
 
 interface CompareFlags extends BackendOption, AskFlags {

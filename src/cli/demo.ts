@@ -8,26 +8,21 @@ import { encodePng } from '../node/decode.ts';
 import { readPicture } from '../node/inputs.ts';
 import type { LoadedPicture } from '../inputs.ts';
 import { startBackend } from '../backend/start.ts';
-import type { Step } from '../tensor/trace.ts';
 import { drawWorld } from '../world/draw.ts';
 import { askScene } from '../world/questions.ts';
 import { createScene } from '../world/scene.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';
 import { addBackend, readInteger, type BackendOption } from './options.ts';
 import { loadWithBar } from './progress.ts';
-import {
-  answerQuestion,
-  prepareQuestion,
-  printStep,
-  readLlavaConfig,
-  saveHeatmap,
-  type QuestionResult,
-} from './run.ts';
+import { paintRun, saveHeatmap } from './heatmap.ts';
+import { answerQuestion, prepareQuestion, readLlavaConfig, type QuestionResult } from './ask.ts';
+import { printSteps } from './walk.ts';
 import { shippedModel } from '../node/shipped.ts';
 
 interface DemoFlags extends BackendOption {
   out: string;
   scene: number;
+  quiet: boolean;
 }
 
 /** How every question is asked. */
@@ -55,26 +50,29 @@ export function addDemoCommand(program: Command): void {
       'which scene of the test split; the model has seen none of them',
       readInteger(0),
       1,
-    );
+    )
+    .option('--quiet', 'print the answers alone', false);
   addBackend(command).action(demo);
 }
 
-async function demo({ backend, out, scene: index }: DemoFlags): Promise<void> {
+async function demo({ backend, out, scene: index, quiet }: DemoFlags): Promise<void> {
   const chosen = await startBackend(backend);
   const [file, heatmap] = ['scene.png', 'heatmap.png'].map((name) => path.join(out, name));
   await makeFolder(out);
   await checkWritable(heatmap);
   const scene = createScene('test', index);
   await encodePng(drawWorld(scene), file);
-  console.log(`backend: ${chosen.name} on ${chosen.device}`);
-  console.log(`model:   ${shippedModel()}, which was never trained on pruned pictures`);
-  console.log(`scene:   ${file}\n`);
+  if (!quiet) {
+    console.log(`backend: ${chosen.name} on ${chosen.device}`);
+    console.log(`model:   ${shippedModel()}, which was never trained on pruned pictures`);
+    console.log(`scene:   ${file}\n`);
+  }
 
   const config = await readLlavaConfig(shippedModel());
   const picture = await readPicture(file, shippedModel(), config.vision.image_size);
   const model = await loadWithBar(shippedModel());
-  const ask = (question: string, way: Way, onStep?: (step: Step) => void) =>
-    askModel(model, config, picture, { question, way, onStep });
+  const ask = (question: string, way: Way, tells = false) =>
+    askModel(model, config, picture, { question, way, tells });
   try {
     const questions = askScene(scene);
     for (const way of ways) await ask(questions[0].question, way); // once unseen, so that the times are of a warm run
@@ -84,28 +82,32 @@ async function demo({ backend, out, scene: index }: DemoFlags): Promise<void> {
       for (const way of ways) results.push(await ask(question, way));
       asked.push({ question, answer, results });
     }
-    console.log(`${tabulateAnswers(asked)}\n\n${tabulateCosts(config, asked)}\n`);
-
+    console.log(tabulateAnswers(asked));
     const [, vtcCls] = ways;
-    console.log(`${vtcCls.title}, step by step: ${questions[0].question}`);
-    await saveHeatmap(heatmap, config, picture, await ask(questions[0].question, vtcCls, printStep));
+    if (!quiet) {
+      console.log(`\n${tabulateCosts(config, asked)}\n`);
+      console.log(`${vtcCls.title}, step by step: ${questions[0].question}`);
+    }
+    const walked = await ask(questions[0].question, vtcCls, !quiet);
+    if (!quiet) await paintRun(config, picture, walked);
+    await saveHeatmap(heatmap, config, picture, walked);
   } finally {
     picture.pixels.dispose();
     model.dispose();
   }
-  console.log(`\nheat map: ${heatmap}`);
+  if (!quiet) console.log(`\nheat map: ${heatmap}`);
 }
 
 async function askModel(
   model: Model,
   config: LlavaConfig,
   picture: LoadedPicture,
-  { question, way, onStep }: { question: string; way: Way; onStep?: (step: Step) => void },
+  { question, way, tells }: { question: string; way: Way; tells: boolean },
 ): Promise<QuestionResult> {
   const sampling = { temperature: 0, topK: 0, topP: 1, seed: 0 };
   const flags = { ...sampling, ...way, question, option: [], newTokens: 4, positions: 'contiguous' as const };
   const prepared = await prepareQuestion(shippedModel(), config, flags);
-  return answerQuestion(model, picture, prepared, flags, onStep);
+  return answerQuestion(model, picture, prepared, flags, tells ? printSteps(prepared.plan.words) : undefined);
 }
 
 /** A row a question, a column a way; ✗ marks an answer that is wrong. */

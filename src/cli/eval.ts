@@ -20,7 +20,7 @@ import { patchCount } from '../vision/config.ts';
 import { splits } from '../world/split.ts';
 import { addBackend, addClip, addTemplate, readInteger, type BackendOption } from './options.ts';
 import { createBar, loadWithBar } from './progress.ts';
-import { readLlavaConfig } from './run.ts';
+import { readLlavaConfig } from './ask.ts';
 import { clipFor, shippedModel } from '../node/shipped.ts';
 
 interface EvalFlags extends BackendOption, Request {

@@ -34,6 +34,9 @@ export const cdPruner: Method = {
     oneFeatureLayer(source, 'cdpruner');
     if (!questions) throw new UserError(`cdpruner: ${needsClip}`);
     return {
+      words: {
+        'compress.matrix': `the ${budget} patches least alike, each weighed by how near the question it is`,
+      },
       async choose(seen) {
         const { compare } = seen;
         if (!compare) throw new UserError(`cdpruner: ${needsClip}`);

@@ -25,6 +25,9 @@ export const divPrune: Method = {
   defaults: {},
   help: {},
   prepare: ({ patches: P }, budget) => ({
+    words: {
+      'compress.matrix': `one by one the patch least like those that stay, until there are ${budget}`,
+    },
     async choose(seen) {
       const similarities = await compareProjected(seen);
       return {

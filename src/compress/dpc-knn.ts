@@ -33,6 +33,9 @@ export const dpcKnn: Method<{ neighbours: number }> = {
   prepare({ patches: P }, budget, { neighbours }) {
     checkWhole('dpc-knn: neighbours', neighbours, 1);
     return {
+      words: {
+        'compress.matrix': `${budget} dense patches far from denser ones; each becomes the mean of what is nearest`,
+      },
       async choose({ F }) {
         const D = F.shape[2];
         const pictures = await readPictures('distance', () => tf.div(squaredDistances(F), D)); // d², [B, P, P]

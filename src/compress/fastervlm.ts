@@ -23,6 +23,7 @@ export const fasterVlm: Method = {
   defaults: {},
   help: {},
   prepare: (source, budget) => ({
+    words: { 'compress.matrix': `s = the mean over heads; its top ${budget} stay` },
     needs: { clsAttention: [clsLayer(source, 'fastervlm')] },
     async choose({ clsAttention }) {
       const s = await readPictures('compress.scores', () => scoreByCls(onlyLayer(clsAttention))); // [B, P]

@@ -47,6 +47,9 @@ export const fastv: Method<FastvOptions> = {
     const why = `it needs the layer before it, and the decoder has ${decoderLayers} layers`;
     checkWhole('fastv: layer', layer, 1, decoderLayers - 1, why);
     return {
+      words: {
+        'decoder.matrix.LL': `the ${budget} image tokens that ${rows === 'last' ? 'the last token gives' : 'all tokens give'} most in layer ${layer - 1}`,
+      },
       between: () => ({
         needsAttention: (l) => l === layer,
         async cut(l, view) {

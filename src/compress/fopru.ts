@@ -39,6 +39,9 @@ export const fopru: Method<{ strategy: (typeof strategies)[number] }> = {
       );
     }
     return {
+      words: {
+        'compress.matrix': `the ${strategy === 'rank' ? `${budget} patches` : `${Math.floor(budget / G)} rows of the grid`} that patches attend to most`,
+      },
       needs: { attention: [selectedLayer(source, 'fopru')] },
       async choose({ attention }) {
         const scores = await readPictures('compress.scores', () => scoreByPatches(onlyLayer(attention))); // σ

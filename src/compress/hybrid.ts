@@ -35,8 +35,12 @@ export const hybrid: Method<{ share: number; layers: number }> = {
   prepare(source, budget, { share, layers }) {
     checkShare('hybrid: share', share);
     const chosen = Math.round(budget * share); // A
+    const needed = ensembledLayers(source, layers, 'hybrid');
     return {
-      needs: { clsAttention: ensembledLayers(source, layers, 'hybrid') },
+      words: {
+        'compress.matrix': `the top ${chosen} of s over layers ${needed.join(', ')}, then ${budget - chosen} least like those that stay`,
+      },
+      needs: { clsAttention: needed },
       async choose(seen) {
         const rows = [...seen.clsAttention.values()];
         const scores = await readPictures('compress.scores', () => tf.addN(rows.map(scoreByCls))); // s, [B, P]

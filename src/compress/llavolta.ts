@@ -30,6 +30,7 @@ export const llavolta: Method<{ layer: number }> = {
   prepare({ decoderLayers }, budget, { layer }) {
     checkWhole('llavolta: layer', layer, 0, decoderLayers - 1, `the decoder has ${decoderLayers} layers`);
     return {
+      words: { 'decoder.matrix.LL': `runs of neighbours, each its mean, ${budget} of them` },
       between: () => ({
         positions: 'mean',
         cut(l, view) {

@@ -1,6 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { LayerHook } from '../decoder/state.ts';
 import type { TokenMatrix } from '../tensor/token-matrix.ts';
+import type { TraceName } from '../tensor/trace.ts';
 import type { VisionNeeds } from '../vision/clip.ts';
 import type { TowerCut } from '../vision/tower.ts';
 
@@ -71,8 +72,13 @@ export interface Choice {
   scores?: readonly Float32Array[];
 }
 
+/** What a method says of the steps that are its own, by their names in the trace. */
+export type Words = Partial<Record<TraceName, string>>;
+
 /** What a method does at each stage, for one model and budget. */
 export interface Stages {
+  /** The same in words, with this model's numbers: for the printed walk. */
+  words?: Words;
   /** What it reads of the tower. */
   needs?: TowerNeeds;
   /** In the tower: a W after a layer's attention. */

@@ -31,6 +31,7 @@ export const pooling: Method<{ pattern: (typeof patterns)[number] }> = {
     const cells = pattern === 'raster' ? cut(P, budget) : cutGrid(gridOf(source, 'pooling'), budget);
     const rows = cells.map(meanOf);
     return {
+      words: { 'compress.matrix': `the mean of each of ${budget} cells of the ${pattern}` },
       choose: ({ B }) => ({
         W: matrixOf(
           Array.from({ length: B }, () => rows),

@@ -84,7 +84,11 @@ const describe = (name: string, summary: string, pickCentres: PickCentres): Meth
     checkWhole(`${name}: neighbours`, neighbours, 1);
     clsLayer(source, name);
     const last = source.layers - 1;
+    const many = count === 'budget' ? `the top ${budget - 1} of s` : 'the outliers of s';
     return {
+      words: {
+        'compress.matrix': `${many}, each with the ${neighbours} whose keys are most like its own; the rest are one more`,
+      },
       needs: { clsAttention: [last], keys: [last] },
       async choose({ clsAttention, keys }) {
         const scores = await readPictures('compress.scores', () => scoreByCls(onlyLayer(clsAttention))); // a, [B, P]

@@ -39,6 +39,9 @@ export const pyramiddrop: Method<{ stages: number }> = {
     checkWhole('pyramiddrop: stages', stages, 2, L, `the decoder has ${L} layers`);
     const counts = stageCounts(L, P, budget, stages);
     return {
+      words: {
+        'decoder.matrix.LL': `those that the last token looks at most: ${[...counts].map(([l, n]) => `${n} from layer ${l}`).join(', ')}`,
+      },
       between: () => ({
         async cut(l, view) {
           const count = counts.get(l);

@@ -24,6 +24,10 @@ export const random: Method<{ seed: number }> = {
   prepare({ patches: P }, budget, { seed }) {
     checkWhole('random: seed', seed, 0);
     const shuffled = shuffle(createRandom(seed), [...Array(P).keys()]); // π
-    return keepSame(shuffled.slice(0, budget), P);
+    return keepSame(
+      shuffled.slice(0, budget),
+      P,
+      `the first ${budget} of ${P} patches shuffled by seed ${seed}`,
+    );
   },
 };

@@ -51,7 +51,11 @@ export const sparsevlm: Method<{ recycle: number }> = {
     checkWhole('sparsevlm: decoder layers', L, 2, Infinity, 'its cuts need the attention of a layer before');
     checkShare('sparsevlm: recycle', recycle);
     const counts = stageCounts(L, P, budget);
+    const left = [...counts].map(([l, n]) => `${n} from layer ${l}`).join(', ');
     return {
+      words: {
+        'decoder.matrix.LL': `those that words about the picture look at most, some of the rest merged: ${left}`,
+      },
       between() {
         let raters: number[][] = []; // positions in the prompt, [B][…]
         return {

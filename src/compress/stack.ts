@@ -45,7 +45,7 @@ export function stack(methods: readonly Method[]): Method {
         const next = prepareMethod(method, left, U, own, resources);
         refuseNeeds(name, method, methods[i - 1], plan, next);
         left = after(left, U);
-        return { ...plan, ...next };
+        return { ...plan, ...next, words: { ...plan.words, ...next.words } };
       }, {});
     },
   };

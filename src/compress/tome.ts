@@ -44,6 +44,9 @@ export const tome: Method = {
       );
     }
     return {
+      words: {
+        'vision.matrix.LL': `every second patch may merge with the one whose key is most like its own; ${budget} are left at the end`,
+      },
       async inTower(layer, { keys, sizes }) {
         const r = countMerges(sizes[0].length - 1, budget, layers - layer);
         return r === 0 ? undefined : mergeAlike(keys, sizes, r);

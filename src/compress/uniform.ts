@@ -30,6 +30,7 @@ export const uniform: Method<{ pattern: (typeof patterns)[number] }> = {
     return keepSame(
       pattern === 'raster' ? spread(budget, P) : spreadInGrid(budget, gridOf(source, 'uniform')),
       P,
+      `${budget} of ${P} patches, evenly spread over the ${pattern}`,
     );
   },
 };

@@ -43,6 +43,9 @@ export const visionZip: Method<{ contextual: number; cls: (typeof ofCls)[number]
     const first = cls === 'keep' ? 1 : 0;
     const C = Math.min(budget - first, Math.round(budget * contextual));
     return {
+      words: {
+        'compress.matrix': `${first ? '[CLS], ' : ''}the top ${budget - first - C} of s; the rest gathered into ${C} by their keys`,
+      },
       needs: { clsAttention: [layer], keys: [layer] },
       async choose({ clsAttention, keys }) {
         const scores = await readPictures('compress.scores', () => tf.sum(onlyLayer(clsAttention), 1)); // s, [B, P]

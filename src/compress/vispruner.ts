@@ -36,6 +36,9 @@ export const visPruner: Method<{ share: number }> = {
     checkShare('vispruner: share', share);
     const important = Math.floor(budget * share); // I
     return {
+      words: {
+        'compress.matrix': `the top ${important} of s, then the rest without duplicates down to ${budget - important}`,
+      },
       needs: { clsAttention: [clsLayer(source, 'vispruner')] },
       async choose({ F, clsAttention }) {
         const scores = await readPictures('compress.scores', () => scoreByCls(onlyLayer(clsAttention)));

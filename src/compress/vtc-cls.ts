@@ -42,14 +42,20 @@ export const vtcCls: Method<VtcClsOptions> = {
     layers: { text: 'K, how many layers score, ending with the one whose output is selected' },
     ensemble: { text: 'how the layers’ scores become one', choices: ensembleNames },
   },
-  prepare: (source, budget, { layers, ensemble }) => ({
-    needs: { clsAttention: ensembledLayers(source, layers) },
-    async choose({ clsAttention }) {
-      const rows = [...clsAttention.values()]; // K of [B, H, P]
-      const s = await readPictures('compress.scores', () => ensembles[ensemble](rows.map(scoreByCls))); // [B, P]
-      return keepBest(s, budget);
-    },
-  }),
+  prepare(source, budget, { layers, ensemble }) {
+    const needed = ensembledLayers(source, layers);
+    return {
+      words: {
+        'compress.matrix': `s = ${ensemble} over layers ${needed.join(', ')} of the mean over heads; its top ${budget} stay`,
+      },
+      needs: { clsAttention: needed },
+      async choose({ clsAttention }) {
+        const rows = [...clsAttention.values()]; // K of [B, H, P]
+        const s = await readPictures('compress.scores', () => ensembles[ensemble](rows.map(scoreByCls))); // [B, P]
+        return keepBest(s, budget);
+      },
+    };
+  },
 };
 
 /**

@@ -37,7 +37,11 @@ export const vtw: Method<{ layer: number }> = {
   },
   prepare({ decoderLayers: L, visualTokens }, budget, { layer }) {
     checkWhole('vtw: layer', layer, 0, L, `the decoder has ${L} layers, and 0 leaves it to the budget`);
-    return { between: () => withdrawBefore(layer || layerOfMean(L, budget, visualTokens)) };
+    const from = layer || layerOfMean(L, budget, visualTokens);
+    return {
+      words: { 'decoder.matrix.LL': `from layer ${from} on the picture is gone` },
+      between: () => withdrawBefore(from),
+    };
   },
 };
 

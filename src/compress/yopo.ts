@@ -70,6 +70,12 @@ export const yopo: Method<YopoOptions> = {
     const last = layer || layerOfMean(L, budget, P); // L′
     const withhold = mask === 'cut' ? maskBefore : zeroAfter;
     return {
+      words:
+        mask === 'cut'
+          ? { 'decoder.matrix.LL': `from layer ${last} on the picture is gone` }
+          : {
+              'decoder.hidden.LL': `in each the picture does less; from layer ${last} on no word looks at it`,
+            },
       between() {
         const held: Role[][][] = []; // what each layer's cache begins with
         return {

@@ -70,9 +70,12 @@ export function traceKey(name: TraceName, layer?: number): string {
   return layer === undefined ? name : name.replace('LL', String(layer).padStart(2, '0'));
 }
 
+/** `vision.hidden.07` → `vision.hidden.LL` */
+export const stepName = (key: string): TraceName => key.replace(/\.\d\d+$/, '.LL') as TraceName;
+
 /** The axes of a recorded key: `vision.hidden.07` → `B N D`. */
 export function axesOf(key: string): string | undefined {
-  return (traceAxes as Record<string, string>)[key.replace(/\.\d\d+$/, '.LL')];
+  return (traceAxes as Record<string, string>)[stepName(key)];
 }
 
 /** Who listens, and to which clock. */

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { decodeImage } from '../../src/node/decode.ts';
-import { expectRefusal, makeDemoFiles, makeFileFolder, vtc, vtcOk } from '../support/cli.ts';
+import { expectRefusal, makeDemoFiles, makeFileFolder, vtc, vtcOk, vtcWith } from '../support/cli.ts';
 
 const folder = await makeFileFolder();
 const { model, scene } = await makeDemoFiles(folder);
@@ -81,7 +81,11 @@ describe.concurrent('run', () => {
     const heatmap = path.join(folder, 'text.png');
     const [stdout, json] = await Promise.all([vtcOk(...base, '--heatmap', heatmap), ask()]);
     const lines = stdout.trimEnd().split('\n');
-    expect(lines[0]).toMatch(/^ {2}vision\.pixels {11}\[B=1 S=96 S=96 3\]( +\d+\.\d ms)?$/);
+    expect(lines[0]).toMatch(
+      /^ {2}vision\.pixels {11}\[B=1 S=96 S=96 3\]( +\d+\.\d ms)? +the picture resized, cropped and normalised$/,
+    );
+    const own = lines.find((line) => line.startsWith('  compress.matrix'));
+    expect(own).toContain('s = sum over layers 2, 3, 4 of the mean over heads; its top 36 stay');
     expect(lines.slice(json.steps.length)).toEqual([
       `answer: ${json.answer}`,
       `kept 36 of 144 patches: ${json.kept.join(' ')}`,
@@ -90,6 +94,23 @@ describe.concurrent('run', () => {
     ]);
     for (const [i, { name }] of json.steps.entries()) expect(lines[i]).toContain(`  ${name} `);
     expect((await decodeImage(heatmap)).width).toBe(3 * 300 + 12);
+  });
+
+  test('--quiet prints the answer and nothing else', async () => {
+    const [stdout, { answer }] = await Promise.all([vtcOk(...base, '--quiet'), ask()]);
+    expect(stdout).toBe(`${answer}\n`);
+  });
+
+  test('a terminal with colours sees picture, scores and what stays; a pipe does not', async () => {
+    const [plain, { stdout: coloured }] = await Promise.all([
+      vtcOk(...base),
+      vtcWith({ env: { FORCE_COLOR: '3', NO_COLOR: '' } }, ...base),
+    ]);
+    expect(plain).not.toContain('\u001b');
+    const rows = coloured.split('\n').filter((line) => line.includes('▀'));
+    expect(rows).toHaveLength(13); // 80 columns for three squares: 25 each, two rows of pixels a line
+    for (const row of rows) expect(row.match(/▀/g)).toHaveLength(3 * 25);
+    expect(coloured.split('\n').filter((line) => !line.includes('▀')).length).toBe(plain.split('\n').length);
   });
 
   test('--json is one object that says what was kept and what it cost', async () => {

@@ -25,10 +25,21 @@ let free = Math.min(3, availableParallelism());
 const waiting: (() => void)[] = [];
 
 /** Runs `vtc` with these arguments and waits for its end. */
-export const vtc = (...args: string[]): Promise<CliResult> => inTurn(() => run(args, true));
+export const vtc = (...args: string[]): Promise<CliResult> => vtcWith({}, ...args);
+
+/** The same with variables of the environment, or a text on standard input. */
+export const vtcWith = (given: Given, ...args: string[]): Promise<CliResult> =>
+  inTurn(() => run(args, given));
+
+interface Given {
+  env?: Record<string, string>;
+  input?: string;
+  /** Whether anybody reads what is printed. */
+  read?: boolean;
+}
 
 /** The same, for a reader who has closed standard output before anything is written. */
-export const vtcUnread = (...args: string[]): Promise<CliResult> => inTurn(() => run(args, false));
+export const vtcUnread = (...args: string[]): Promise<CliResult> => vtcWith({ read: false }, ...args);
 
 async function inTurn(start: () => Promise<CliResult>): Promise<CliResult> {
   if (free > 0) free--;
@@ -56,12 +67,10 @@ export async function killWhen(args: string[], reached: () => Promise<boolean>):
 }
 
 /** In the repository's root, without a terminal. */
-function run(args: string[], read: boolean): Promise<CliResult> {
+function run(args: string[], { env = {}, input = '', read = true }: Given): Promise<CliResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [program, ...args], {
-      cwd: root,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = spawn(process.execPath, [program, ...args], { cwd: root, env: { ...process.env, ...env } });
+    child.stdin.on('error', () => undefined).end(input); // who has ended reads no more
     const result: CliResult = { code: null, stdout: '', stderr: '' };
     child.stdout.setEncoding('utf8').on('data', (text: string) => (result.stdout += text));
     child.stderr.setEncoding('utf8').on('data', (text: string) => (result.stderr += text));

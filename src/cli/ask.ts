@@ -1,0 +1,115 @@
+/** A question to a LLaVA, from the flags that ask it to what came of it. */
+import type * as tf from '@tensorflow/tfjs-core';
+import { typeOf, type LlavaConfig } from '../checkpoint/architecture.ts';
+import type { Model } from '../checkpoint/load.ts';
+import { parseBudget } from '../compress/budget.ts';
+import type { Method, MethodOptions } from '../compress/method.ts';
+import { scoreByCls } from '../compress/score.ts';
+import { UserError } from '../errors.ts';
+import type { LoadedPicture } from '../inputs.ts';
+import { readCheckedConfig } from '../node/checkpoint.ts';
+import { readQuestion } from '../node/inputs.ts';
+import { clipFor } from '../node/shipped.ts';
+import { prepareAnswer, readsQuestion, type Plan } from '../plan.ts';
+import { answer, type Answer } from '../story.ts';
+import { scope } from '../tensor/scope.ts';
+import { createTrace, type RecordedTrace, type Step } from '../tensor/trace.ts';
+import type { ImagePrompt } from '../text/prompt.ts';
+import type { Tokenizer } from '../text/tokenizer.ts';
+import { patchCount } from '../vision/config.ts';
+import {
+  askOf,
+  readMethod,
+  readSampling,
+  type AskFlags,
+  type MethodFlags,
+  type SamplingFlags,
+} from './options.ts';
+
+/** @throws UserError when the folder holds only a part of a LLaVA */
+export async function readLlavaConfig(dir: string): Promise<LlavaConfig> {
+  const architecture = await readCheckedConfig(dir);
+  if (architecture.kind !== 'llava') {
+    throw new UserError(`${dir} is a ${typeOf(architecture)} checkpoint; a LLaVA is needed here`);
+  }
+  return architecture;
+}
+
+/** What the flags ask of a checkpoint, checked against its config. */
+export interface Question {
+  method: Method;
+  options: MethodOptions;
+  budget: number;
+  prompt: ImagePrompt;
+  plan: Plan;
+  tokenizer: Tokenizer;
+  /** The folder of a CLIP, where the method reads the question. */
+  clip?: string;
+}
+
+/** @throws UserError for a method, option or budget that there is not, or a folder that cannot be asked in words */
+export async function prepareQuestion(
+  dir: string,
+  config: LlavaConfig,
+  flags: MethodFlags & AskFlags & { newTokens: number },
+): Promise<Question> {
+  const { method, options } = readMethod(flags);
+  const clip = readsQuestion(method) ? clipFor({ model: dir, clip: flags.clip }) : undefined;
+  const budget = parseBudget(flags.keep, patchCount(config.vision));
+  const { prompt, tokenizer } = await readQuestion(dir, config, { ...askOf(flags), clip });
+  const { newTokens: maxNewTokens, positions } = flags;
+  const chosen = { method, methodOptions: options, budget, positions };
+  const plan = prepareAnswer(config, chosen, [prompt], { maxNewTokens });
+  return { method, options, budget, prompt, plan, tokenizer, clip };
+}
+
+export interface QuestionResult {
+  text: string;
+  answer: Answer;
+  steps: readonly Step[];
+  /** How much [CLS] attends to each patch in the layers that the method reads, by layer: the mean over heads. */
+  layerScores: Map<number, number[]>;
+  /** Every W of the run, in data order, and whether [CLS] goes along. */
+  matrices: RecordedTrace['matrices'];
+  keepsCls: boolean;
+}
+
+/** One question to the model: run, decode the tokens to text. */
+export async function answerQuestion(
+  model: Model,
+  picture: LoadedPicture,
+  { plan, prompt, tokenizer }: Question,
+  flags: SamplingFlags & { newTokens: number },
+  onStep?: (step: Step) => void,
+): Promise<QuestionResult> {
+  using own = scope();
+  const trace = own(createTrace((name) => name === 'vision.clsAttention.LL', { onStep }));
+  const { stopTokens } = model;
+  const options = {
+    maxNewTokens: flags.newTokens,
+    sampling: readSampling(flags),
+    seed: flags.seed,
+    stopTokens,
+  };
+  const answered = await answer(model.llava!, picture.pixels, [prompt], plan, { ...options, trace }); // as its config says
+  const text = tokenizer.decode(answered.tokens[0]).trim();
+  const { steps, matrices } = trace;
+  return {
+    text,
+    answer: answered,
+    steps,
+    matrices,
+    keepsCls: plan.keepsCls,
+    layerScores: await headMeans(trace),
+  };
+}
+
+async function headMeans({ tensors }: RecordedTrace): Promise<Map<number, number[]>> {
+  using own = scope();
+  const means = new Map<number, number[]>();
+  for (const [key, row] of tensors) {
+    const [mean] = await own(scoreByCls(row as tf.Tensor3D)).array(); // [P] of the one picture
+    means.set(Number(key.split('.').at(-1)), mean);
+  }
+  return means;
+}
