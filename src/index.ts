@@ -101,9 +101,12 @@ export type { DecoderInput, DecoderState, LayerHook, LayerLimits, LayerView } fr
 
 // Compression
 export { parseBudget } from './compress/budget.ts';
+export { checked, MethodFault } from './compress/checked.ts';
+export { checkShare, checkWhole } from './compress/checks.ts';
 export { compress, type CompressedPictures } from './compress/compress.ts';
 export { ensembleNames, ensembles, type EnsembleName } from './compress/ensemble.ts';
-export { readPictures } from './compress/host.ts';
+export { descending, readPictures } from './compress/host.ts';
+export { countImage, ofImage } from './compress/image-tokens.ts';
 export {
   stages,
   type Choice,
@@ -117,6 +120,7 @@ export {
   type TowerNeeds,
 } from './compress/method.ts';
 export { findMethod, methodOptions, methods } from './compress/registry.ts';
+export { clsLayer, gridOf, onlyLayer, selectedLayer } from './compress/selected-layer.ts';
 export { scoreByCls } from './compress/score.ts';
 export { keepBest, keepTopK } from './compress/top-k.ts';
 export { vtcCls } from './compress/vtc-cls.ts';

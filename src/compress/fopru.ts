@@ -40,6 +40,7 @@ export const fopru: Method<{ strategy: (typeof strategies)[number] }> = {
     }
     return {
       needs: { attention: [selectedLayer(source, 'fopru')] },
+      leaves: strategy === 'row' ? Math.floor(budget / G) * G : budget,
       async choose({ attention }) {
         const scores = await readPictures('compress.scores', () => scoreByPatches(onlyLayer(attention))); // σ
         if (strategy === 'rank') return keepBest(scores, budget);

@@ -9,7 +9,7 @@ export const none: Method = {
   stages: ['before'],
   defaults: {},
   help: {},
-  prepare: () => ({ choose: keepAll }),
+  prepare: ({ patches }) => ({ choose: keepAll, leaves: patches }),
 };
 
 /** Also the part before the decoder of a method that has none there. */

@@ -86,6 +86,7 @@ const describe = (name: string, summary: string, pickCentres: PickCentres): Meth
     const last = source.layers - 1;
     return {
       needs: { clsAttention: [last], keys: [last] },
+      leaves: count === 'budget' ? budget : 'varies',
       async choose({ clsAttention, keys }) {
         const scores = await readPictures('compress.scores', () => scoreByCls(onlyLayer(clsAttention))); // a, [B, P]
         const similarities = await readPictures('similarity', () => cosines(patchKeys(onlyLayer(keys)))); // [B, P, P]
