@@ -129,7 +129,7 @@ export async function prepareQuestion(
   config: LlavaConfig,
   flags: MethodFlags & AskFlags & { newTokens: number },
 ): Promise<Question> {
-  const { method, options } = readMethod(flags);
+  const { method, options } = await readMethod(flags);
   const clip = readsQuestion(method) ? clipFor({ model: dir, clip: flags.clip }) : undefined;
   const budget = parseBudget(flags.keep, patchCount(config.vision));
   const { prompt, tokenizer } = await readQuestion(dir, config, { ...askOf(flags), clip });
@@ -242,7 +242,7 @@ function jsonOf(
     question: flags.question,
     prompt: flags.prompt,
     backend: { name: backend.name, device: backend.device, version: backend.version },
-    method: flags.method,
+    method: method.name,
     options,
     positions: positionsOf(method, plan) ?? flags.positions,
     patches: patchCount(config.vision),

@@ -27,6 +27,10 @@ const waiting: (() => void)[] = [];
 /** Runs `vtc` with these arguments and waits for its end. */
 export const vtc = (...args: string[]): Promise<CliResult> => inTurn(() => run(args, true));
 
+/** The same from the TypeScript of a checkout, which tsx runs. */
+export const vtcFromSource = (...args: string[]): Promise<CliResult> =>
+  inTurn(() => run(args, true, ['--import', 'tsx', path.join(root, 'src', 'cli', 'main.ts')]));
+
 /** The same, for a reader who has closed standard output before anything is written. */
 export const vtcUnread = (...args: string[]): Promise<CliResult> => inTurn(() => run(args, false));
 
@@ -56,9 +60,9 @@ export async function killWhen(args: string[], reached: () => Promise<boolean>):
 }
 
 /** In the repository's root, without a terminal. */
-function run(args: string[], read: boolean): Promise<CliResult> {
+function run(args: string[], read: boolean, start = [program]): Promise<CliResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [program, ...args], {
+    const child = spawn(process.execPath, [...start, ...args], {
       cwd: root,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
