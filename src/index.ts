@@ -156,9 +156,12 @@ export type { DecoderInput, DecoderState, LayerHook, LayerLimits, LayerView, Rol
 
 // Compression
 export { parseBudget } from './compress/budget.ts';
+export { checked, MethodFault } from './compress/checked.ts';
+export { checkShare, checkWhole } from './compress/checks.ts';
 export { compress, type CompressedPictures } from './compress/compress.ts';
 export { ensembleNames, ensembles, type EnsembleName, type Ensemble } from './compress/ensemble.ts';
-export { readPictures } from './compress/host.ts';
+export { descending, readPictures } from './compress/host.ts';
+export { countImage, ofImage } from './compress/image-tokens.ts';
 export {
   stages,
   type Choice,
@@ -173,6 +176,7 @@ export {
   type Words,
 } from './compress/method.ts';
 export { findMethod, methodOptions, methods } from './compress/registry.ts';
+export { clsLayer, gridOf, onlyLayer, selectedLayer } from './compress/selected-layer.ts';
 export { scoreByCls } from './compress/score.ts';
 export { keepBest, keepTopK } from './compress/top-k.ts';
 export { vtcCls, type VtcClsOptions } from './compress/vtc-cls.ts';

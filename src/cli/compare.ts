@@ -7,6 +7,7 @@ import { parseVariants } from '../eval/run/variant.ts';
 import { UserError } from '../errors.ts';
 import { checkWritable, writeText } from '../node/files.ts';
 import { encodePng } from '../node/decode.ts';
+import { methodFinder } from '../node/method-file.ts';
 import { readPicture, readQuestion } from '../node/inputs.ts';
 import { showPixels } from '../report/heatmap.ts';
 import { startBackend } from '../backend/start.ts';
@@ -63,7 +64,8 @@ async function run(flags: CompareFlags): Promise<void> {
   const { vision } = config;
   const [patches, grid] = [patchCount(vision), gridSide(vision)];
   const budget = parseBudget(flags.keep, patches);
-  const variants = parseVariants(flags.methods);
+  const find = await methodFinder(flags.methods.split(','));
+  const variants = parseVariants(flags.methods, 1, find);
   const clip = variants.some(({ method }) => readsQuestion(method)) ? clipFor(flags) : undefined;
   const { prompt, tokenizer } = await readQuestion(flags.model, config, { ...askOf(flags), clip });
   const loaded = await readPicture(flags.image, flags.model, vision.image_size, flags.pad);

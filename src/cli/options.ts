@@ -1,8 +1,9 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { MethodOptions, Method } from '../compress/method.ts';
-import { findMethod, methodOptions, methods } from '../compress/registry.ts';
+import { methodOptions, methods } from '../compress/registry.ts';
 import type { Sampling } from '../decoder/sample.ts';
 import { UserError } from '../errors.ts';
+import { methodFinder } from '../node/method-file.ts';
 import { backendNames } from '../backend/start.ts';
 
 /** Options that several commands share, each defined once. */
@@ -64,7 +65,8 @@ export function addMethod(command: Command): Command {
   return addClip(command)
     .option(
       '--method <name>',
-      `compression method: ${methods.map((m) => m.name).join(', ')}; or several in data order, as vtc-cls+fastv`,
+      `compression method: ${methods.map((m) => m.name).join(', ')}; several in data order, as vtc-cls+fastv; ` +
+        'or a file with one of your own, as ./mine.ts',
       'vtc-cls',
     )
     .option('--keep <U>', 'visual tokens to keep: a count, a ratio such as 0.25, or a percentage', '25%')
@@ -78,10 +80,15 @@ export function addMethod(command: Command): Command {
     );
 }
 
-/** The method that the flags name, and its options. */
-export function readMethod(flags: MethodFlags): { method: Method; options: MethodOptions } {
-  const method = findMethod(flags.method);
-  const given = Object.fromEntries(flags.option.map((pair) => pair.split(/=(.*)/s, 2) as [string, string]));
+/** The method that the flags name, built-in or in a file, and its options. */
+export async function readMethod(flags: MethodFlags): Promise<{ method: Method; options: MethodOptions }> {
+  const [name, ...pairs] = flags.method.split(':');
+  const method = (await methodFinder([name]))(name);
+  const bad = pairs.find((pair) => !/^[^=]+=/.test(pair));
+  if (bad !== undefined) throw new UserError(`--method ${flags.method}: "${bad}" should be name=value`);
+  const given = Object.fromEntries(
+    [...pairs, ...flags.option].map((pair) => pair.split(/=(.*)/s, 2) as [string, string]),
+  );
   if (flags.layers !== undefined) given['layers'] = flags.layers;
   if (flags.ensemble !== undefined) given['ensemble'] = flags.ensemble;
   return { method, options: methodOptions(method, given) };

@@ -138,7 +138,7 @@ function jsonOf(
     question: flags.question,
     prompt: flags.prompt,
     backend: { name: backend.name, device: backend.device, version: backend.version },
-    method: flags.method,
+    method: method.name,
     options,
     positions: positionsOf(method, plan) ?? flags.positions,
     patches: patchCount(config.vision),

@@ -28,6 +28,7 @@ export const dpcKnn: Method<{ neighbours: number }> = {
   summary: 'clusters patches around dense ones that are far apart, and takes the mean of each cluster',
   stages: ['before'],
   makesTokens: true,
+  means: true,
   defaults: { neighbours: 5 },
   help: { neighbours: { text: 'k, how many nearest patches tell how dense it is around one' } },
   prepare({ patches: P }, budget, { neighbours }) {

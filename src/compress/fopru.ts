@@ -43,6 +43,7 @@ export const fopru: Method<{ strategy: (typeof strategies)[number] }> = {
         'compress.matrix': `the ${strategy === 'rank' ? `${budget} patches` : `${Math.floor(budget / G)} rows of the grid`} that patches attend to most`,
       },
       needs: { attention: [selectedLayer(source, 'fopru')] },
+      leaves: strategy === 'row' ? Math.floor(budget / G) * G : budget,
       async choose({ attention }) {
         const scores = await readPictures('compress.scores', () => scoreByPatches(onlyLayer(attention))); // σ
         if (strategy === 'rank') return keepBest(scores, budget);

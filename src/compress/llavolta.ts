@@ -25,6 +25,7 @@ export const llavolta: Method<{ layer: number }> = {
   paper: 'Efficient Large Multi-modal Models via Visual Context Compression, arXiv 2406.20092',
   summary: 'averages neighbouring image tokens along the raster before one decoder layer',
   stages: ['between'],
+  means: true,
   defaults: { layer: 2 },
   help: { layer: { text: 'k, the first decoder layer that runs on the means; 0: before the decoder' } },
   prepare({ decoderLayers }, budget, { layer }) {

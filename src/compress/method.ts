@@ -85,6 +85,8 @@ export interface Stages {
   inTower?: TowerCut;
   /** Before the decoder: W over F. */
   choose?(this: void, seen: Seen): Choice | Promise<Choice>;
+  /** How many tokens `choose` leaves, where that is not the budget: so many, or what the picture makes of it. */
+  leaves?: number | 'varies';
   /** Between the decoder's layers: a W over the picture's tokens, or limits. Made anew for each prompt. */
   between?(this: void): LayerHook;
 }
@@ -95,6 +97,8 @@ export type MethodOptions = Record<string, number | string>;
 /** A method of compression: a page of its own, and one line in the registry. */
 export interface Method<Options extends MethodOptions = MethodOptions> {
   name: string;
+  /** A short hash of the file that it comes from, where it is no built-in one: what it did is kept under both. */
+  digest?: string;
   /** Title and arXiv id. */
   paper: string;
   summary: string;
@@ -104,6 +108,8 @@ export interface Method<Options extends MethodOptions = MethodOptions> {
   resources?: readonly (keyof Resources)[];
   /** Whether its tokens before the decoder are new ones, which have no place in the uncut prompt. */
   makesTokens?: boolean;
+  /** Whether every token that it makes, wherever, is a mean of others: weights from 0 that sum to 1. */
+  means?: boolean;
   defaults: Options;
   /** For each option, what it means; and the values it may have where they are names. */
   help: { [Name in keyof Options]: { text: string; choices?: readonly string[] } };

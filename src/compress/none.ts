@@ -9,7 +9,11 @@ export const none: Method = {
   stages: ['before'],
   defaults: {},
   help: {},
-  prepare: () => ({ words: { 'compress.matrix': 'W changes nothing: every patch stays' }, choose: keepAll }),
+  prepare: ({ patches }) => ({
+    words: { 'compress.matrix': 'W changes nothing: every patch stays' },
+    choose: keepAll,
+    leaves: patches,
+  }),
 };
 
 /** Also the part before the decoder of a method that has none there. */

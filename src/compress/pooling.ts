@@ -24,6 +24,7 @@ export const pooling: Method<{ pattern: (typeof patterns)[number] }> = {
   summary: 'takes the mean of neighbouring patches, the same cells in every picture',
   stages: ['before'],
   makesTokens: true,
+  means: true,
   defaults: { pattern: 'grid' },
   help: { pattern: { text: 'runs along the raster, or cells of the grid', choices: patterns } },
   prepare(source, budget, { pattern }) {

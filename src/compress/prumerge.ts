@@ -90,6 +90,7 @@ const describe = (name: string, summary: string, pickCentres: PickCentres): Meth
         'compress.matrix': `${many}, each with the ${neighbours} whose keys are most like its own; the rest are one more`,
       },
       needs: { clsAttention: [last], keys: [last] },
+      leaves: count === 'budget' ? budget : 'varies',
       async choose({ clsAttention, keys }) {
         const scores = await readPictures('compress.scores', () => scoreByCls(onlyLayer(clsAttention))); // a, [B, P]
         const similarities = await readPictures('similarity', () => cosines(patchKeys(onlyLayer(keys)))); // [B, P, P]

@@ -53,10 +53,11 @@ export const methods: readonly Method[] = [
 
 /**
  * @param name of a method, or of several that are stacked: `vtc-cls+fastv`
+ * @param own methods besides those of the registry, by the names they go by: a file's path
  * @throws UserError for a name that is not in the registry, or methods that do not go together
  */
-export function findMethod(name: string): Method {
-  const found = splitName(name);
+export function findMethod(name: string, own: ReadonlyMap<string, Method> = new Map()): Method {
+  const found = splitName(name, [...methods.map((method) => [method.name, method] as const), ...own]);
   if (!found) {
     throw new UserError(`unknown method "${name}": choose ${methods.map((m) => m.name).join(' or ')}`);
   }
@@ -64,12 +65,12 @@ export function findMethod(name: string): Method {
 }
 
 /** The methods that a name is of; `prumerge+` ends with the sign that stands between two. */
-function splitName(name: string): Method[] | undefined {
-  const whole = methods.find((method) => method.name === name);
-  if (whole) return [whole];
-  for (const method of methods) {
-    if (!name.startsWith(`${method.name}+`)) continue;
-    const rest = splitName(name.slice(method.name.length + 1));
+function splitName(name: string, known: (readonly [string, Method])[]): Method[] | undefined {
+  const whole = known.find(([called]) => called === name);
+  if (whole) return [whole[1]];
+  for (const [called, method] of known) {
+    if (!name.startsWith(`${called}+`)) continue;
+    const rest = splitName(name.slice(called.length + 1), known);
     if (rest) return [method, ...rest];
   }
   return undefined;

@@ -45,6 +45,7 @@ export const sparsevlm: Method<{ recycle: number }> = {
   summary:
     'drops image tokens in three stages, rated by the words about the picture; merges the best of the dropped',
   stages: ['between'],
+  means: true,
   defaults: { recycle: 0.3 },
   help: { recycle: { text: 'r, the share of the dropped tokens that is merged instead; 0 merges none' } },
   prepare({ decoderLayers: L, visualTokens: P }, budget, { recycle }) {

@@ -23,8 +23,10 @@ export function stack(methods: readonly Method[]): Method {
   }
   const join = <T>(of: (method: Method) => Record<string, T>): Record<string, T> =>
     Object.assign({}, ...methods.map(of)) as Record<string, T>;
+  const digests = methods.flatMap(({ digest }) => digest ?? []);
   return {
     name,
+    digest: digests.length > 0 ? digests.join('-') : undefined,
     paper: methods.map(({ paper }) => paper).join('; '),
     summary: methods.map(({ summary }) => summary).join('; then '),
     stages: methods.flatMap((method) => method.stages),

@@ -32,6 +32,7 @@ export const tome: Method = {
   summary: 'merges the tokens that are most alike, some in every layer of the vision tower',
   stages: ['tower'],
   makesTokens: true,
+  means: true,
   defaults: {},
   help: {},
   prepare(source, budget) {

@@ -245,9 +245,8 @@ describeEachBackend('the field', () => {
             keys: picture.keys.map(afterCls),
             relevance: pick(picture.relevance),
           };
-          const [still, turned] = await Promise.all(
-            [picture, moved].map((one) => run(name, { features: featuresFrom([one], W) }, U, options)),
-          );
+          const still = await run(name, { features: featuresFrom([picture], W) }, U, options);
+          const turned = await run(name, { features: featuresFrom([moved], W) }, U, options);
           if (still.kept) {
             const there = turned.kept![0].map((p) => places[p].p);
             expect(there.sort((a, b) => a - b)).toEqual(still.kept[0]);

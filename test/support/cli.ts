@@ -38,6 +38,10 @@ interface Given {
   read?: boolean;
 }
 
+/** The same from the TypeScript of a checkout, which tsx runs. */
+export const vtcFromSource = (...args: string[]): Promise<CliResult> =>
+  inTurn(() => run(args, {}, ['--import', 'tsx', path.join(root, 'src', 'cli', 'main.ts')]));
+
 /** The same, for a reader who has closed standard output before anything is written. */
 export const vtcUnread = (...args: string[]): Promise<CliResult> => vtcWith({ read: false }, ...args);
 
@@ -67,9 +71,16 @@ export async function killWhen(args: string[], reached: () => Promise<boolean>):
 }
 
 /** In the repository's root, without a terminal. */
-function run(args: string[], { env = {}, input = '', read = true }: Given): Promise<CliResult> {
+function run(
+  args: string[],
+  { env = {}, input = '', read = true }: Given,
+  start = [program],
+): Promise<CliResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [program, ...args], { cwd: root, env: { ...process.env, ...env } });
+    const child = spawn(process.execPath, [...start, ...args], {
+      cwd: root,
+      env: { ...process.env, ...env },
+    });
     child.stdin.on('error', () => undefined).end(input); // who has ended reads no more
     const result: CliResult = { code: null, stdout: '', stderr: '' };
     child.stdout.setEncoding('utf8').on('data', (text: string) => (result.stdout += text));

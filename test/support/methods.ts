@@ -1,6 +1,7 @@
-/** Methods by themselves, without a model; and a whole run in one call. */
+/** Methods by themselves, without a model, each checked as it runs; and a whole run in one call. */
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from '../../src/checkpoint/load.ts';
+import { checked } from '../../src/compress/checked.ts';
 import { compress, type CompressedPictures } from '../../src/compress/compress.ts';
 import type { Method, MethodOptions, Resources, Seen, Source } from '../../src/compress/method.ts';
 import { prepareMethod } from '../../src/compress/prepare.ts';
@@ -33,6 +34,9 @@ export const seenOf = (F: tf.Tensor3D, insides: Partial<Seen> = {}): Seen => ({
   ...insides,
 });
 
+const checkedAny = <Options extends MethodOptions>(method: Method<Options>): Method =>
+  checked(method as unknown as Method);
+
 /** What a method makes of pictures before the decoder; it sees only what it needs. The caller disposes the tokens. */
 export async function runMethod<Options extends MethodOptions>(
   method: Method<Options>,
@@ -44,7 +48,7 @@ export async function runMethod<Options extends MethodOptions>(
     resources = {},
   }: { options?: Options; source?: Source; resources?: Resources } = {},
 ): Promise<CompressedPictures> {
-  const { needs = {}, choose } = prepareMethod(method as unknown as Method, source, U, options, resources);
+  const { needs = {}, choose } = prepareMethod(checkedAny(method), source, U, options, resources);
   const only = <T>(layers: number[] = [], all: Map<number, T>) =>
     new Map(layers.map((l) => [l, all.get(l)!]));
   const choice = await choose!({
@@ -62,7 +66,7 @@ export const hookOf = <Options extends MethodOptions>(
   source: Source,
   U: number,
   options: Options = method.defaults,
-): LayerHook => prepareMethod(method as unknown as Method, source, U, options).between!();
+): LayerHook => prepareMethod(checkedAny(method), source, U, options).between!();
 
 export interface RunInput {
   pixels: tf.Tensor4D;

@@ -5,6 +5,7 @@ import { parseBudget } from '../../compress/budget.ts';
 import { UserError } from '../../errors.ts';
 import { readPreprocessConfig } from '../../node/checkpoint.ts';
 import type { PreprocessConfig } from '../../image/preprocess.ts';
+import { methodFinder } from '../../node/method-file.ts';
 import { readAsker, readClipConfig } from '../../node/inputs.ts';
 import { fieldReader, type JsonObject } from '../../json.ts';
 import type { ImagePrompt } from '../../text/prompt.ts';
@@ -90,7 +91,8 @@ export interface Agenda {
 export async function draftAgenda(request: Request, config: LlavaConfig, shard: Shard): Promise<Agenda> {
   const patches = patchCount(config.vision);
   const budgets = [...new Set(request.keep.split(',').map((keep) => parseBudget(keep, patches)))];
-  const planned = planCells(parseVariants(request.methods, request.seeds), budgets, patches);
+  const find = await methodFinder(request.methods.split(','));
+  const planned = planCells(parseVariants(request.methods, request.seeds, find), budgets, patches);
   const task = await openTask(request);
   checkShard(shard, task);
   const reads = planned.some(({ variant }) => readsQuestion(variant.method));

@@ -2,7 +2,7 @@
 import type { TowerNeeds } from '../../compress/method.ts';
 import type { Costs, PromptCount, Times } from './costs.ts';
 import { pictureSources, type PictureSource } from '../task/task.ts';
-import type { Variant } from './variant.ts';
+import { keyOf, type Variant } from './variant.ts';
 
 export interface Cell {
   variant: Variant;
@@ -16,6 +16,7 @@ export type Provenance = 'commit' | 'backend' | 'machine';
 
 /** What a cell leaves behind, as it is stored; of a shard, for its own questions. */
 export interface CellRecord extends Costs {
+  /** As {@link keyOf} writes it. */
   variant: string;
   budget: number;
   pictures: PictureSource;
@@ -36,7 +37,7 @@ export interface CellRecord extends Costs {
 
 /** Also the name of its file. */
 export const cellName = ({ variant, budget, pictures }: Cell): string =>
-  `${variant.name.replaceAll(':', '.')}@${budget}${pictures === 'own' ? '' : `-${pictures}`}`;
+  `${keyOf(variant).replaceAll(':', '.')}@${budget}${pictures === 'own' ? '' : `-${pictures}`}`;
 
 /**
  * All cells of an evaluation: each variant at each budget, and without compression the task's own pictures, none and

@@ -1,6 +1,7 @@
 /** Every method on one picture and one question, beside the model without any. */
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from '../../checkpoint/load.ts';
+import { MethodFault } from '../../compress/checked.ts';
 import { none } from '../../compress/none.ts';
 import { spliceImage } from '../../decoder/splice.ts';
 import { UserError } from '../../errors.ts';
@@ -80,7 +81,7 @@ export async function compareMethods(
     try {
       rows.push(await compareOne(model, question, variant, asked));
     } catch (error) {
-      if (!(error instanceof UserError)) throw error;
+      if (!(error instanceof UserError) || error instanceof MethodFault) throw error;
       rows.push({ variant, reason: error.message });
     }
   }

@@ -4,6 +4,7 @@ import { prepare, questionsOf } from '../../plan.ts';
 import { openAlbum, type Album } from './album.ts';
 import { answerCell, type Exam } from './answer.ts';
 import { joinNeeds, type Cell, type CellRecord, type Provenance } from './cell.ts';
+import { keyOf } from './variant.ts';
 import { focusLayers, measureFocus, type FocusCounts } from './focus.ts';
 import { shardPictures, whole, type Shard } from '../shards/shard.ts';
 import { pictureSources, takePictures } from '../task/task.ts';
@@ -57,5 +58,5 @@ export async function evaluate(
 
 async function answer(exam: Exam, cell: Cell, album: Album, onQuestions?: (count: number) => void) {
   const { variant, budget, pictures } = cell;
-  return { variant: variant.name, budget, pictures, ...(await answerCell(exam, cell, album, onQuestions)) };
+  return { variant: keyOf(variant), budget, pictures, ...(await answerCell(exam, cell, album, onQuestions)) };
 }

@@ -1,4 +1,5 @@
 /** Methods as the evaluation is given them: `vtc-cls:layers=1:positions=original`. */
+import type { Method } from '../../compress/method.ts';
 import { findMethod, methodOptions, methods } from '../../compress/registry.ts';
 import { UserError } from '../../errors.ts';
 import { positionModes, type ChosenMethod, type Positions } from '../../plan.ts';
@@ -15,24 +16,31 @@ export interface Variant extends Omit<ChosenMethod, 'budget'> {
 /**
  * Reads a list of variants, with commas between. Each is a method's name and `:name=value` for each option;
  * `positions` is an option of every one. `all` stands for every method with its defaults.
+ * @param find finds a method by its name
  * @param seeds a method with a seed becomes so many variants, under 0, 1, …, where its seed is not given
  * @throws UserError for a method, option or value that there is not, and for a variant given twice
  */
-export function parseVariants(list: string, seeds = 1): Variant[] {
+export function parseVariants(list: string, seeds = 1, find: FindMethod = findMethod): Variant[] {
+  const parse = (text: string) => parseVariant(text, find);
   const texts = list.split(',').map((text) => text.trim());
   const asked = texts.flatMap((text) => (text === all ? methods.map(({ name }) => name) : [text]));
-  refuseTwice(asked.map(parseVariant));
+  refuseTwice(asked.map(parse));
   const seeded = asked.flatMap((text) => {
-    const takesSeed = 'seed' in parseVariant(text).method.defaults && !/:seed=/.test(text);
+    const takesSeed = 'seed' in parse(text).method.defaults && !/:seed=/.test(text);
     return takesSeed ? Array.from({ length: seeds }, (_, seed) => `${text}:seed=${seed}`) : [text];
   });
-  return [...new Map(seeded.map(parseVariant).map((variant) => [variant.name, variant])).values()];
+  return [...new Map(seeded.map(parse).map((variant) => [variant.name, variant])).values()];
 }
+
+type FindMethod = (name: string) => Method;
 
 const all = 'all';
 
 /** Whether a list asks for every method there is. */
 export const namesAll = (list: string): boolean => list.split(',').some((text) => text.trim() === all);
+
+/** What a variant's answers are kept under: an edited file is another method. */
+export const keyOf = ({ name, method: { digest } }: Variant): string => (digest ? `${name}:${digest}` : name);
 
 /** Whether a variant is its method with its defaults, but for a seed. */
 export const isPlain = ({ series, method }: Variant): boolean => series === method.name;
@@ -42,9 +50,9 @@ function refuseTwice(variants: readonly Variant[]): void {
   if (again) throw new UserError(`--methods names ${again.name} twice`);
 }
 
-function parseVariant(text: string): Variant {
+function parseVariant(text: string, find: FindMethod): Variant {
   const [methodName, ...pairs] = text.split(':');
-  const method = findMethod(methodName);
+  const method = find(methodName);
   const given: Record<string, string> = {};
   for (const pair of pairs) {
     const match = /^([^=]+)=(.*)$/s.exec(pair);

@@ -6,6 +6,7 @@ import { isObject, type JsonObject } from '../../json.ts';
 import type { Cell, CellRecord } from '../run/cell.ts';
 import { costOf, joinPrompts, type PromptCount, type Times } from '../run/costs.ts';
 import { countOnObjects, rankPatches, topPatches, type FocusCounts } from '../run/focus.ts';
+import { keyOf } from '../run/variant.ts';
 import { shardPictures, shardQuestions, type Shard } from './shard.ts';
 import type { Task } from '../task/task.ts';
 
@@ -29,7 +30,7 @@ export function checkRecord(
 ): CellRecord {
   const refuse = (why: string) =>
     new UserError(`${file} ${why}: remove it, and start the evaluation once more`);
-  for (const [name, value] of Object.entries({ variant: variant.name, budget, pictures })) {
+  for (const [name, value] of Object.entries({ variant: keyOf(variant), budget, pictures })) {
     if (found[name] !== value) throw refuse(`is of ${name} ${tell(found[name])}, not ${tell(value)}`);
   }
   const questions = shardQuestions(shard, task).length;
