@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
@@ -9,13 +9,23 @@ const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
 const run = promisify(execFile);
 const tsx = ['--import', 'tsx'];
 
+const pages = ['.', 'src', 'bench', 'test', 'weights'].flatMap((folder) =>
+  readdirSync(path.join(root, folder), { recursive: folder !== '.' })
+    .map((name) => path.join(folder, String(name)))
+    .filter((name) => name.endsWith('.md')),
+);
+
+test.each(pages)('%s links to files that exist', (page) => {
+  const text = readFileSync(path.join(root, page), 'utf8').replaceAll(/`[^`]*`/g, '');
+  const targets = [...text.matchAll(/\]\(([^)#\s]+)(#[^)]*)?\)/g)].map(([, target]) => target);
+  const place = path.join(root, path.dirname(page));
+  const missing = targets.filter((to) => !to.startsWith('http') && !existsSync(path.join(place, to)));
+  expect(missing).toEqual([]);
+});
+
 describe('the README', () => {
-  test('links to files that exist', () => {
-    const targets = [...readme.replaceAll(/`[^`]*`/g, '').matchAll(/\]\(([^)#]+)\)/g)].map(
-      ([, target]) => target,
-    );
-    const missing = targets.filter((to) => !to.startsWith('http') && !existsSync(path.join(root, to)));
-    expect(missing).toEqual([]);
+  test('is read in one sitting', () => {
+    expect(readme.trimEnd().split('\n').length).toBeLessThanOrEqual(200);
   });
 
   // | equation | `line` | [file](file) |
@@ -45,18 +55,19 @@ describe('the README', () => {
         .replace(/ +/g, ' ');
     expect(plain(stdout)).toBe(plain(shown));
   });
+});
 
-  test('its TypeScript example runs', async () => {
-    const code = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? '';
-    const file = path.join(root, 'test', `readme-example-${process.pid}.mts`);
-    writeFileSync(file, code.replace("'vtc-cls/node'", "'../src/node.ts'"));
-    try {
-      const { stdout } = await run(process.execPath, [...tsx, file], { cwd: root });
-      expect(stdout).toMatch(/kept: \[ \[ \d+, \d+, \d+, \d+ \] \]/);
-    } finally {
-      rmSync(file);
-    }
-  });
+test('the TypeScript example of src/README.md runs', async () => {
+  const page = readFileSync(path.join(root, 'src', 'README.md'), 'utf8');
+  const code = /```ts\n([\s\S]*?)```/.exec(page)?.[1] ?? '';
+  const file = path.join(root, 'test', `readme-example-${process.pid}.mts`);
+  writeFileSync(file, code.replace("'vtc-cls/node'", "'../src/node.ts'"));
+  try {
+    const { stdout } = await run(process.execPath, [...tsx, file], { cwd: root });
+    expect(stdout).toMatch(/kept: \[ \[ \d+, \d+, \d+, \d+ \] \]/);
+  } finally {
+    rmSync(file);
+  }
 });
 
 test('CONTRIBUTING shows a whole method as it is, in less than 40 lines', () => {
