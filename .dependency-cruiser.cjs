@@ -17,7 +17,7 @@ const floors = [
   ['node/', 'world/', 'backend/'],
   ['report/'],
   ['train/', 'eval/'],
-  ['cli/', 'node.ts'],
+  ['cli/', 'study/', 'node.ts'],
 ];
 /** The core: the floors up to its index. It runs in a page too, so it imports nothing of Node's. */
 const core = floors.slice(0, 1 + floors.findIndex((rooms) => rooms.includes('index.ts'))).flat();
