@@ -60,8 +60,8 @@ const tokens = layerNorm(
 await agree('embedImage', tokens, embedImage(weights, pixels, config));
 //> ✓  embedImage
 
-// Two pictures: before the first layer their [CLS] rows are equal, after four layers they are not. What changed it is
-// attention, layer by layer: [CLS] asks all patches and sums up what they answer.
+// Two pictures: before the first layer their [CLS] rows are equal, after four layers they are not. What made them differ is
+// attention, layer by layer: [CLS] asks all patches and adds up what they answer. (Differences are shares of the largest.)
 const { hidden } = runClipVision(llava.vision, pixelsOf(scene, createScene('test', 2)), { hidden: [0, 4] });
 for (const layer of [0, 4]) {
   const [one, other] = tf.unstack(hidden.get(layer)!); // [N, D] of each picture

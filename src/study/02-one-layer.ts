@@ -39,7 +39,7 @@ const times = (x: tf.Tensor2D, { weight, bias }: Linear): tf.Tensor2D =>
 const { q_proj, k_proj, v_proj, out_proj } = layer.self_attn;
 const [Q, K, V] = [q_proj, k_proj, v_proj].map((projection) => times(normed, projection)); // [N, D] each
 
-// A head owns C columns of each. Dot products of C numbers grow like √C, and softmax would see only the largest.
+// A head owns C columns of each. Dot products of C numbers spread like √C, and softmax would see only the largest.
 const heads = Array.from({ length: H }, (_, h) => {
   const [q, k, v] = [Q, K, V].map((x) => tf.slice(x, [0, h * C], [N, C]));
   const scores = tf.div(tf.matMul(q, k, false, true), Math.sqrt(C)); // [N, N]

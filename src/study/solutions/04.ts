@@ -55,5 +55,5 @@ print('objects kept, K = 3', found(sum), 'K = 4', found(vote(4, () => 1))); // p
 //> objects kept, K = 3  80.0 %  K = 4  80.9 %
 print('renormalised', found(renormalised), found(vote(4, (x) => 1 / total(x)))); // prettier-ignore
 //> renormalised  80.5 %  81.8 %
-// On these scenes it even helps a little: a colour on grey ground is an edge, and edges are what layer 0 sees. On photographs
-// edges are everywhere. How many layers should vote is a question to the data, not to the method.
+// On these scenes it even helps a little: what stands out from grey ground, layer 0 sees already. On photographs that need
+// not be so. How many layers should vote is a question to the data; the method does not know.
