@@ -18,7 +18,7 @@ const floors = [
   ['report/'],
   ['train/', 'eval/'],
   ['node.ts'],
-  ['cli/'],
+  ['cli/', 'study/'],
 ];
 /** The core: the floors up to its index. It runs in a page too, so it imports nothing of Node's. */
 const core = floors.slice(0, 1 + floors.findIndex((rooms) => rooms.includes('index.ts'))).flat();

@@ -1,0 +1,80 @@
+/**
+ * 5. One matrix: what do pruning and merging have in common?
+ *
+ *     F' = W·F            [U, D] = [U, P]·[P, D]
+ *
+ * Every method that makes fewer tokens of P features F chooses a W. Pruning: each row holds a single 1. Merging: a row
+ * holds several weights. What no row touches is thrown away; what one row mixes can never be told apart again.
+ * Look for: the rows of three methods' W, and how many of its columns are in use.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { applyMatrix, denseOf, matrixOf, meanOf, multiply, type Row } from '../tensor/token-matrix.ts';
+import { agree, compressBy, pixelsOf, print, scene } from './desk.ts';
+
+const [P, U] = [100, 25];
+const pixels = pixelsOf(scene);
+
+// Pruning by hand: row u is 0 but for a 1 in the column of the u-th kept patch.
+const pruned = await compressBy('vtc-cls', pixels, { budget: U });
+const kept = pruned.kept![0]; // of the one picture
+print('kept', kept);
+//> kept  3 4 8 9 18 37 50 51 52 53 54 55 56 60 62 70 72 80 81 84 85 86 91 93 95
+const W = tf.tensor2d(kept.map((patch) => Array.from({ length: P }, (_, p) => (p === patch ? 1 : 0))));
+const F: tf.Tensor2D = tf.squeeze(pruned.F, [0]);
+const product = tf.matMul(W, F);
+print('W', W, 'F', F, 'W·F', product);
+//> W  [25, 100]  F  [100, 96]  W·F  [25, 96]
+await agree('F′ of vtc-cls', product, pruned.tokens);
+//> ✓  F′ of vtc-cls
+// Nearly all of W is 0, so nobody multiplies: where each row is a single 1, its patch is picked.
+await agree('W·F = F[kept]', product, tf.gather(F, kept));
+//> ✓  W·F = F[kept]
+
+// Merging is the same product with other rows. A row as a sum of patches:
+const write = (row: Row) => {
+  const terms = [...row].map(([p, weight]) => `${Number(weight.toPrecision(2))}·F${p}`);
+  return terms.slice(0, 4).join(' + ') + (terms.length > 4 ? ` + … (${terms.length})` : '');
+};
+const sumOf = (row: Row) => [...row.values()].reduce((sum, weight) => sum + weight, 0);
+for (const name of ['vtc-cls', 'pooling', 'prumerge']) {
+  const { W, tokens } = await compressBy(name, pixels, { budget: U });
+  await agree(name, tf.matMul(tf.squeeze(denseOf(W), [0]) as tf.Tensor2D, F), tokens);
+  const [rows] = W.rows;
+  const columns = new Set(rows.flatMap((row) => [...row.keys()]));
+  print(`  ${rows.length} rows, ${columns.size} of ${P} columns in use`);
+  print(`  first: ${write(rows[0])}`);
+  print(`  last:  ${write(rows.at(-1)!)}, a sum of ${Number(sumOf(rows.at(-1)!).toPrecision(2))}`);
+  //> ✓  vtc-cls
+  //>   25 rows, 25 of 100 columns in use
+  //>   first: 1·F3
+  //>   last:  1·F95, a sum of 1
+  //> ✓  pooling
+  //>   25 rows, 100 of 100 columns in use
+  //>   first: 0.25·F0 + 0.25·F1 + 0.25·F10 + 0.25·F11
+  //>   last:  0.25·F88 + 0.25·F89 + 0.25·F98 + 0.25·F99, a sum of 1
+  //> ✓  prumerge
+  //>   25 rows, 100 of 100 columns in use
+  //>   first: 1·F0 + 0.00016·F10 + 0.00015·F20 + 0.00014·F1 + … (33)
+  //>   last:  0.00014·F1 + 0.00012·F2 + 0.0001·F5 + 0.000097·F6 + … (76), a sum of 0.0083
+}
+// Pooling forgets no patch and tells no two of a cell apart. PruMerge's last row sums up what its 24 others left, with
+// what [CLS] gave for weights: that is very little, and nothing makes the row a mean.
+
+// One choice after another is a product of matrices: keep 25, then take the mean of each five of them.
+const fives = [0, 5, 10, 15, 20].map((first) => meanOf([0, 1, 2, 3, 4].map((i) => first + i)));
+const after = matrixOf([fives], U); // W₂ [5, 25]
+const both = tf.matMul(tf.squeeze(denseOf(after), [0]) as tf.Tensor2D, W); // W₂·W₁
+print('W₂·W₁', both);
+//> W₂·W₁  [5, 100]
+await agree('W₂·W₁', both, denseOf(multiply(after, pruned.W)));
+//> ✓  W₂·W₁
+await agree('(W₂·W₁)·F = W₂·(W₁·F)', tf.matMul(both, F), applyMatrix(after, pruned.tokens));
+//> ✓  (W₂·W₁)·F = W₂·(W₁·F)
+
+/*
+ * Exercises
+ * 1. Forget to restore raster order: leave W's rows in the order of the scores. F' holds the same rows, so does the
+ *    decoder say the same? (Chapter 6 says where order goes.)
+ * 2. Throw nothing away: give W a 26th row, the mean of all patches that are not kept. Now swap two of those patches in F.
+ *    What does F' know of it?
+ */

@@ -1,0 +1,67 @@
+/**
+ * 8. Your own method: how does an idea become a measured figure?
+ *
+ *     s_p = |F_p − mean of F|            what is unlike the rest of the picture may matter
+ *
+ * A method says what it needs of the tower and how it chooses W from what was seen; the rest is the same for all. This one
+ * needs no attention: features of bare ground resemble each other, so what is far from their mean is no ground.
+ * Look for: a figure alone says nothing. Random is what any score has to beat, and the uncut model is the mark to reach.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { readPictures } from '../compress/host.ts';
+import type { Method } from '../compress/method.ts';
+import { findMethod } from '../compress/registry.ts';
+import { keepBest } from '../compress/top-k.ts';
+import { withInterval } from '../eval/task/score.ts';
+import { accuracy, examine } from './exam.ts';
+import { percent, print } from './desk.ts';
+
+const unlike: Method = {
+  name: 'unlike',
+  paper: 'ours, of this chapter',
+  summary: 'keeps the patches whose features are farthest from their mean',
+  stages: ['before'],
+  defaults: {},
+  help: {},
+  prepare: (_, budget) => ({
+    async choose({ F }) {
+      const s = await readPictures('scores', () => tf.norm(tf.sub(F, tf.mean(F, 1, true)), 2, 2)); // [B, P]
+      return keepBest(s, budget);
+    },
+  }),
+};
+
+// Every method answers the same questions, of the same scenes, with the same budget: a quarter of the tokens.
+const scenes = 8;
+const contestants = [
+  { method: findMethod('none'), budget: 100 },
+  { method: findMethod('vtc-cls'), budget: 25 },
+  { method: unlike, budget: 25 },
+  { method: findMethod('random'), budget: 25 },
+];
+for (const { method, budget } of contestants) {
+  const answered = await examine({ method, methodOptions: method.defaults, budget }, { scenes });
+  // So few questions leave much to chance: 95 of 100 such exams would have the true share between these two.
+  const { low, high } = withInterval(accuracy(answered), answered.length);
+  print(
+    method.name.padEnd(8),
+    budget,
+    'tokens',
+    percent(accuracy(answered)),
+    `[${percent(low)}, ${percent(high)}]`,
+  );
+  //> none      100  tokens  98.2 %  [90.6 %, 99.7 %]
+  //> vtc-cls   25  tokens  89.3 %  [78.5 %, 95.0 %]
+  //> unlike    25  tokens  85.7 %  [74.3 %, 92.6 %]
+  //> random    25  tokens  60.7 %  [47.6 %, 72.4 %]
+}
+
+// VTC-CLS and random are well apart. VTC-CLS and ours are not: so few questions do not tell which of the two is better.
+// `vtc eval` asks thousands, by type of question and with several seeds. A method becomes one of the registry by a file in
+// src/compress/ and a line there, and then is measured beside all others.
+
+/*
+ * Exercises
+ * 1. Turn VTC-CLS round: keep the patches that [CLS] attends to least. Is it worse than random? Should it be?
+ * 2. Multiply both scores, [CLS]'s and `unlike`'s. Which layers must the method say it needs?
+ */

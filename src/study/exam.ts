@@ -1,0 +1,43 @@
+/** Questions about scenes that the model has never seen, asked under a method: for the chapters that measure. */
+import type { CompressedPictures } from '../compress/compress.ts';
+import { isRight } from '../eval/task/score.ts';
+import { prepare, type ChosenMethod } from '../plan.ts';
+import { choose, reply, see } from '../story.ts';
+import { scope } from '../tensor/scope.ts';
+import { askScene, type Question } from '../world/questions.ts';
+import { createScene } from '../world/scene.ts';
+import { ask, llava, pixelsOf, tokenizer } from './desk.ts';
+
+export type Answered = Pick<Question, 'type' | 'answer'> & { said: string; right: boolean };
+
+/** What becomes of a compressed picture before the projector. The tensors it makes go with the chapter. */
+export type Change = (picture: CompressedPictures) => Pick<CompressedPictures, 'tokens'>;
+
+export interface ExamOptions {
+  /** How many scenes of the test split, from its first. */
+  scenes: number;
+  change?: Change;
+}
+
+/** Asks every question of each scene. All answers are one word, and each word is one token. */
+export async function examine(chosen: ChosenMethod, { scenes, change }: ExamOptions): Promise<Answered[]> {
+  const plan = prepare(llava.config, chosen);
+  const answered: Answered[] = [];
+  for (let index = 0; index < scenes; index++) {
+    using own = scope();
+    const scene = createScene('test', index);
+    const seen = own(await see(llava, own(pixelsOf(scene)), plan));
+    const compressed = own(await choose(llava, seen, plan));
+    const picture = change ? change(compressed) : compressed;
+    for (const { type, question, answer } of askScene(scene)) {
+      const { tokens } = await reply(llava, picture, [ask(question)], plan, { maxNewTokens: 1 });
+      const said = tokenizer.decode(tokens[0]).trim();
+      answered.push({ type, answer, said, right: isRight(said, answer) });
+    }
+  }
+  return answered;
+}
+
+/** The share of right answers. */
+export const accuracy = (answered: readonly Answered[]): number =>
+  answered.filter(({ right }) => right).length / answered.length;
