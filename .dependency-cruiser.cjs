@@ -14,10 +14,10 @@ const floors = [
   ['plan.ts', 'cost.ts', 'inputs.ts'],
   ['story.ts'],
   ['index.ts'],
-  ['node/', 'world/', 'backend/'],
+  ['node/', 'world/', 'backend/', 'testing/'],
   ['report/'],
   ['train/', 'eval/'],
-  ['node.ts'],
+  ['node.ts', 'testing.ts'],
   ['cli/', 'study/'],
 ];
 /** The core: the floors up to its index. It runs in a page too, so it imports nothing of Node's. */

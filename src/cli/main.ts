@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { onOneLine, UserError } from '../errors.ts';
 import { reasonOf } from '../node/files.ts';
 import { describeOutOfMemory } from '../backend/host-memory.ts';
+import { addCheckCommand } from './check.ts';
 import { addClassifyCommand } from './classify.ts';
 import { addCompareCommand } from './compare.ts';
 import { addDemoCommand } from './demo.ts';
@@ -39,6 +40,7 @@ const program = new Command('vtc')
 addRunCommand(program);
 addTraceCommand(program);
 addGenerateCommand(program);
+addCheckCommand(program);
 addClassifyCommand(program);
 addEvalCommand(program);
 addCompareCommand(program);

@@ -39,7 +39,8 @@ interface Checked {
  * @param file names it in messages; left out for a built-in one, whose refusals name it already
  */
 export function checked(method: Method, file?: string): Method {
-  return {
+  if (known.has(method)) return method;
+  const watched: Method = {
     ...method,
     prepare(source, budget, options, resources) {
       const of: Checked = { method, file, source, budget };
@@ -55,7 +56,12 @@ export function checked(method: Method, file?: string): Method {
       };
     },
   };
+  known.add(watched);
+  return watched;
 }
+
+/** Those that are checked already: once is enough. */
+const known = new WeakSet<Method>();
 
 /** Before the decoder. */
 async function choose(of: Checked, stages: Stages, seen: Seen): Promise<Choice> {

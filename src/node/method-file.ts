@@ -46,8 +46,11 @@ export async function loadMethodFile(file: string): Promise<Method> {
   if (name === 'all' || methods.some((other) => other.name === name)) {
     throw refuse(`its method is called ${name}, which is taken: give it a name of its own`);
   }
-  return { ...checked(method as Method, file), digest };
+  return checked({ ...bound(method as Method), digest }, file);
 }
+
+/** With what a class may have given it too. */
+const bound = (method: Method): Method => ({ ...method, prepare: (...all) => method.prepare(...all) });
 
 function chooseExport(exported: Record<string, unknown>, refuse: (why: string) => UserError): unknown {
   if (exported['default'] !== undefined) return exported['default'];

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Matrix } from '../../src/tensor/linear.ts';
+import { exactNumber } from '../../src/testing/tiny-model.ts';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect } from 'vitest';
 
@@ -40,9 +41,7 @@ export function draw<const Shape extends readonly number[]>(
   magnitude = 1,
 ): Nested<Shape> {
   const build = ([length, ...rest]: readonly number[]): unknown =>
-    length === undefined
-      ? (magnitude * Math.floor((2 * random() - 1) * 1024)) / 1024
-      : Array.from({ length }, () => build(rest));
+    length === undefined ? magnitude * exactNumber(random) : Array.from({ length }, () => build(rest));
   return build(shape) as Nested<Shape>;
 }
 

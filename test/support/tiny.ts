@@ -1,11 +1,9 @@
-import type * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import type { LlavaConfig } from '../../src/checkpoint/architecture.ts';
 import type { Llava } from '../../src/checkpoint/load.ts';
 import type { DecoderConfig } from '../../src/decoder/config.ts';
 import type { Llama } from '../../src/decoder/llama.ts';
 import { llamaTable } from '../../src/decoder/weights.ts';
-import type { Leaf, Loaded } from '../../src/io/weight-table.ts';
 import { projectorTable, type Projector, type ProjectorConfig } from '../../src/projector.ts';
 import { activationNames } from '../../src/tensor/activation.ts';
 import type { ClipVision } from '../../src/vision/clip.ts';
@@ -14,24 +12,10 @@ import { clipContrastTable, type Clip } from '../../src/vision/contrastive.ts';
 import type { ClipTextConfig } from '../../src/vision/text-config.ts';
 import { clipTextTable, type ClipText } from '../../src/vision/text.ts';
 import { clipVisionTable } from '../../src/vision/weights.ts';
-import { axis, draw, type Random } from './random.ts';
+import { randomWeights, smallConfig } from '../../src/testing/tiny-model.ts';
+import { axis, type Random } from './random.ts';
 
-/** Fills a checkpoint table with random weights; matrices are scaled so that layers keep the size of their input. */
-export function randomWeights<T extends object>(random: Random, table: T): Loaded<T> {
-  const fill = (node: unknown): unknown => {
-    if (typeof node !== 'object' || node === null) return node;
-    if ('leaf' in node) {
-      const leaf = node as Leaf<tf.Tensor>;
-      const { shape, multiplies } = leaf;
-      const size = shape.reduce((product, n) => product * n, 1);
-      const scale = multiplies ? 2 / Math.sqrt(size / shape[0]) : 1;
-      return leaf.build(Float32Array.from(draw(random, [size], scale)));
-    }
-    if (Array.isArray(node)) return node.map(fill);
-    return Object.fromEntries(Object.entries(node).map(([key, child]) => [key, fill(child)]));
-  };
-  return fill(table) as Loaded<T>;
-}
+export { randomWeights };
 
 /**
  * Small towers of every shape. The norms' eps is large, so that a variance near 0 does not blow float32's rounding up
@@ -115,16 +99,7 @@ export const llamaConfigs: fc.Arbitrary<DecoderConfig> = fc
   }));
 
 /** P = 16 patches in a grid of 4 × 4, D = 6, L = 4 layers; one pixel column and row are beyond the grid. */
-export const tinyVisionConfig: ClipVisionConfig = {
-  hidden_size: 6,
-  intermediate_size: 7,
-  num_hidden_layers: 4,
-  num_attention_heads: 2,
-  image_size: 9,
-  patch_size: 2,
-  hidden_act: 'quick_gelu',
-  layer_norm_eps: 0.03,
-};
+export const tinyVisionConfig: ClipVisionConfig = { ...smallConfig(4).vision, image_size: 9 };
 
 /** Of the 8 ids, 7 is the highest and ends a text in either convention. D = 8, L = 2 layers. */
 export const tinyTextConfig: ClipTextConfig = {
@@ -141,26 +116,7 @@ export const tinyTextConfig: ClipTextConfig = {
 };
 
 /** E = 8, H = 4 query heads on G = 2 key/value heads, L = 3 layers, V = 19. */
-export const tinyLlamaConfig: DecoderConfig = {
-  model_type: 'llama',
-  vocab_size: 19,
-  hidden_size: 8,
-  intermediate_size: 9,
-  num_hidden_layers: 3,
-  num_attention_heads: 4,
-  num_key_value_heads: 2,
-  head_dim: 4,
-  hidden_act: 'silu',
-  max_position_embeddings: 64,
-  rms_norm_eps: 0.03,
-  rope_theta: 100,
-  rope_scaling: { rope_type: 'default' },
-  bias: { qkv: false, o: false, mlp: false },
-  sliding_window: null,
-  tie_word_embeddings: false,
-  bos_token_id: 1,
-  eos_token_id: [2],
-};
+export const tinyLlamaConfig: DecoderConfig = { ...smallConfig(4).text, num_hidden_layers: 3 };
 
 export function tinyVision(random: Random, config = tinyVisionConfig): ClipVision {
   return { config, weights: randomWeights(random, clipVisionTable(config, '')) };
