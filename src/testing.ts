@@ -6,8 +6,13 @@ export * from './testing/arbitraries.ts';
 export { checkCuts, cutWhys, type LayerCuts, type LayerTokens } from './testing/cut.ts';
 export { cutLaw, mergeLaw, type CutPrompt, type Merging } from './testing/laws.ts';
 export { checkMethod, type CheckOptions, type Finding } from './testing/method/check.ts';
-export { methodProperties, type MethodProperty } from './testing/method/properties.ts';
-export type { Trial } from './testing/method/observe.ts';
+export {
+  methodProperties,
+  type MethodProperty,
+  type Outcome,
+  type Question,
+} from './testing/method/properties.ts';
+export type { Observed, Trial, Tried } from './testing/method/observe.ts';
 export { checkMerge, entriesOf, mergeWhys, type Merge, type WeightRow } from './testing/merge.ts';
 export { checkSelection, scoreOf, selectionWhys, type Selection } from './testing/selection.ts';
 export { selectionLaws, sumIsMean, type Law, type Select } from './testing/selection-laws.ts';

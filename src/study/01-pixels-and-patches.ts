@@ -53,8 +53,8 @@ print('[CLS]', cls, 'all rows', rows);
 
 // Attention does not know the order of rows, so each place adds a learned row of its own. The norm is chapter 2's.
 const tokens = layerNorm(
-  tf.add(rows, weights.position_embedding),
   weights.pre_layrnorm,
+  tf.add(rows, weights.position_embedding),
   config.layer_norm_eps,
 );
 await agree('embedImage', tokens, embedImage(weights, pixels, config));

@@ -30,7 +30,7 @@ const { weight, bias } = layer.layer_norm1;
 const centred = tf.sub(X, tf.mean(X, 1, true));
 const deviation = tf.sqrt(tf.add(tf.mean(tf.square(centred), 1, true), config.layer_norm_eps));
 const normed: tf.Tensor2D = tf.add(tf.mul(tf.div(centred, deviation), weight), bias);
-await agree('layerNorm', normed, layerNorm(X, layer.layer_norm1, config.layer_norm_eps));
+await agree('layerNorm', normed, layerNorm(layer.layer_norm1, X, config.layer_norm_eps));
 //> ✓  layerNorm
 
 // Queries say what a row looks for, keys what it offers to be found by, values what it gives.
@@ -57,7 +57,7 @@ const mixed = tf.concat(heads.map(({ mixed }) => mixed), 1) as tf.Tensor2D; // p
 const attended: tf.Tensor2D = tf.add(X, times(mixed, out_proj));
 
 // The MLP: D → 4·D → D, for each row alone. CLIP's gelu is x·σ(1.702·x).
-const inner = times(layerNorm(attended, layer.layer_norm2, config.layer_norm_eps), layer.mlp.fc1);
+const inner = times(layerNorm(layer.layer_norm2, attended, config.layer_norm_eps), layer.mlp.fc1);
 print('inner', inner);
 //> inner  [101, 384]
 const output = tf.add(attended, times(tf.mul(inner, tf.sigmoid(tf.mul(inner, 1.702))), layer.mlp.fc2));

@@ -21,9 +21,9 @@ print('F', F, "F'", tokens);
 
 // Two matrices, and gelu(x) = x/2·(1 + erf(x/√2)) between them.
 function projectByHand(features: tf.Tensor3D): tf.Tensor3D {
-  const inner = linear(features, projector.weights.linear_1); // x·W + b
+  const inner = linear(projector.weights.linear_1, features); // x·W + b
   const gelu: tf.Tensor3D = tf.mul(tf.mul(inner, 0.5), tf.add(tf.erf(tf.mul(inner, Math.SQRT1_2)), 1));
-  return linear(gelu, projector.weights.linear_2!);
+  return linear(projector.weights.linear_2!, gelu);
 }
 const Z = projectByHand(tokens);
 print('Z', Z);

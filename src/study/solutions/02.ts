@@ -13,8 +13,8 @@ const layer = weights.layers[3];
 const input = runClipVision(llava.vision, pixelsOf(scene), { hidden: [3] }).hidden.get(3)!;
 
 // 1. Attention with and without √C: the mean over heads of the largest number in the [CLS] row.
-const normed = layerNorm(input, layer.layer_norm1, config.layer_norm_eps);
-const [q, k] = [layer.self_attn.q_proj, layer.self_attn.k_proj].map((w) => splitHeads(linear(normed, w), H));
+const normed = layerNorm(layer.layer_norm1, input, config.layer_norm_eps);
+const [q, k] = [layer.self_attn.q_proj, layer.self_attn.k_proj].map((w) => splitHeads(linear(w, normed), H));
 const scores = tf.matMul(q, k, false, true); // [1, H, N, N]
 const largest = async (divisor: number) => {
   const rows = tf.slice(tf.softmax(tf.div(scores, divisor)), [0, 0, 0, 0], [1, H, 1, -1]);

@@ -19,6 +19,7 @@ export interface Finding {
   smallest?: Trial;
 }
 
+/** How long to look, and in whose name. */
 export interface CheckOptions {
   /** Names the method in messages, where it is not a built-in one. */
   file?: string;

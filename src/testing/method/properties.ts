@@ -22,6 +22,7 @@ export interface Question {
   again(this: void, only?: number): Promise<Observed>;
 }
 
+/** One of them: a question to a method, and why it matters. */
 export interface MethodProperty {
   name: string;
   /** The sentence that is printed, and why it matters. */
@@ -51,6 +52,7 @@ const ofFaults =
     return thrown instanceof MethodFault && thrown.about === about ? thrown.message : unseen;
   };
 
+/** What every method must hold to, in the order in which they are asked. */
 export const methodProperties: readonly MethodProperty[] = [
   {
     name: 'options',
