@@ -15,11 +15,16 @@ export type EnsembleName = (typeof ensembleNames)[number];
  */
 export const ensembles: Record<EnsembleName, Ensemble> = {
   'sum': (scores) => tf.tidy(() => tf.sum(tf.stack(scores), 0)),
-  'mean': (scores) => tf.tidy(() => tf.mean(tf.stack(scores), 0)),
+  'mean': meanOfLayers,
   'max': (scores) => tf.tidy(() => tf.max(tf.stack(scores), 0)),
   'min': (scores) => tf.tidy(() => tf.min(tf.stack(scores), 0)),
-  'rank-mean': (scores) => tf.tidy(() => tf.mean(tf.stack(scores.map(rank)), 0)),
+  'rank-mean': (scores) => tf.tidy(() => meanOfLayers(scores.map(rank))),
 };
+
+/** The sum first: divided one by one, as `tf.mean` does on cpu, what is equal in sum would differ by rounding. */
+function meanOfLayers(scores: tf.Tensor2D[]): tf.Tensor2D {
+  return tf.tidy(() => tf.div(tf.sum(tf.stack(scores), 0), scores.length));
+}
 
 /**
  * Each patch's rank among its picture's, 0 for the smallest score to P − 1 for the largest: how many patches it

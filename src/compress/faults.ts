@@ -33,7 +33,8 @@ export function faultsOfPicks(
   }
   const stray = kept.find((p) => !Number.isInteger(p) || p < 0 || p >= P);
   if (stray !== undefined) add('range', `kept ${one} ${stray}${of}, but they are 0 to ${P - 1}`);
-  const again = kept.find((p, i) => kept.indexOf(p) !== i);
+  const known = new Set<number>();
+  const again = kept.find((p) => known.size === known.add(p).size);
   if (again !== undefined) add('distinct', `kept ${one} ${again}${of} twice`);
   const fall = kept.findIndex((p, i) => i > 0 && p < kept[i - 1]);
   if (fall > 0) {

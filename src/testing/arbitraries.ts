@@ -19,12 +19,17 @@ export const softmaxRow = (N: number): fc.Arbitrary<number[]> =>
   });
 
 /**
- * What [CLS] gives to P patches in one head: multiples of 1/1024, what is left to 1 it gives to itself. Sums and means
- * over 1, 2 or 4 heads, and over layers, are exact in float32, in any order: a claim about a selection needs no
- * tolerance, and equal scores, the hard case, are common.
+ * What [CLS] gives to P patches in one head: five levels, multiples of a power of two; what is left to 1 it gives to itself.
+ * Sums and means over 1, 2 or 4 heads, and over layers, are exact in float32, in any order: a claim about a selection
+ * needs no tolerance, and equal scores, the hard case, are common.
  */
-export const clsRow = (P: number): fc.Arbitrary<number[]> =>
-  list(fc.integer({ min: 0, max: Math.floor(1024 / (P + 1)) }), P).map((row) => row.map((n) => n / 1024));
+export function clsRow(P: number): fc.Arbitrary<number[]> {
+  const unit = 2 ** -Math.ceil(Math.log2(4 * (P + 1)));
+  return list(
+    fc.nat(4).map((level) => level * unit),
+    P,
+  );
+}
 
 /** The axes of attention over K layers. */
 export interface AttentionShape {

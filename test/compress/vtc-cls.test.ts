@@ -6,6 +6,9 @@ import { ensembleNames } from '../../src/compress/ensemble.ts';
 import type { Seen } from '../../src/compress/method.ts';
 import { ensembledLayers, vtcCls, type VtcClsOptions } from '../../src/compress/vtc-cls.ts';
 import { UserError } from '../../src/errors.ts';
+import { checkSelection } from '../../src/testing/selection.ts';
+import { selectionLaws, sumIsMean, type Select } from '../../src/testing/selection-laws.ts';
+import { assertNone } from '../../src/testing/violation.ts';
 import { runClipVision } from '../../src/vision/clip.ts';
 import * as twin from '../reference/compress.ts';
 import { clsRow } from '../reference/vision.ts';
@@ -41,7 +44,6 @@ const cases = fc
     budget: fc.nat(),
   })
   .map(({ random, K, B, H, P, budget }) => ({
-    random,
     rows: draw(random, [K, B, H, P]).map((layer) =>
       layer.map((item) => item.map((head) => head.map((x) => Math.floor(4 * (x + 1)) / 64))),
     ),
@@ -49,9 +51,6 @@ const cases = fc
   }));
 
 const ensembleName = fc.constantFrom(...ensembleNames);
-
-const mapRows = (rows: Rows, change: (x: number) => number): Rows =>
-  rows.map((layer) => layer.map((item) => item.map((head) => head.map(change))));
 
 function numbered(rows: Rows): Seen {
   const [B, P] = [rows[0].length, rows[0][0][0].length];
@@ -70,6 +69,11 @@ async function select(rows: Rows, U: number, ensemble: VtcClsOptions['ensemble']
   const { kept, scores, tokens } = await run(numbered(rows), U, ensemble);
   return { kept: kept!, scores: scores!.map((row) => [...row]), tokens: tokens.arraySync() };
 }
+
+const selectBy =
+  (ensemble: VtcClsOptions['ensemble']): Select =>
+  async (attention, U) =>
+    (await select(attention, U, ensemble)).kept;
 
 describeEachBackend('VTC-CLS', () => {
   tidyEachTest();
@@ -116,34 +120,27 @@ describeEachBackend('VTC-CLS', () => {
     );
   });
 
-  test('K = 1 selects the same under every ensemble', async () => {
-    await fc.assert(
-      fc.asyncProperty(cases, ensembleName, async ({ rows, U }, ensemble) => {
-        const one = rows.slice(0, 1);
-        expect((await select(one, U, ensemble)).kept).toEqual((await select(one, U)).kept);
-      }),
-      runs,
-    );
+  /** A layer that votes alike for all has no vote in a sum or a mean alone. */
+  const bySum = ['top-u', 'constant-layer'];
+  const laws = ensembleNames.flatMap((ensemble) =>
+    selectionLaws
+      .filter(({ name }) => /sum|^mean/.test(ensemble) || !bySum.includes(name))
+      .map((law) => [law.name, ensemble, law] as const),
+  );
+  test.each(laws)('the law %s holds under %s', async (_, ensemble, law) => {
+    await fc.assert(law.property(selectBy(ensemble)), runs);
   });
 
   test('sum and mean select the same', async () => {
-    await fc.assert(
-      fc.asyncProperty(cases, async ({ rows, U }) => {
-        expect((await select(rows, U, 'mean')).kept).toEqual((await select(rows, U, 'sum')).kept);
-      }),
-      runs,
-    );
+    await fc.assert(sumIsMean.property({ sum: selectBy('sum'), mean: selectBy('mean') }), runs);
   });
 
-  test('kept patches strictly increase, U of them, and none that was dropped scores more', async () => {
+  test('whatever the ensemble, the selection is that of its scores', async () => {
     await fc.assert(
       fc.asyncProperty(cases, ensembleName, async ({ rows, U }, ensemble) => {
         const { kept, scores } = await select(rows, U, ensemble);
         for (const [b, row] of kept.entries()) {
-          expect(row).toHaveLength(U);
-          expect(row.every((p, u) => u === 0 || p > row[u - 1])).toBe(true);
-          const dropped = scores[b].filter((_, p) => !row.includes(p));
-          expect(Math.min(...row.map((p) => scores[b][p]))).toBeGreaterThanOrEqual(Math.max(...dropped));
+          assertNone(checkSelection({ kept: row, budget: U, scores: scores[b] }));
         }
       }),
       runs,
@@ -157,80 +154,6 @@ describeEachBackend('VTC-CLS', () => {
         const [small, large] = [await select(rows, U - 1, ensemble), await select(rows, U, ensemble)];
         for (const [b, row] of small.kept.entries())
           expect(large.kept[b]).toEqual(expect.arrayContaining(row));
-      }),
-      runs,
-    );
-  });
-
-  test('the order of the heads changes nothing', async () => {
-    await fc.assert(
-      fc.asyncProperty(cases, ensembleName, async ({ random, rows, U }, ensemble) => {
-        const order = rows[0][0].map((_, h) => ({ h, key: random() })).sort((a, b) => a.key - b.key);
-        const permuted = rows.map((layer) => layer.map((item) => order.map(({ h }) => item[h])));
-        expect(await select(permuted, U, ensemble)).toEqual(await select(rows, U, ensemble));
-      }),
-      runs,
-    );
-  });
-
-  test('scaling all attention by c > 0 changes no selection', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        cases,
-        ensembleName,
-        fc.constantFrom(0.25, 3, 1024),
-        async ({ rows, U }, ensemble, c) => {
-          const scaled = mapRows(rows, (x) => c * x); // exact for these c
-          expect((await select(scaled, U, ensemble)).kept).toEqual((await select(rows, U, ensemble)).kept);
-        },
-      ),
-      runs,
-    );
-  });
-
-  test('a patch that alone is attended to stays, under the smallest budget', async () => {
-    await fc.assert(
-      fc.asyncProperty(cases, ensembleName, fc.nat(), async ({ rows }, ensemble, n) => {
-        const target = n % rows[0][0][0].length;
-        const oneHot = rows.map((layer) =>
-          layer.map((item) => item.map((head) => head.map((_, p) => +(p === target)))),
-        );
-        const { kept } = await select(oneHot, 1, ensemble);
-        expect(kept).toEqual(kept.map(() => [target]));
-      }),
-      runs,
-    );
-  });
-
-  test('a layer that scores every patch alike changes no sum, and no mean', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        cases,
-        fc.constantFrom('sum' as const, 'mean' as const),
-        fc.nat(16),
-        async ({ rows, U }, ensemble, level) => {
-          const constant = mapRows(rows.slice(0, 1), () => level / 64);
-          expect((await select([...rows, ...constant], U, ensemble)).kept).toEqual(
-            (await select(rows, U, ensemble)).kept,
-          );
-        },
-      ),
-      runs,
-    );
-  });
-
-  test('a batch selects as its pictures one by one', async () => {
-    await fc.assert(
-      fc.asyncProperty(cases, ensembleName, async ({ rows, U }, ensemble) => {
-        const batch = await select(rows, U, ensemble);
-        for (const b of rows[0].keys()) {
-          const item = await select(
-            rows.map((layer) => [layer[b]]),
-            U,
-            ensemble,
-          );
-          expect([item.kept[0], item.scores[0]]).toEqual([batch.kept[b], batch.scores[b]]);
-        }
       }),
       runs,
     );

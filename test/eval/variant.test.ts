@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { methods } from '../../src/compress/registry.ts';
+import { findMethod, methods } from '../../src/compress/registry.ts';
 import { UserError } from '../../src/errors.ts';
 import { cellName, joinNeeds, planCells } from '../../src/eval/run/cell.ts';
-import { isPlain, namesAll, parseVariants } from '../../src/eval/run/variant.ts';
+import { isPlain, keyOf, namesAll, parseVariants } from '../../src/eval/run/variant.ts';
 
 test('a list of methods, each with options of its own', () => {
   const list = 'none, vtc-cls,vtc-cls:layers=1:positions=original,random:seed=4';
@@ -16,6 +16,20 @@ test('a list of methods, each with options of its own', () => {
   ]);
   expect(variants[2]).toMatchObject({ methodOptions: { layers: 1, ensemble: 'sum' }, positions: 'original' });
   expect(variants[1]).toMatchObject({ methodOptions: { layers: 3 }, positions: 'contiguous' });
+});
+
+test('a method from a file is labelled by its name, and kept under that and the hash of the file', () => {
+  const own = { ...methods[1], name: 'mine', digest: '0123abcd' };
+  const find = (name: string) => findMethod(name, new Map([['./mine.ts', own]]));
+  const [mine, stacked, builtIn] = parseVariants('./mine.ts:layers=1,./mine.ts+fastv,random', 1, find);
+  expect([mine.name, stacked.name]).toEqual(['mine:layers=1', 'mine+fastv']);
+  expect([mine, stacked, builtIn].map(keyOf)).toEqual([
+    'mine:layers=1:0123abcd',
+    'mine+fastv:0123abcd',
+    'random',
+  ]);
+  expect(cellName({ variant: mine, budget: 9, pictures: 'own' })).toBe('mine.layers=1.0123abcd@9');
+  expect(() => parseVariants('./mine.ts,./mine.ts', 1, find)).toThrow('--methods names mine twice');
 });
 
 test('an option that is said as it is anyway does not show in the name', () => {
