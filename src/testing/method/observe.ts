@@ -32,6 +32,7 @@ export interface Trial {
 export interface Tried {
   method: Method;
   file?: string;
+  /** The model that a trial runs on. */
   modelOf(this: void, trial: Trial): Llava;
 }
 
