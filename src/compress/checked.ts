@@ -12,7 +12,7 @@ import type { TokenMatrix } from '../tensor/token-matrix.ts';
 import { faultOfLimits, faultOfMatrix, faultOfOrder, faultOfScores, type LimitArguments } from './faults.ts';
 import { watchGiven, type Watch } from './given.ts';
 import { countImage } from './image-tokens.ts';
-import type { Choice, Method, Seen, Source, Stages } from './method.ts';
+import type { Choice, Method, Seen, Source, Stages, TowerNeeds } from './method.ts';
 import { faultOfStages } from './method-shape.ts';
 
 /** A method did what none may: another budget or picture will not help, as with what it refuses. */
@@ -68,13 +68,13 @@ async function choose(of: Checked, stages: Stages, seen: Seen): Promise<Choice> 
   const { clsAttention, attention, keys } = seen;
   const watch = watchGiven({ clsAttention, attention, keys });
   for (const [name, layers] of Object.entries({ clsAttention, attention, keys })) {
-    for (const [layer, tensor] of layers) watch.tensor<tf.Tensor>(`${name} of layer ${layer}`, tensor);
+    const needed = stages.needs?.[name as keyof TowerNeeds] ?? []; // others' may be there too
+    for (const [layer, tensor] of layers) {
+      if (needed.includes(layer)) watch.tensor<tf.Tensor>(`${name} of layer ${layer}`, tensor);
+    }
   }
-  const F = () =>
-    watch.tensor(
-      'F',
-      watch.aside(() => seen.F),
-    ); // it may be made only now
+  const makeF = () => seen.F; // it may be made only now
+  const F = () => watch.tensor('F', watch.aside(makeF));
   const { compare } = seen;
   const given: Seen = {
     ...withoutF(seen),
