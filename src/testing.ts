@@ -16,4 +16,4 @@ export type { Observed, Trial, Tried } from './testing/method/observe.ts';
 export { checkMerge, entriesOf, mergeWhys, type Merge, type WeightRow } from './testing/merge.ts';
 export { checkSelection, scoreOf, selectionWhys, type Selection } from './testing/selection.ts';
 export { selectionLaws, sumIsMean, type Law, type Select } from './testing/selection-laws.ts';
-export { assertNone, tellViolations, type Violation } from './testing/violation.ts';
+export { assertNone, formatViolations, type Violation } from './testing/violation.ts';

@@ -214,12 +214,12 @@ function retold({ file, method }: Checked, step: string, error: unknown): UserEr
   if (error instanceof MethodFault) return error;
   const where = file ?? method.name;
   if (!(error instanceof UserError))
-    return new MethodFault(`${where}: ${step} throws ${tellError(error, where)}`, 'error');
+    return new MethodFault(`${where}: ${step} throws ${formatError(error, where)}`, 'error');
   return file === undefined ? error : new UserError(`${file}: ${error.message}`);
 }
 
 /** The first line of what was thrown, and the line of the file it was thrown in or through. */
-export function tellError(error: unknown, file: string): string {
+export function formatError(error: unknown, file: string): string {
   if (!(error instanceof Error)) return String(error);
   const line = error.stack?.split(`/${file.split(/[\\/]/).at(-1)}:`)[1]?.match(/^\d+/)?.[0];
   const [message] = error.message.split('\n');

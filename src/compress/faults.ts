@@ -94,7 +94,7 @@ export function faultOfMatrix(
       const fault = faultOfRow(row, columns, naming.one);
       if (fault) return `${fault} in row ${u}${of}`;
       if (picks && !picked && (row.size !== 1 || row.values().next().value !== 1)) {
-        return `made row ${u}${of} of ${tellRow(row, naming)}, but the method does not say makesTokens: true`;
+        return `made row ${u}${of} of ${formatRow(row, naming)}, but the method does not say makesTokens: true`;
       }
     }
   }
@@ -122,7 +122,7 @@ function faultOfRow(row: ReadonlyMap<number, number>, columns: number, one: stri
   return undefined;
 }
 
-const tellRow = (row: ReadonlyMap<number, number>, { one, many }: Naming): string =>
+const formatRow = (row: ReadonlyMap<number, number>, { one, many }: Naming): string =>
   row.size === 1 ? `one ${one} with the weight ${[...row.values()][0]}` : `${row.size} ${many}`;
 
 /** What is wrong with the scores that patches were ranked by: B arrays of P finite numbers. */

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import * as module from 'node:module';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { checked, tellError } from '../compress/checked.ts';
+import { checked, formatError } from '../compress/checked.ts';
 import type { Method } from '../compress/method.ts';
 import { faultOfMethod } from '../compress/method-shape.ts';
 import { findMethod, methods } from '../compress/registry.ts';
@@ -68,7 +68,7 @@ async function importFile(file: string): Promise<Record<string, unknown>> {
     return (await import(url)) as Record<string, unknown>;
   } catch (error) {
     if (error instanceof UserError) throw new UserError(`${file}: ${error.message}`);
-    throw new UserError(`${file} cannot be loaded: ${tellError(error, file)}`);
+    throw new UserError(`${file} cannot be loaded: ${formatError(error, file)}`);
   }
 }
 

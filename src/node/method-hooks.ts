@@ -10,7 +10,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire, type LoadHookContext, type ResolveHookContext } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import type * as Amaro from 'amaro';
+import type * as Swc from '@swc/wasm-typescript';
 
 const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'; // of src under tsx, of dist
 const root = new URL('../..', import.meta.url).href;
@@ -54,7 +54,7 @@ export function load<Result>(
 }
 
 function stripTypes(address: string): string {
-  const { transformSync } = require('amaro') as typeof Amaro;
+  const { transformSync } = require('@swc/wasm-typescript') as typeof Swc;
   try {
     return transformSync(readFileSync(fileURLToPath(address), 'utf8'), { mode: 'strip-only' }).code;
   } catch (error) {

@@ -18,10 +18,10 @@ export function violations<Property extends string>(whys: Record<Property, strin
 }
 
 /** Violations as an error's message, one a line. */
-export const tellViolations = (found: readonly Violation[]): string =>
+export const formatViolations = (found: readonly Violation[]): string =>
   found.map(({ property, message, why }) => `${property}: ${message} (${why})`).join('\n');
 
 /** @throws Error telling all that is wrong, where anything is: for an `expect` of whatever test runner */
 export function assertNone(found: readonly Violation[]): void {
-  if (found.length > 0) throw new Error(tellViolations(found));
+  if (found.length > 0) throw new Error(formatViolations(found));
 }

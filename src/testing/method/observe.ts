@@ -1,7 +1,7 @@
 /** One method on one small random model, watched from picture to answer. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from '../../checkpoint/load.ts';
-import { checked, MethodFault, tellError } from '../../compress/checked.ts';
+import { checked, MethodFault, formatError } from '../../compress/checked.ts';
 import { UserError } from '../../errors.ts';
 import type { Method } from '../../compress/method.ts';
 import { cacheLengths } from '../../decoder/cache.ts';
@@ -85,7 +85,7 @@ export async function observe(tried: Tried, trial: Trial, only?: number): Promis
   const values = pictures.flatMap((b) => [...all[b]]);
   const seen = await run(model, plan, prompts, values).catch((error: unknown) => {
     if (error instanceof MethodFault) throw error;
-    const told = error instanceof UserError ? error.message : tellError(error, tried.file ?? method.name);
+    const told = error instanceof UserError ? error.message : formatError(error, tried.file ?? method.name);
     throw new MethodFault(`after prepare, too late: ${told}`, 'error');
   });
   return { ...seen, left: tf.memory().numTensors - count };
