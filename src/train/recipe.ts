@@ -1,5 +1,6 @@
 /** Every number that training depends on. */
 import { frameSides } from '../world/frame.ts';
+import { side } from '../world/scene.ts';
 import type { AdamwOptions } from './optimizer.ts';
 import type { Pace } from './train.ts';
 
@@ -84,7 +85,7 @@ export const llavaRecipe: LlavaRecipe = {
   },
   pictures: 32,
   questions: 8,
-  frames: frameSides,
+  frames: [side],
   standardise: 512,
   validation: 128,
 };
@@ -114,6 +115,7 @@ export const smokeRecipes: { clip: ClipRecipe; llava: LlavaRecipe } = {
     },
     pictures: 4,
     questions: 3,
+    frames: frameSides,
     standardise: 16,
     validation: 8,
   },
