@@ -5,6 +5,7 @@ import { startBackend } from '../backend/start.ts';
 import { clipRecipe, llavaRecipe, smokeRecipes, type ClipRecipe, type LlavaRecipe } from '../train/recipe.ts';
 import { trainClip, trainLlava } from '../train/stages.ts';
 import type { Progress } from '../train/train.ts';
+import { frameSides } from '../world/frame.ts';
 import { readInteger } from './options.ts';
 
 interface TrainFlags {
@@ -12,6 +13,7 @@ interface TrainFlags {
   stage: 'clip' | 'llava' | 'both';
   steps?: number;
   seed: number;
+  varied?: true;
   smoke?: true;
   fresh?: true;
   checkpointEvery: number;
@@ -37,6 +39,7 @@ export function addTrainCommand(program: Command): void {
     )
     .option('--steps <n>', 'another number of steps, for each stage', readInteger(1))
     .option('--seed <n>', 'seed of the first weights and of the data', readInteger(0), 0)
+    .option('--varied', 'LLaVA sees pictures of varied shape, of 36 to 100 tokens; by default always 100')
     .option('--smoke', 'both stages with a model too small to learn: a test that all parts run')
     .option('--fresh', 'begin again, whatever checkpoint is there')
     .option('--checkpoint-every <seconds>', 'what a kill can cost', readInteger(0), 120)
@@ -63,7 +66,8 @@ async function run(flags: TrainFlags): Promise<void> {
   const options = { folder, fresh, checkpointEvery, onProgress: display.update };
   try {
     if (flags.stage !== 'llava') await trainClip(withFlags(recipes.clip), options);
-    if (flags.stage !== 'clip') await trainLlava(withFlags(recipes.llava), options);
+    const frames = flags.varied ? frameSides : recipes.llava.frames;
+    if (flags.stage !== 'clip') await trainLlava(withFlags({ ...recipes.llava, frames }), options);
   } finally {
     display.stop();
   }

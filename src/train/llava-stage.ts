@@ -9,14 +9,15 @@ import { weightTable } from '../checkpoint/names.ts';
 import { llamaBlock } from '../decoder/block.ts';
 import { readLogits, type Llama } from '../decoder/llama.ts';
 import { createRope, ropeAt } from '../decoder/rope.ts';
-import { createRandom, type Random } from '../random.ts';
+import { createRandom, pick, type Random } from '../random.ts';
 import { spliceImage } from '../decoder/splice.ts';
 import type { LlamaWeights } from '../decoder/weights.ts';
 import { readPreprocessConfig } from '../node/checkpoint.ts';
 import { project, type ProjectorWeights } from '../projector.ts';
 import type { ClipVision } from '../vision/clip.ts';
 import { askScene, type Question } from '../world/questions.ts';
-import { createScene, type Scene, type Split } from '../world/scene.ts';
+import { frameOf, framePatches, type Frame } from '../world/frame.ts';
+import { createScene, side, type Scene, type Split } from '../world/scene.ts';
 import { hashText } from '../world/split.ts';
 import { readTrainingPrompts, type TrainingPrompts } from './ask.ts';
 import { measureFeatures, readFeatures, standardise, type FeatureScale } from './features.ts';
@@ -72,7 +73,10 @@ export async function createLlavaStage(
   const drawBatch = (scenes: readonly Scene[], draws: string): LlavaBatch => {
     const random = createRandom(hashText(draws));
     const asked = scenes.map((scene) => askScene(scene, random, questions));
-    const features = tf.tidy(() => standardise(look(scenes), scale)); // [B, P, D]
+    const features = tf.tidy(() => {
+      const all = standardise(look(scenes), scale); // [B, P, D]
+      return tf.gather(all, framePatches(scenes[0].frame, config.vision.patch_size), 1); // those of the padding left out
+    });
     return { features, questions: asked, ...packBatch(prompts, scenes, asked, features.shape[1], random) };
   };
 
@@ -84,7 +88,7 @@ export async function createLlavaStage(
     scale,
     draw: (step) =>
       drawBatch(
-        createScenes('train', firstIndex(seed) + step * pictures, pictures),
+        createScenes('train', firstIndex(seed) + step * pictures, pictures, drawFrame(recipe, step)),
         `questions ${seed} ${step}`,
       ),
     loss: (current, batch) =>
@@ -120,8 +124,15 @@ const mostGap = 96;
 /** No two seeds train on the same scenes. */
 const firstIndex = (seed: number): number => seed * 1_000_000;
 
-const createScenes = (split: Split, first: number, count: number): Scene[] =>
-  Array.from({ length: count }, (_, i) => createScene(split, first + i));
+const createScenes = (split: Split, first: number, count: number, frame?: Frame): Scene[] =>
+  Array.from({ length: count }, (_, i) => createScene(split, first + i, frame));
+
+/** The shape of a step's pictures. */
+function drawFrame({ seed, frames }: LlavaRecipe, step: number): Frame | undefined {
+  const random = createRandom(hashText(`frame ${seed} ${step}`));
+  const [width, height] = [pick(random, frames), pick(random, frames)];
+  return width === side && height === side ? undefined : frameOf(width, height);
+}
 
 function packBatch(
   { before, filler, tokens, describe }: TrainingPrompts,

@@ -1,4 +1,6 @@
 /** Every number that training depends on. */
+import { frameSides } from '../world/frame.ts';
+import { side } from '../world/scene.ts';
 import type { AdamwOptions } from './optimizer.ts';
 import type { Pace } from './train.ts';
 
@@ -56,6 +58,8 @@ export interface LlavaRecipe {
   /** Pictures in a batch, and questions about each. */
   pictures: number;
   questions: number;
+  /** What a batch's pictures may be wide and high, pixels; the decoder is not shown the padding's tokens. */
+  frames: readonly number[];
   /** Pictures by which the vision tower's features are standardised. */
   standardise: number;
   /** Pictures that validation looks at, with all questions that each allows. */
@@ -81,6 +85,7 @@ export const llavaRecipe: LlavaRecipe = {
   },
   pictures: 32,
   questions: 8,
+  frames: [side],
   standardise: 512,
   validation: 128,
 };
@@ -110,6 +115,7 @@ export const smokeRecipes: { clip: ClipRecipe; llava: LlavaRecipe } = {
     },
     pictures: 4,
     questions: 3,
+    frames: frameSides,
     standardise: 16,
     validation: 8,
   },

@@ -1,6 +1,7 @@
 import type { Picture } from '../image/picture.ts';
 import { drawGround, paint } from './ground.ts';
 import { distanceTo } from './distance.ts';
+import { padAround } from './frame.ts';
 import type { Scene } from './scene.ts';
 import { colours, side } from './things.ts';
 import { createRandom } from '../random.ts';
@@ -9,7 +10,7 @@ import { createRandom } from '../random.ts';
 const noise = 6;
 
 /** Draws a scene, anti-aliased. The same bytes on every machine. */
-export function drawWorld({ objects, backgroundSeed }: Scene): Picture {
+export function drawWorld({ objects, backgroundSeed, frame }: Scene): Picture {
   const random = createRandom(backgroundSeed);
   const canvas = drawGround(random); // [side, side, 3]
   for (const object of objects) {
@@ -32,5 +33,7 @@ export function drawWorld({ objects, backgroundSeed }: Scene): Picture {
     bytes[i + 1] = canvas[i + 1] + grain;
     bytes[i + 2] = canvas[i + 2] + grain;
   }
-  return { width: side, height: side, data: new Uint8Array(bytes.buffer) };
+  const data = new Uint8Array(bytes.buffer);
+  padAround(data, frame);
+  return { width: side, height: side, data };
 }

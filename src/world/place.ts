@@ -1,5 +1,6 @@
 import { pick, type Random } from '../random.ts';
-import { grid, letterSize, side, sizes, type Box, type SceneObject } from './things.ts';
+import { wholeFrame, type Frame } from './frame.ts';
+import { grid, letterSize, sizes, type Box, type SceneObject } from './things.ts';
 
 /** An object that has no place yet. */
 export type Look = Omit<SceneObject, 'box'>;
@@ -9,20 +10,21 @@ export type Corner = readonly [x: number, y: number];
 const margin = 2;
 
 /**
- * Gives each object a place: on the grid, inside one quadrant, apart from the others. A wished corner is taken where
- * it is possible, else one is drawn, each quadrant as likely as another.
+ * Gives each object a place: on the grid, inside one quadrant of the frame, apart from the others. A wished corner is taken
+ * where it is possible, else one is drawn, each quadrant as likely as another.
  */
 export function placeObjects(
   random: Random,
   looks: readonly Look[],
   wishes: readonly (Corner | undefined)[] = [],
+  frame: Frame = wholeFrame,
 ): SceneObject[] {
   const placed: SceneObject[] = [];
   for (const [i, look] of looks.entries()) {
     const wish = wishes[i];
     let box = wish && boxAt(look, wish);
-    while (!box || !fits(box) || placed.some((other) => touch(other.box, box!))) {
-      box = boxAt(look, drawCorner(random, look));
+    while (!box || !fits(box, frame) || placed.some((other) => touch(other.box, box!))) {
+      box = boxAt(look, drawCorner(random, look, frame));
     }
     placed.push({ ...look, box });
   }
@@ -38,17 +40,22 @@ function boxAt(look: Look, [x, y]: Corner): Box {
   return [x, y, x + width, y + height];
 }
 
-function drawCorner(random: Random, look: Look): Corner {
-  const [x, y] = extent(look).map(
-    (length) => pick(random, [0, side / 2]) + grid * Math.floor(random() * ((side / 2 - length) / grid + 1)),
-  );
+function drawCorner(random: Random, look: Look, frame: Frame): Corner {
+  const [x, y] = extent(look).map((length, axis) => {
+    const half = (frame[axis + 2] - frame[axis]) / 2;
+    const quarter = pick(random, [0, half]);
+    return frame[axis] + quarter + grid * Math.floor(random() * ((half - length) / grid + 1));
+  });
   return [x, y];
 }
 
-/** Inside the picture and not across a middle line. */
-function fits([x0, y0, x1, y1]: Box): boolean {
-  const inHalf = (from: number, to: number) => to <= side / 2 || (from >= side / 2 && to <= side);
-  return inHalf(x0, x1) && inHalf(y0, y1);
+/** Inside the frame and not across a middle line of it. */
+function fits(box: Box, frame: Frame): boolean {
+  return [0, 1].every((axis) => {
+    const [from, to, least, most] = [box[axis], box[axis + 2], frame[axis], frame[axis + 2]];
+    const middle = (least + most) / 2;
+    return (from >= least && to <= middle) || (from >= middle && to <= most);
+  });
 }
 
 function touch(a: Box, b: Box): boolean {

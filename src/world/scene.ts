@@ -1,5 +1,6 @@
 import { createRandom, pick, shuffle, type Random } from '../random.ts';
 import { captionScene } from './caption.ts';
+import { wholeFrame, type Frame } from './frame.ts';
 import { placeObjects, type Look } from './place.ts';
 import { hashText, splitOf, type Split } from './split.ts';
 import { colourNames, letters, mostShapes, shapes, side, sizeNames, type SceneObject } from './things.ts';
@@ -15,17 +16,22 @@ export interface Scene {
   objects: SceneObject[];
   /** Seed of the ground's noise, texture and clutter. */
   backgroundSeed: number;
+  /** Where the picture stands in its square. */
+  frame: Frame;
 }
 
 /**
  * The scene of an index, the same on every machine. A candidate that belongs to another split is drawn again.
  * @param index a whole number, 0 or more
  */
-export function createScene(split: Split, index: number): Scene {
-  return drawUntil(`${split}-${number6(index)}`, (random) => {
-    const objects = placeObjects(random, drawLooks(random));
+export function createScene(split: Split, index: number, frame: Frame = wholeFrame): Scene {
+  const [x0, y0, x1, y1] = frame;
+  const shape = frame === wholeFrame ? '' : `-${x1 - x0}x${y1 - y0}`;
+  const draw = (random: Random) => {
+    const objects = placeObjects(random, drawLooks(random), [], frame);
     return splitOf(objects) === split ? objects : undefined;
-  });
+  };
+  return drawUntil(`${split}-${number6(index)}${shape}`, draw, frame);
 }
 
 /**
@@ -63,11 +69,15 @@ export function objectPatches({ objects }: Pick<Scene, 'objects'>, patch: number
   });
 }
 
-function drawUntil(id: string, draw: (random: Random) => SceneObject[] | undefined): Scene {
+function drawUntil(
+  id: string,
+  draw: (random: Random) => SceneObject[] | undefined,
+  frame: Frame = wholeFrame,
+): Scene {
   for (let attempt = 0; ; attempt++) {
     const random = createRandom(hashText(`${id} ${attempt}`));
     const objects = draw(random);
-    if (objects) return { id, objects, backgroundSeed: Math.floor(random() * 2 ** 32) };
+    if (objects) return { id, objects, backgroundSeed: Math.floor(random() * 2 ** 32), frame };
   }
 }
 

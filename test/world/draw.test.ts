@@ -44,9 +44,9 @@ describe('a picture', () => {
     fc.assert(
       fc.property(anyScene, (scene) => {
         const bare = drawWorld({ ...scene, objects: [] }).data;
-        expect(drawWorld({ objects: [], id: '', backgroundSeed: scene.backgroundSeed + 1 }).data).not.toEqual(
-          bare,
-        );
+        expect(
+          drawWorld({ ...scene, objects: [], id: '', backgroundSeed: scene.backgroundSeed + 1 }).data,
+        ).not.toEqual(bare);
         const values = [...bare];
         expect(Math.min(...values)).toBeGreaterThan(50);
         expect(Math.max(...values)).toBeLessThan(205);
