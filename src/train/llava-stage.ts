@@ -16,7 +16,7 @@ import { readPreprocessConfig } from '../node/checkpoint.ts';
 import { project, type ProjectorWeights } from '../projector.ts';
 import type { ClipVision } from '../vision/clip.ts';
 import { askScene, type Question } from '../world/questions.ts';
-import { frameOf, framePatches, type Frame } from '../world/frame.ts';
+import { frameOf, framePatches, wholeFrame, type Frame } from '../world/frame.ts';
 import { createScene, side, type Scene, type Split } from '../world/scene.ts';
 import { hashText } from '../world/split.ts';
 import { readTrainingPrompts, type TrainingPrompts } from './ask.ts';
@@ -75,7 +75,7 @@ export async function createLlavaStage(
     const asked = scenes.map((scene) => askScene(scene, random, questions));
     const features = tf.tidy(() => {
       const all = standardise(look(scenes), scale); // [B, P, D]
-      return tf.gather(all, framePatches(scenes[0].frame, config.vision.patch_size), 1); // those of the padding left out
+      return tf.gather(all, framePatches(scenes[0].frame ?? wholeFrame, config.vision.patch_size), 1); // those of the padding left out
     });
     return { features, questions: asked, ...packBatch(prompts, scenes, asked, features.shape[1], random) };
   };

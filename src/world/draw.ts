@@ -1,7 +1,7 @@
 import type { Picture } from '../image/picture.ts';
 import { drawGround, paint } from './ground.ts';
 import { distanceTo } from './distance.ts';
-import { padAround } from './frame.ts';
+import { padAround, wholeFrame } from './frame.ts';
 import type { Scene } from './scene.ts';
 import { colours, side } from './things.ts';
 import { createRandom } from '../random.ts';
@@ -10,7 +10,7 @@ import { createRandom } from '../random.ts';
 const noise = 6;
 
 /** Draws a scene, anti-aliased. The same bytes on every machine. */
-export function drawWorld({ objects, backgroundSeed, frame }: Scene): Picture {
+export function drawWorld({ objects, backgroundSeed, frame = wholeFrame }: Scene): Picture {
   const random = createRandom(backgroundSeed);
   const canvas = drawGround(random); // [side, side, 3]
   for (const object of objects) {

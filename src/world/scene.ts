@@ -16,8 +16,8 @@ export interface Scene {
   objects: SceneObject[];
   /** Seed of the ground's noise, texture and clutter. */
   backgroundSeed: number;
-  /** Where the picture stands in its square. */
-  frame: Frame;
+  /** Where the picture stands in its square; all of it where left out. */
+  frame?: Frame;
 }
 
 /**

@@ -41,7 +41,7 @@ test('outside there is one grey, inside what the same scene has without a frame'
     fc.property(shapes, ({ width, height, index }) => {
       const scene = createScene('train', index, frameOf(width, height));
       const [framed, whole] = [scene, { ...scene, frame: wholeFrame }].map((one) => drawWorld(one).data);
-      const [left, top, right, bottom] = scene.frame;
+      const [left, top, right, bottom] = scene.frame!;
       for (let y = 0; y < side; y++) {
         for (let x = 0; x < side; x++) {
           const inside = x >= left && x < right && y >= top && y < bottom;
