@@ -4,8 +4,9 @@
  *     x_p = patch_p·W                                   each patch of 8 × 8 pixels, flattened, times one matrix
  *     X   = LayerNorm([cls; x_1; …; x_P] + positions)   N = 1 + P rows of width D
  *
- * A transformer reads rows of numbers, called tokens. The picture is cut like a sheet of stamps, and every stamp becomes
- * one row. Before them stands one row more, [CLS], which stands for no stamp at all.
+ * A multimodal model is a tower that turns a picture into tokens, rows of numbers; a projector; and a decoder that reads them
+ * beside the words. Most of the prompt is picture. Which of it can be left out? That is visual token compression, and VTC-CLS
+ * lets one row of the tower's answer, [CLS], which stands for no patch. (The model here is a small one: see README.md.)
  * Look for: what is [CLS] made of, and how does a row know where its patch stood?
  */
 import * as tf from '@tensorflow/tfjs-core';
@@ -18,7 +19,7 @@ import { agree, distance, llava, pixelsOf, print, scene } from './desk.ts';
 
 const { config, weights } = llava.vision;
 
-// A picture is bytes, red green blue, row after row. The tower was trained on (byte / 255 − ½) / ½, from −1 to 1.
+// A picture is bytes, red green blue, row after row. The tower, a ViT, was trained on (byte / 255 − ½) / ½, from −1 to 1.
 const picture = drawWorld(scene);
 print('picture', `${picture.width} × ${picture.height}`, picture.data.length, 'bytes');
 //> picture  80 × 80  19200  bytes
@@ -52,16 +53,13 @@ print('[CLS]', cls, 'all rows', rows);
 //> [CLS]  [1, 96]  all rows  [101, 96]
 
 // Attention does not know the order of rows, so each place adds a learned row of its own. The norm is chapter 2's.
-const tokens = layerNorm(
-  weights.pre_layrnorm,
-  tf.add(rows, weights.position_embedding),
-  config.layer_norm_eps,
-);
+const placed = tf.add(rows, weights.position_embedding);
+const tokens = layerNorm(weights.pre_layrnorm, placed, config.layer_norm_eps);
 await agree('embedImage', tokens, embedImage(weights, pixels, config));
 //> ✓  embedImage
 
 // Two pictures: before the first layer their [CLS] rows are equal, after four layers they are not. What made them differ is
-// attention, layer by layer: [CLS] asks all patches and adds up what they answer. (Differences are shares of the largest.)
+// attention, layer by layer: [CLS] asks all patches and adds up what they answer. (Differences: relative to the largest entry.)
 const { hidden } = runClipVision(llava.vision, pixelsOf(scene, createScene('test', 2)), { hidden: [0, 4] });
 for (const layer of [0, 4]) {
   const [one, other] = tf.unstack(hidden.get(layer)!); // [N, D] of each picture

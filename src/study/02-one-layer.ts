@@ -6,7 +6,7 @@
  *     with Q, K, V = LN(X)·W_q + b_q, …, split into H heads of width C = D / H
  *
  * Look for: the only place where rows meet is softmax(Q·Kᵀ / √C), N × N numbers a head, each row of which sums to 1.
- * The row of [CLS] says how much [CLS] takes from whom. VTC-CLS is made of that row.
+ * The row of [CLS] says how much [CLS] takes from whom. VTC-CLS ranks the patches by that row.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Linear } from '../tensor/linear.ts';
@@ -39,7 +39,7 @@ const times = (x: tf.Tensor2D, { weight, bias }: Linear): tf.Tensor2D =>
 const { q_proj, k_proj, v_proj, out_proj } = layer.self_attn;
 const [Q, K, V] = [q_proj, k_proj, v_proj].map((projection) => times(normed, projection)); // [N, D] each
 
-// A head owns C columns of each. Dot products of C numbers spread like √C, and softmax would see only the largest.
+// A head owns C columns of each. Dot products of C numbers spread like √C; undivided, they would drive softmax to nearly one-hot.
 const heads = Array.from({ length: H }, (_, h) => {
   const [q, k, v] = [Q, K, V].map((x) => tf.slice(x, [0, h * C], [N, C]));
   const scores = tf.div(tf.matMul(q, k, false, true), Math.sqrt(C)); // [N, N]
@@ -62,10 +62,10 @@ print('inner', inner);
 //> inner  [101, 384]
 const output = tf.add(attended, times(tf.mul(inner, tf.sigmoid(tf.mul(inner, 1.702))), layer.mlp.fc2));
 
-const room = clipBlock(layer, input, config, { attention: true });
-await agree('attention', tf.stack(heads.map(({ A }) => A)), room.attention!); // [H, N, N]
+const theirs = clipBlock(layer, input, config, { attention: true });
+await agree('attention', tf.stack(heads.map(({ A }) => A)), theirs.attention!); // [H, N, N]
 //> ✓  attention
-await agree('clipBlock', output, room.hidden);
+await agree('clipBlock', output, theirs.hidden);
 //> ✓  clipBlock
 
 /*

@@ -5,8 +5,9 @@
  *     a   = mean of a_h over the heads        [P]
  *
  * [CLS] was trained to stand for the whole picture, so it takes from where there is something. Nobody told it what will
- * be asked. Its row costs one query, N products of width C a head, and the tower makes it anyway.
- * Look for: the map, and how much of what [CLS] gives goes to how little of the picture.
+ * be asked. The tower makes its row anyway; with fused attention, which shows no weights, this one row is made again: one query a
+ * head, N products of width C.
+ * Look for: the map, and how much of what [CLS] takes comes from how little of the picture.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { scoreByCls } from '../compress/score.ts';
@@ -32,7 +33,7 @@ const row = tf.softmax(tf.div(tf.matMul(q, tf.squeeze(keys, [0]), false, true), 
 print('q of [CLS]', q, 'its row', row);
 //> q of [CLS]  [4, 1, 24]  its row  [4, 1, 101]
 
-// Its own column says how much [CLS] keeps to itself. It is no patch, so it goes; what is left need not sum to 1.
+// Its own column says how much [CLS] takes from itself. It is no patch, so it goes; what is left need not sum to 1.
 const patches = tf.slice(row, [0, 0, 1], [H, 1, P]);
 await agree('the [CLS] row', patches, seen.clsAttention.get(l)!);
 //> ✓  the [CLS] row
@@ -41,8 +42,8 @@ await agree('scoreByCls', a, scoreByCls(seen.clsAttention.get(l)!));
 //> ✓  scoreByCls
 const values = await a.data<'float32'>();
 const total = values.reduce((sum, x) => sum + x, 0);
-print('[CLS] keeps', percent(1 - total), 'and gives the patches', percent(total));
-//> [CLS] keeps  12.5 %  and gives the patches  87.5 %
+print('[CLS] takes from itself', percent(1 - total), 'and from the patches', percent(total));
+//> [CLS] takes from itself  12.5 %  and from the patches  87.5 %
 
 // The scene's objects beside what [CLS] looks at, dark to light: the drawing is known here, so one can tell.
 const onObject = objectPatches(scene, config.patch_size);
@@ -60,12 +61,12 @@ printMaps(onObject.map(Number), values);
 //> |                    |  |                    |
 //> |                    |  |                    |
 
-// The few patches on objects get nearly all of it. Of a blind choice they would get their share of the area.
+// In this scene most of what [CLS] takes from patches comes from the few on objects. Looking evenly it would be their area's.
 const onObjects = values.reduce((sum, x, p) => sum + (onObject[p] ? x : 0), 0);
 print('their share of the area', percent(onObject.filter(Boolean).length / P));
 //> their share of the area  10.0 %
-print('their share of the attention', percent(onObjects / total));
-//> their share of the attention  88.9 %
+print('their share of what [CLS] takes from patches', percent(onObjects / total));
+//> their share of what [CLS] takes from patches  88.9 %
 
 /*
  * Exercises

@@ -3,13 +3,14 @@
  *
  *     F' = W·F            [U, D] = [U, P]·[P, D]
  *
- * Every method that makes fewer tokens of P features F chooses a W. Pruning: each row holds a single 1. Merging: a row
+ * Every method that cuts before the decoder chooses a W over the P features F. Pruning: each row holds a single 1. Merging: a row
  * holds several weights. What no row touches is thrown away; what one row mixes can never be told apart again.
- * Look for: the rows of three methods' W, and how many of its columns are in use.
+ * Look for: the rows of three methods' W, and how much of W lies outside the largest entry of each row.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { mean } from '../eval/task/score.ts';
 import { applyMatrix, denseOf, matrixOf, meanOf, multiply, type Row } from '../tensor/token-matrix.ts';
-import { agree, compressBy, pixelsOf, print, scene } from './desk.ts';
+import { agree, compressBy, percent, pixelsOf, print, scene } from './desk.ts';
 
 const [P, U] = [100, 25];
 const pixels = pixelsOf(scene);
@@ -29,7 +30,6 @@ await agree('F′ of vtc-cls', product, pruned.tokens);
 // Nearly all of W is 0, so nobody multiplies: where each row is a single 1, its patch is picked.
 await agree('W·F = F[kept]', product, tf.gather(F, kept));
 //> ✓  W·F = F[kept]
-
 // Merging is the same product with other rows. A row as a sum of patches:
 const write = (row: Row) => {
   const terms = [...row].map(([p, weight]) => `${Number(weight.toPrecision(2))}·F${p}`);
@@ -41,36 +41,36 @@ for (const name of ['vtc-cls', 'pooling', 'prumerge']) {
   await agree(name, tf.matMul(tf.squeeze(denseOf(W), [0]) as tf.Tensor2D, F), tokens);
   const [rows] = W.rows;
   const columns = new Set(rows.flatMap((row) => [...row.keys()]));
-  print(`  ${rows.length} rows, ${columns.size} of ${P} columns in use`);
+  const rest = rows.map((row) => 1 - Math.max(...row.values()) / sumOf(row)).slice(0, -1); // of 24 rows
+  print(
+    `  ${columns.size} of ${P} columns in use, weight outside a row's largest entry`,
+    percent(mean(rest)),
+  );
   print(`  first: ${write(rows[0])}`);
   print(`  last:  ${write(rows.at(-1)!)}, a sum of ${Number(sumOf(rows.at(-1)!).toPrecision(2))}`);
   //> ✓  vtc-cls
-  //>   25 rows, 25 of 100 columns in use
+  //>   25 of 100 columns in use, weight outside a row's largest entry  0.0 %
   //>   first: 1·F3
   //>   last:  1·F95, a sum of 1
   //> ✓  pooling
-  //>   25 rows, 100 of 100 columns in use
+  //>   100 of 100 columns in use, weight outside a row's largest entry  75.0 %
   //>   first: 0.25·F0 + 0.25·F1 + 0.25·F10 + 0.25·F11
   //>   last:  0.25·F88 + 0.25·F89 + 0.25·F98 + 0.25·F99, a sum of 1
   //> ✓  prumerge
-  //>   25 rows, 100 of 100 columns in use
+  //>   100 of 100 columns in use, weight outside a row's largest entry  5.1 %
   //>   first: 1·F0 + 0.00016·F10 + 0.00015·F20 + 0.00014·F1 + … (33)
   //>   last:  0.00014·F1 + 0.00012·F2 + 0.0001·F5 + 0.000097·F6 + … (76), a sum of 0.0083
 }
-// Pooling forgets no patch and tells no two of a cell apart. PruMerge's last row sums up what its 24 others left, with
-// what [CLS] gave for weights: that is very little, and nothing makes the row a mean.
-
+// Pooling forgets no patch and cannot tell two patches of one cell apart. PruMerge touches every column, but its first 24 rows
+// hardly mix; the last sums up what they left, weighed by [CLS]: very little, the weights do not sum to 1, the row is no mean.
 // One choice after another is a product of matrices: keep 25, then take the mean of each five of them.
 const fives = [0, 5, 10, 15, 20].map((first) => meanOf([0, 1, 2, 3, 4].map((i) => first + i)));
 const after = matrixOf([fives], U); // W₂ [5, 25]
 const both = tf.matMul(tf.squeeze(denseOf(after), [0]) as tf.Tensor2D, W); // W₂·W₁
-print('W₂·W₁', both);
-//> W₂·W₁  [5, 100]
 await agree('W₂·W₁', both, denseOf(multiply(after, pruned.W)));
 //> ✓  W₂·W₁
 await agree('(W₂·W₁)·F = W₂·(W₁·F)', tf.matMul(both, F), applyMatrix(after, pruned.tokens));
 //> ✓  (W₂·W₁)·F = W₂·(W₁·F)
-
 /*
  * Exercises
  * 1. Forget to restore raster order: leave W's rows in the order of the scores. F' holds the same rows, so does the

@@ -2,8 +2,9 @@
  * 7. Read, and cut between layers: what does the decoder do with the tokens?
  *
  *     read     all T rows pass L layers at once; each layer keeps their keys and values, its cache
- *     decode   one row a step: its query meets the cached keys of all before it
- *     FastV    before layer k the image rows that the last row attends to least leave; U of them go on
+ *     decode   one row a step: its query meets the cached keys of all before it, and its own
+ *     FastV    before layer k the image rows leave that the last row attends to least, by layer k − 1's attention, mean over
+ *              heads; U of them go on
  *
  * VTC-CLS cuts before the first layer, by what the tower saw. FastV cuts later, by what the question made the decoder look
  * at: it knows more, and has read all tokens for k layers by then.
@@ -39,7 +40,7 @@ async function read(cutAt?: number) {
   for (const [l, layer] of decoder.weights.layers.entries()) {
     if (l === cutAt) {
       const toImage = tf.slice(attention!, [0, 0, rows.length - 1, first], [1, -1, 1, P]); // the last row's
-      const s = await tf.mean(toImage, [0, 1, 2]).data<'float32'>(); // mean over heads [P]
+      const s = await tf.mean(toImage, [0, 1, 2]).data<'float32'>(); // layer k − 1's, mean over heads [P]
       const image = keepTopK([s], U)[0].map((p) => first + p);
       rows = rows.filter((t) => X.roles[0][t] === 'text' || image.includes(t));
       hidden = tf.gather(hidden, rows, 1);

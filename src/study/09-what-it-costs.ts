@@ -5,7 +5,7 @@
  *     bytes of the caches, L layers                            2·L·n·d · (bytes of a number)
  *
  * A MAC is one multiplication and one addition, so FLOPs are twice as many. Q, K, V and the output take n·d² each, Q·Kᵀ and
- * A·V n²·d each, the MLP's three matrices n·d·m each.
+ * A·V n²·d each (a kernel that skips what the causal mask hides does half of that), the MLP's three matrices n·d·m each.
  * Look for: attention's n² is what everybody speaks of. How much of the whole is it?
  */
 import { cacheBytes, decoderLayerMacs, prefillMacs, visionMacs } from '../cost.ts';
@@ -43,10 +43,14 @@ await agree('prefillMacs', [read(64)], [prefillMacs(config, lengths)]);
 //> ✓  prefillMacs
 await agree('cacheBytes', [cache(64)], [cacheBytes(config, lengths, 2)]);
 //> ✓  cacheBytes
+const saved = read(576) - read(64);
+print('a visual token', (2 * saved) / 512 / 1e9, 'GFLOPs', (cache(576) - cache(64)) / 512 / 2 ** 20, 'MiB');
+//> a visual token  13.4  GFLOPs  0.5  MiB
 print('caches', cache(576) / 2 ** 20, 'MiB, now', cache(64) / 2 ** 20, 'MiB');
 //> caches  318  MiB, now  62  MiB
 
-// The tower's bill stays: it has seen all 576 patches before one can be dropped. CLIP-L/14 at 336 pixels, 23 layers.
+// The tower's bill stays: it has seen all 576 patches before one can be dropped. CLIP-L/14 at 336 pixels, 23
+// layers. (The projector, left out, works for U tokens only.)
 const sides = { image_size: 336, patch_size: 14 };
 const tower = visionMacs(
   { ...llava.config.vision, hidden_size: 1024, intermediate_size: 4096, ...sides },
@@ -61,11 +65,11 @@ print(
 //> tower  0.366  TFLOPs; with it 64 tokens cost  22.5 %
 
 // And writing: a new token goes through every matrix, whatever the picture was; only its row of attention is shorter. So
-// a long answer gets hardly cheaper. What gets smaller is its cache, and on a GPU that is read at every step.
+// a long answer hardly gets cheaper. What gets smaller is its cache. A GPU reads that at every step, but 13 GB of weights too:
+// 256 MiB less are 2 % of it. They tell where many prompts share one reading of the weights, or where prompts are long.
 const step = (visual: number) => L * (4 * d * d + 2 * (text + visual) * d + 3 * d * m);
 print('a written token, 64 of 576', percent(step(64) / step(576)));
 //> a written token, 64 of 576  98.0 %
-
 /*
  * MACs are not milliseconds: those depend on the machine, and belong on a clock. `npm start` measures them here.
  *

@@ -28,9 +28,9 @@ export const chapters: readonly Chapter[] = [
     solve: () => import('./solutions/03.ts'),
   },
   {
-    title: 'Why one layer is not enough',
+    title: 'Why not trust one layer',
     question: 'which layer should one believe?',
-    read: () => import('./04-why-one-layer-is-not-enough.ts'),
+    read: () => import('./04-why-not-trust-one-layer.ts'),
     solve: () => import('./solutions/04.ts'),
   },
   {
@@ -65,7 +65,7 @@ export const chapters: readonly Chapter[] = [
   },
   {
     title: 'Does it work, and doubt',
-    question: 'is what the accuracy lost what was thrown away?',
+    question: 'is the lost accuracy due to what was thrown away?',
     read: () => import('./10-does-it-work.ts'),
     solve: () => import('./solutions/10.ts'),
   },

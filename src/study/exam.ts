@@ -1,12 +1,12 @@
 /** Questions about scenes that the model has never seen, asked under a method: for the chapters that measure. */
 import type { CompressedPictures } from '../compress/compress.ts';
-import { isRight } from '../eval/task/score.ts';
+import { isRight, withInterval } from '../eval/task/score.ts';
 import { prepare, type ChosenMethod } from '../plan.ts';
 import { choose, reply, see } from '../story.ts';
 import { scope } from '../tensor/scope.ts';
 import { askScene, type Question } from '../world/questions.ts';
 import { createScene } from '../world/scene.ts';
-import { ask, llava, pixelsOf, tokenizer } from './desk.ts';
+import { ask, llava, percent, pixelsOf, tokenizer } from './desk.ts';
 
 export type Answered = Pick<Question, 'type' | 'answer'> & { said: string; right: boolean };
 
@@ -19,7 +19,10 @@ export interface ExamOptions {
   change?: Change;
 }
 
-/** Asks every question of each scene. All answers are one word, and each word is one token. */
+/**
+ * Asks about each scene one question of each type that it allows: colour, shape, size, existence, count, quadrant, relation,
+ * letter. All answers are one word, and each word is one token.
+ */
 export async function examine(chosen: ChosenMethod, { scenes, change }: ExamOptions): Promise<Answered[]> {
   const plan = prepare(llava.config, chosen);
   const answered: Answered[] = [];
@@ -38,6 +41,15 @@ export async function examine(chosen: ChosenMethod, { scenes, change }: ExamOpti
   return answered;
 }
 
+export const countRight = (answered: readonly Answered[]): number =>
+  answered.filter(({ right }) => right).length;
+
 /** The share of right answers. */
-export const accuracy = (answered: readonly Answered[]): number =>
-  answered.filter(({ right }) => right).length / answered.length;
+export const accuracy = (answered: readonly Answered[]): number => countRight(answered) / answered.length;
+
+/** `50 of 56 right, 89.3 % [78.5, 95.0]`, with the 95 % interval, the questions taken for independent. */
+export function writeShare(answered: readonly Answered[]): string {
+  const { n, accuracy: share, low, high } = withInterval(accuracy(answered), answered.length);
+  const [from, to] = [low, high].map((bound) => (100 * bound).toFixed(1));
+  return `${countRight(answered)} of ${n} right, ${percent(share)} [${from}, ${to}]`;
+}

@@ -47,11 +47,11 @@ for (const [h, head] of heads.entries()) {
     const on = objectPatches({ objects: [object] }, 8);
     return head.reduce((sum, x, p) => sum + (on[p] ? x : 0), 0) > 0.05; // of the head's attention
   });
-  print('head', h, 'gives more than 5 % to', nameObjects({ ...scene, objects: seen }));
-  //> head  0  gives more than 5 % to  red cross
-  //> head  1  gives more than 5 % to  red cross, blue square, green cross
-  //> head  2  gives more than 5 % to  blue square, green cross
-  //> head  3  gives more than 5 % to  cyan n
+  print('head', h, 'takes more than 5 % from', nameObjects({ ...scene, objects: seen }));
+  //> head  0  takes more than 5 % from  red cross
+  //> head  1  takes more than 5 % from  red cross, blue square, green cross
+  //> head  2  takes more than 5 % from  blue square, green cross
+  //> head  3  takes more than 5 % from  cyan n
 }
 // Heads share the work, so one alone is blind to much. The mean sees what any of them sees strongly; which head says so
 // does not matter to the choice, as it does not matter to [CLS], which adds up what all of them bring.

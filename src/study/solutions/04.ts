@@ -1,4 +1,4 @@
-/** Solutions of chapter 4, why one layer is not enough. */
+/** Solutions of chapter 4, why not trust one layer. */
 import { readPictures } from '../../compress/host.ts';
 import { scoreByCls } from '../../compress/score.ts';
 import { keepTopK } from '../../compress/top-k.ts';
@@ -27,16 +27,16 @@ const changed = (one: Float32Array[], other: Float32Array[]) => {
 const sum = vote(3, () => 1);
 print('sum or mean:', changed(sum, vote(3, () => 1 / 3)), 'of', 32 * U, 'changed'); // prettier-ignore
 //> sum or mean:  0  of  800  changed
-// Divided by its row's sum a layer speaks as loudly as the others. Undivided, the less [CLS] keeps to itself in a layer, the
+// Divided by its row's sum a layer speaks as loudly as the others. Undivided, the less [CLS] takes from itself in a layer, the
 // louder that layer is.
 const renormalised = vote(3, (x) => 1 / total(x));
 print('renormalised:', changed(sum, renormalised), 'of', 32 * U, 'changed');
 //> renormalised:  36  of  800  changed
-for (const l of [0, 1, 2, 3]) print('layer', l, '[CLS] keeps', percent(1 - total(a[l][0])));
-//> layer  0  [CLS] keeps  67.8 %
-//> layer  1  [CLS] keeps  28.1 %
-//> layer  2  [CLS] keeps  12.6 %
-//> layer  3  [CLS] keeps  22.3 %
+for (const l of [0, 1, 2, 3]) print('layer', l, '[CLS] takes from itself', percent(1 - total(a[l][0])));
+//> layer  0  [CLS] takes from itself  67.8 %
+//> layer  1  [CLS] takes from itself  28.1 %
+//> layer  2  [CLS] takes from itself  12.6 %
+//> layer  3  [CLS] takes from itself  22.3 %
 check('the mean changes nothing', changed(sum, vote(3, () => 1 / 3)) === 0); // prettier-ignore
 //> ✓  the mean changes nothing
 check('renormalising changes something', changed(sum, renormalised) > 0);
@@ -45,7 +45,7 @@ check('renormalising changes something', changed(sum, renormalised) > 0);
 check('but not of one layer', changed(vote(1, () => 1), vote(1, (x) => 1 / total(x))) === 0); // prettier-ignore
 //> ✓  but not of one layer
 
-// 2. Layer 0's [CLS] keeps two thirds to itself, so its vote is a quiet one; renormalised it is heard.
+// 2. Layer 0's [CLS] takes two thirds from itself, so its vote is a quiet one; renormalised it is heard.
 const on = scenes.map((scene) => objectPatches(scene, 8));
 const found = (scores: Float32Array[]) => {
   const hits = keepTopK(scores, U).flatMap((row, b) => row.filter((p) => on[b][p])).length;

@@ -6,21 +6,20 @@ import { accuracy, examine, type Answered, type Change } from '../exam.ts';
 
 const P = 100;
 
-/** Fills the dropped places. @param blank of the kept tokens [U, D]: [P, D] or [1, D] */
+/** Fills the dropped places. @param blank of the kept tokens [B, U, D]: broadcast to [B, P, D] */
 const fillWith =
-  (blank: (kept: tf.Tensor2D) => tf.Tensor): Change =>
+  (blank: (kept: tf.Tensor3D) => tf.Tensor): Change =>
   ({ tokens, kept }) => {
-    const Wt = tf.tensor2d(
-      Array.from({ length: P }, (_, p) => kept![0].map((patch) => (patch === p ? 1 : 0))),
-    );
-    const F: tf.Tensor2D = tf.squeeze(tokens, [0]);
-    const dropped = tf.sub(1, tf.sum(Wt, 1, true)); // [P, 1]
-    return { tokens: tf.expandDims(tf.add(tf.matMul(Wt, F), tf.mul(dropped, blank(F))), 0) };
+    const ones = (row: number[]) =>
+      Array.from({ length: P }, (_, p) => row.map((patch) => Number(patch === p)));
+    const Wt = tf.tensor3d(kept!.map(ones)); // [B, P, U]
+    const dropped = tf.sub(1, tf.sum(Wt, 2, true)); // [B, P, 1]
+    return { tokens: tf.add(tf.matMul(Wt, tokens), tf.mul(dropped, blank(tokens))) };
   };
 const empty = await compressBy('none', pixelsOf({ id: 'empty', objects: [], backgroundSeed: 1 }), {
   budget: P,
 });
-const ground = fillWith(() => tf.squeeze(empty.F, [0]));
+const ground = fillWith(() => empty.F);
 
 const method = findMethod('vtc-cls');
 const exam = (budget: number, change?: Change) =>
@@ -32,13 +31,13 @@ const withGround = accuracy(await exam(25, ground));
 const withZeros = accuracy(
   await exam(
     25,
-    fillWith((kept) => tf.zeros([1, kept.shape[1]])),
+    fillWith((kept) => tf.zeros([1, 1, kept.shape[2]])),
   ),
 );
 const withMean = accuracy(
   await exam(
     25,
-    fillWith((kept) => tf.mean(kept, 0, true)),
+    fillWith((kept) => tf.mean(kept, 1, true)),
   ),
 );
 print('25 of 100', percent(unfilled), 'ground', percent(withGround));
