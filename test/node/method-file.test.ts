@@ -31,7 +31,7 @@ async function put(name: string, text: string): Promise<string> {
 }
 
 const ask = (method: string, ...args: string[]) =>
-  ['run', '--model', model, '--image', scene, '--question', 'What?', '--new-tokens', '1', '--keep', '9', '--json', '--method', method, ...args]; // prettier-ignore
+  ['run', '--model', model, '--image', scene, '--question', 'What?', '--new-tokens', '1', '--keep', '9', '--json', '--backend', 'wasm', '--method', method, ...args]; // prettier-ignore
 interface Told {
   method: string;
   options: object;
@@ -109,7 +109,21 @@ test('an edited file, or one that it imports, answers anew; what it was before s
   await put('beside.ts', 'export {};');
   const out = path.join(folder, 'eval');
   const evaluate = () =>
-    vtcOk('eval', '--count', '2', '--keep', '9', '--methods', file, '--out', out, '--new-tokens', '1');
+    vtcOk(
+      'eval',
+      '--backend',
+      'wasm',
+      '--count',
+      '2',
+      '--keep',
+      '9',
+      '--methods',
+      file,
+      '--out',
+      out,
+      '--new-tokens',
+      '1',
+    );
   const cells = async () =>
     (await listFiles(path.join(out, 'cells'))).filter((name) => name.startsWith('odd-keys'));
   const first = await evaluate();
@@ -171,7 +185,20 @@ test('a path without a known ending is refused as one, and a fault ends a compar
   expectRefusal(await vtc(...ask('./mine')), './mine: the file of a method ends in .ts, .mts, .js or .mjs');
   const file = await put('short.ts', source.replace('keepBest(s, budget)', 'keepBest(s, budget - 1)'));
   const sheet = path.join(folder, 'sheet.png');
-  const args = ['--model', model, '--image', scene, '--question', 'What?', '--keep', '9', '--out', sheet];
+  const args = [
+    '--backend',
+    'wasm',
+    '--model',
+    model,
+    '--image',
+    scene,
+    '--question',
+    'What?',
+    '--keep',
+    '9',
+    '--out',
+    sheet,
+  ];
   expectRefusal(await vtc('compare', ...args, '--methods', `none,${file}`), `${file}: choose kept 8 patches of picture 0, should be 9`); // prettier-ignore
   expect(await listFiles(folder)).not.toContain('sheet.png');
   expect(await vtcOk('compare', ...args, '--methods', `none,${mine}`)).toContain('\nodd-keys ');
