@@ -32,7 +32,8 @@ export function randomWeights<T extends object>(random: Random, table: T): Loade
 }
 
 const S = 2; // a patch's side
-const words: ClipTextConfig = {
+/** Of the 8 ids, 7 is the highest and ends a text in either convention. */
+export const smallTextConfig: ClipTextConfig = {
   vocab_size: 8,
   hidden_size: 8,
   intermediate_size: 7,
@@ -91,8 +92,8 @@ export function smallModel(random: Random, G: number): Llava {
   const tower = { config: vision, weights: randomWeights(random, clipVisionTable(vision, '')) };
   const clip: Clip = {
     vision: tower,
-    text: { config: words, weights: randomWeights(random, clipTextTable(words, '')) },
-    weights: randomWeights(random, clipContrastTable(vision.hidden_size, words.hidden_size, 5)),
+    text: { config: smallTextConfig, weights: randomWeights(random, clipTextTable(smallTextConfig, '')) },
+    weights: randomWeights(random, clipContrastTable(vision.hidden_size, smallTextConfig.hidden_size, 5)),
   };
   return {
     config,

@@ -12,7 +12,7 @@ import { clipContrastTable, type Clip } from '../../src/vision/contrastive.ts';
 import type { ClipTextConfig } from '../../src/vision/text-config.ts';
 import { clipTextTable, type ClipText } from '../../src/vision/text.ts';
 import { clipVisionTable } from '../../src/vision/weights.ts';
-import { randomWeights, smallConfig } from '../../src/testing/tiny-model.ts';
+import { randomWeights, smallConfig, smallTextConfig } from '../../src/testing/tiny-model.ts';
 import { axis, type Random } from './random.ts';
 
 export { randomWeights };
@@ -102,18 +102,7 @@ export const llamaConfigs: fc.Arbitrary<DecoderConfig> = fc
 export const tinyVisionConfig: ClipVisionConfig = { ...smallConfig(4).vision, image_size: 9 };
 
 /** Of the 8 ids, 7 is the highest and ends a text in either convention. D = 8, L = 2 layers. */
-export const tinyTextConfig: ClipTextConfig = {
-  vocab_size: 8,
-  hidden_size: 8,
-  intermediate_size: 7,
-  num_hidden_layers: 2,
-  num_attention_heads: 2,
-  max_position_embeddings: 9,
-  hidden_act: 'quick_gelu',
-  layer_norm_eps: 0.03,
-  bos_token_id: 0,
-  eos_token_id: 7,
-};
+export const tinyTextConfig: ClipTextConfig = { ...smallTextConfig, num_hidden_layers: 2 };
 
 /** E = 8, H = 4 query heads on G = 2 key/value heads, L = 3 layers, V = 19. */
 export const tinyLlamaConfig: DecoderConfig = { ...smallConfig(4).text, num_hidden_layers: 3 };
