@@ -7,7 +7,7 @@ import { evaluate } from '../eval/run/evaluate.ts';
 import { canFocus, focusOf, type FocusCounts } from '../eval/run/focus.ts';
 import { findShards, mergeShards } from '../eval/shards/merge.ts';
 import { draftAgenda, readRequest, type Agenda, type Request } from '../eval/run/agenda.ts';
-import { describeCommit, describeMachine } from '../eval/shards/provenance.ts';
+import { describeCommit, describeMachine } from '../node/provenance.ts';
 import { writeMarkdown, type Results } from '../eval/page/report.ts';
 import { scorings } from '../eval/task/scoring.ts';
 import { nameShard, parseShard, shardQuestions, whole, type Shard } from '../eval/shards/shard.ts';
