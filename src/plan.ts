@@ -78,7 +78,7 @@ export function prepareAnswer(
   decoding: Pick<GenerateOptions, DecodingOption>,
 ): Plan {
   checkDecoding(decoding);
-  const plan = prepare(config, chosen, questionsOf(prompts));
+  const plan = prepare(config, chosen, resourcesOf(prompts));
   if (prompts.length === 0) throw new UserError('a batch needs at least one prompt');
   const lengths = prompts.map(({ before, after }) => before.length + after.length);
   if (new Set(lengths).size > 1) {
@@ -92,10 +92,10 @@ export function prepareAnswer(
   return plan;
 }
 
-/** What prompts bring to a method: the questions alone, where each has one. */
-export function questionsOf(prompts: readonly ImagePrompt[]): Resources {
+/** What prompts bring to a method: the questions, where each has one, and their pictures' numbers. */
+export function resourcesOf(prompts: readonly ImagePrompt[], pictures?: readonly number[]): Resources {
   const questions = prompts.flatMap(({ question }) => (question ? [question] : []));
-  return questions.length === prompts.length ? { questions } : {};
+  return { pictures, ...(questions.length === prompts.length && { questions }) };
 }
 
 /** Whether a method's choice depends on the question. */

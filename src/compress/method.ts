@@ -39,6 +39,8 @@ export interface Source {
 export interface Resources {
   /** Each picture's question in tokens of CLIP's text tower. */
   questions?: readonly number[][];
+  /** Each picture's number, for who draws by chance: 0, 1, … where nobody counts them. */
+  pictures?: readonly number[];
 }
 
 /** What the tower has made of B pictures, for a method to choose by. */

@@ -12,7 +12,7 @@ import { takePictures, type PictureSource, type Task } from '../../src/eval/task
 import { parseVariants } from '../../src/eval/run/variant.ts';
 import { preprocess, type PreprocessConfig } from '../../src/image/preprocess.ts';
 import { UserError } from '../../src/errors.ts';
-import { prepare, questionsOf } from '../../src/plan.ts';
+import { prepare, resourcesOf } from '../../src/plan.ts';
 import { runVlm } from '../support/methods.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import { expectNewTensors, seededRandom, tidyEachTest } from '../support/random.ts';
@@ -105,7 +105,7 @@ describeEachBackend('an evaluation', () => {
       const exam = makeExam();
       const cell = cellOf(name, budget, pictures);
       const alone = await answerOneByOne(exam, cell);
-      const plan = prepare(exam.model.config, { ...cell.variant, budget }, questionsOf(exam.prompts));
+      const plan = prepare(exam.model.config, { ...cell.variant, budget }, resourcesOf(exam.prompts));
       const needs = joinNeeds([{ clsAttention: [2, 0, 1] }, plan.needs]);
       const album = openAll(exam, pictures, { chunkValues: 2 * P * 6, needs });
       expect(album.chunks).toEqual([[0, 1], [2, 3], [4]]);

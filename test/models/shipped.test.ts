@@ -13,7 +13,7 @@ import { readAsker } from '../../src/node/inputs.ts';
 import { project } from '../../src/projector.ts';
 import { drawPixels } from '../../src/train/pictures.ts';
 import { contrast, embedPictures, embedTexts } from '../../src/vision/contrastive.ts';
-import { prepare, questionsOf } from '../../src/plan.ts';
+import { prepare, resourcesOf } from '../../src/plan.ts';
 import { choose, see } from '../../src/story.ts';
 import { free } from '../../src/tensor/scope.ts';
 import { patchCount } from '../../src/vision/config.ts';
@@ -91,7 +91,7 @@ describeEachBackend('the shipped models', () => {
     for (const { question, image, kept } of recorded.cdpruner) {
       const pixels = drawPixels([createScene('test', Number(/\d+/.exec(image)![0]))], preprocessing);
       const chosenMethod = { method: cdPruner, methodOptions: {}, budget: kept.length };
-      const plan = prepare(llava.config, chosenMethod, questionsOf([ask(question)]));
+      const plan = prepare(llava.config, chosenMethod, resourcesOf([ask(question)]));
       const seen = await see(llava, pixels, plan);
       const { tokens, kept: chosen } = await choose(llava, seen, plan);
       expect(chosen, question).toEqual([kept]);

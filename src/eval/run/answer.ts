@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from '../../checkpoint/load.ts';
 import type { CompressedPictures } from '../../compress/compress.ts';
 import type { TowerNeeds } from '../../compress/method.ts';
-import { prepare, questionsOf, readsQuestion } from '../../plan.ts';
+import { prepare, resourcesOf, readsQuestion } from '../../plan.ts';
 import { choose, reply, type SeenPictures } from '../../story.ts';
 import { scope } from '../../tensor/scope.ts';
 import { watchSteps } from '../../tensor/trace.ts';
@@ -48,7 +48,7 @@ export async function answerCell(
       if (name.startsWith('generate.')) milliseconds.decode += time;
     });
   const planFor = (asking: readonly ImagePrompt[]) =>
-    prepare(model.config, { ...variant, budget }, questionsOf(asking));
+    prepare(model.config, { ...variant, budget }, resourcesOf(asking));
   const { needs, inTower } = planFor(prompts.slice(0, 1));
   const answers = new Map<number, string>(); // by question
   let seen = 0; // pictures on the clock: those of one chunk

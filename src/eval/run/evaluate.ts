@@ -1,6 +1,6 @@
 /** Does the work of an evaluation that is not done yet. */
 import type { PreprocessConfig } from '../../image/preprocess.ts';
-import { prepare, questionsOf } from '../../plan.ts';
+import { prepare, resourcesOf } from '../../plan.ts';
 import { openAlbum, type Album } from './album.ts';
 import { answerCell, type Exam } from './answer.ts';
 import { joinNeeds, type Cell, type CellRecord, type Provenance } from './cell.ts';
@@ -36,7 +36,7 @@ export async function evaluate(
     const shown = cells.filter((cell) => cell.pictures === pictures);
     const focus = pictures === 'own' ? onFocus : undefined;
     if (shown.length === 0 && !focus) continue;
-    const some = questionsOf(exam.prompts.slice(0, 1));
+    const some = resourcesOf(exam.prompts.slice(0, 1));
     const needs = shown.map(
       ({ variant, budget }) => prepare(exam.model.config, { ...variant, budget }, some).needs,
     );
