@@ -5,7 +5,9 @@ import { hashText, type Split } from './split.ts';
 import {
   colourNames,
   isHeldOut,
+  letters,
   quadrantOf,
+  quadrants,
   shapes,
   sizeNames,
   type Box,
@@ -35,6 +37,18 @@ type Asked = Pick<Question, 'question' | 'answer' | 'boxes'>;
 type Asker = (objects: readonly SceneObject[], random: Random) => Asked | undefined;
 
 export const counts = ['one', 'two', 'three'] as const; // mostShapes of them
+
+/** Every answer that a question of a type may have. */
+export const choicesOf: Record<QuestionType, readonly string[]> = {
+  colour: colourNames,
+  shape: shapes,
+  size: sizeNames,
+  existence: ['yes', 'no'],
+  count: counts,
+  quadrant: quadrants,
+  relation: ['left', 'right', 'above', 'below'],
+  letter: letters,
+};
 
 const isShape = ({ kind }: SceneObject): boolean => kind !== 'letter';
 

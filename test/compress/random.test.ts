@@ -70,12 +70,9 @@ describeEachBackend('random', () => {
     async (what) => {
       const [P, U, seeds] = [6, 3, 1500];
       const blank = Array.from({ length: P }, () => [0]);
-      const rows =
-        what === 'pictures'
-          ? (await choose(Array<number[][]>(seeds).fill(blank), U, 1)).kept
-          : await Promise.all(
-              Array.from({ length: seeds }, async (_, seed) => (await choose([blank], U, seed)).kept[0]),
-            );
+      const rows: number[][] = [];
+      if (what === 'pictures') rows.push(...(await choose(Array<number[][]>(seeds).fill(blank), U, 1)).kept);
+      else for (let seed = 0; seed < seeds; seed++) rows.push((await choose([blank], U, seed)).kept[0]);
       const alone = Array<number>(P).fill(0);
       const pairs = new Map<string, number>();
       for (const kept of rows) {

@@ -40,7 +40,7 @@ describeEachBackend('a stack', () => {
       const [first, last] = [prefillLengths[0] - 5, prefillLengths.at(-1)! - 5];
       expect(first).toBe(stageOf(b) === 2 ? 8 : 4); // the way from 16 to 4 in two equal steps, or all of it
       if (b !== 'vtw') expect(last).toBe(4);
-      const { kept, made } = followPatches(trace.matrices.values(), false);
+      const [{ kept, made }] = followPatches(trace.matrices.values(), false);
       expect(kept.length + made).toBe(last);
       await expectNewTensors(0, 'a stack', () => runVlm(model, input, options));
     }

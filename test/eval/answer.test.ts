@@ -6,7 +6,7 @@ import { openAlbum, type Album } from '../../src/eval/run/album.ts';
 import { answerCell, type Exam } from '../../src/eval/run/answer.ts';
 import { joinNeeds, type Cell } from '../../src/eval/run/cell.ts';
 import { evaluate } from '../../src/eval/run/evaluate.ts';
-import { flopsWith } from '../../src/eval/page/summary.ts';
+import { flopsWith } from '../../src/eval/page/costs.ts';
 import { focusOf } from '../../src/eval/run/focus.ts';
 import { takePictures, type PictureSource, type Task } from '../../src/eval/task/task.ts';
 import { parseVariants } from '../../src/eval/run/variant.ts';
@@ -44,7 +44,10 @@ function makeExam(seed = 16): Exam {
     after: Array.from({ length: 1 + (i % 3) }, () => 3 + Math.floor(12 * random())),
     question: [i % 7, (3 * i + 1) % 7, 7], // for CLIP's text tower, whose texts end with 7
   }));
-  const tokenizer = { decode: (ids: readonly number[]) => ` ${ids.join('-')} ` };
+  const tokenizer = {
+    decode: (ids: readonly number[]) => ` ${ids.join('-')} `,
+    encodePlain: (text: string) => [text.charCodeAt(0) % 15],
+  };
   const model = { ...tinyLlava(random), clip: tinyClip(random) };
   return { model, stopTokens: [2], tokenizer, task, prompts, maxNewTokens: 3 };
 }
@@ -109,7 +112,7 @@ describeEachBackend('an evaluation', () => {
       const needs = joinNeeds([{ clsAttention: [2, 0, 1] }, plan.needs]);
       const album = openAll(exam, pictures, { chunkValues: 2 * P * 6, needs });
       expect(album.chunks).toEqual([[0, 1], [2, 3], [4]]);
-      const found = await answerCell(exam, cell, album);
+      const { record: found } = await answerCell(exam, cell, album);
       expect(found.answers).toEqual(alone.map(({ tokens }) => tokens[0].join('-')));
 
       const mean = (values: number[]) => values.reduce((sum, x) => sum + x, 0) / values.length;
@@ -127,7 +130,7 @@ describeEachBackend('an evaluation', () => {
   test('answers tell pictures apart, so that a mixed-up one would show', async () => {
     const exam = makeExam();
     const answersTo = async (pictures: PictureSource) =>
-      (await answerCell(exam, cellOf('none', P, pictures), openAll(exam, pictures))).answers;
+      (await answerCell(exam, cellOf('none', P, pictures), openAll(exam, pictures))).record.answers;
     const own = await answersTo('own');
     expect(new Set(own).size).toBeGreaterThan(4);
     expect(await answersTo('wrong')).not.toEqual(own);
@@ -154,17 +157,17 @@ describeEachBackend('an evaluation', () => {
     const cell = cellOf('vtc-cls', 4);
     const some = { chunkValues: P * 6 };
     const known = openAll(exam, 'own', some);
-    const first = await answerCell(exam, cell, known);
+    const { record: first } = await answerCell(exam, cell, known);
     let reads = 0;
     for (const picture of exam.task.pictures) {
       const read = picture.read;
       picture.read = () => (reads++, read());
     }
-    expect((await answerCell(exam, cell, known)).answers).toEqual(first.answers);
+    expect((await answerCell(exam, cell, known)).record.answers).toEqual(first.answers);
     expect(reads).toBe(0);
     const forgotten = openAll(exam, 'own', { ...some, keepBytes: 0 });
     for (const round of [1, 2]) {
-      expect((await answerCell(exam, cell, forgotten)).answers).toEqual(first.answers);
+      expect((await answerCell(exam, cell, forgotten)).record.answers).toEqual(first.answers);
       expect(reads).toBe(1 + 3 * round); // the first is kept for the clock, and nothing is asked about the fifth
     }
   });

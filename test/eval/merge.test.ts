@@ -33,7 +33,7 @@ const task: Task = { name: 'noise', scoring: 'exact', pictures, questions };
 const prompts = questions.map((_, i) => ({ before: [1], after: [3 + (i % 7), ...(i % 2 ? [4] : [])] }));
 const model = tinyLlava(random);
 const preprocessing = { resize: null, crop: null, rescale: 1 / 64, normalize: null, pad: false };
-const tokenizer = { decode: (ids: readonly number[]) => ids.join('-') };
+const tokenizer = { decode: (ids: readonly number[]) => ids.join('-'), encodePlain: () => [] };
 const exam = { model, stopTokens: [2], tokenizer, task, prompts, maxNewTokens: 3, preprocessing };
 const cells = planCells(parseVariants('none,vtc-cls'), [4], 16);
 const key = {
@@ -44,6 +44,7 @@ const key = {
   clip: 'none',
   maxNewTokens: 3,
   pad: false,
+  fill: 'none',
   shard: nameShard(whole),
 };
 
@@ -156,6 +157,10 @@ const changes: [string, Change, string][] = [
   ['one too many', (r) => (r['answers'] as string[]).push(''), 'holds 8 answers, not 7'],
   ['an answer', (r) => ((r['answers'] as unknown[])[0] = null), 'has answers that are not texts'],
   ['no answers', (r) => delete r['answers'], 'has answers that are not texts'],
+  ['one choice short', (r) => (r['restricted'] as string[]).pop(), 'holds 6 restricted, not 7'],
+  ['kl', (r) => (r['kl'] = [-1]), 'should hold 7 numbers from 0 on as kl'],
+  ['kept', (r) => ((r['kept'] as { counts: number[] }).counts[0] = 8), 'has kept that does not count'],
+  ['sinks', (r) => ((r['kept'] as { sinks: number }).sinks = 99), 'has kept that does not count'],
   ['layers', (r) => (r['prompts'] as { layers: number[] }[])[0].layers.pop(), 'has prompts that are not'],
   ['prompts', (r) => (r['prompts'] as unknown[]).pop(), 'counts the prompts of'],
   ['a cost', (r) => (r['prefillFlops'] = 1), 'has prefillFlops 1, but its prompts make'],
@@ -195,7 +200,7 @@ test('a cell or a focus that is not as it was saved is refused, and the merge le
 
 test("a request is read back from a shard's flags, or refused by file and flag", () => {
   const flags = { model: 'm', task: 'pope', split: 'test', suffix: '', pad: false, methods: 'none' };
-  const more = { seeds: 3, keep: '25%', newTokens: 3, questions: 'q.jsonl' };
+  const more = { seeds: 3, keep: '25%', newTokens: 3, fill: 'none', questions: 'q.jsonl' };
   expect(readRequest({ ...flags, ...more }, 'flags.json')).toEqual({ ...flags, ...more });
   const refused = (changes: object) => () => readRequest({ ...flags, ...more, ...changes }, 'flags.json');
   expect(refused({ task: 'gqa' })).toThrow(
