@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { cacheBytes, prefillMacs } from '../../src/cost.ts';
 import { openAlbum, type Album } from '../../src/eval/run/album.ts';
 import { answerCell, type Exam } from '../../src/eval/run/answer.ts';
-import { joinNeeds, type Cell } from '../../src/eval/run/cell.ts';
+import { joinNeeds, type Cell, type CellRecord } from '../../src/eval/run/cell.ts';
 import { evaluate } from '../../src/eval/run/evaluate.ts';
 import { flopsWith } from '../../src/eval/page/costs.ts';
 import { focusOf } from '../../src/eval/run/focus.ts';
@@ -46,7 +46,7 @@ function makeExam(seed = 16): Exam {
   }));
   const tokenizer = {
     decode: (ids: readonly number[]) => ` ${ids.join('-')} `,
-    encodePlain: (text: string) => [text.charCodeAt(0) % 15],
+    encodePlain: (text: string) => [text.toLowerCase().charCodeAt(0) % 15],
   };
   const model = { ...tinyLlava(random), clip: tinyClip(random) };
   return { model, stopTokens: [2], tokenizer, task, prompts, maxNewTokens: 3 };
@@ -207,6 +207,55 @@ describeEachBackend('an evaluation', () => {
       'none 13 grey',
     ]);
     expect([reads, counted]).toEqual([10, 4 * 13]);
+  });
+
+  test('first tokens are held against the uncut model’s, which goes first, and kept patches are counted', async () => {
+    const exam = makeExam();
+    const questions = exam.task.questions.map((question) => ({ ...question, choices: ['a', 'b', 'c'] }));
+    const blank = { id: 'blank', read: () => ({ width: 9, height: 9, data: new Uint8Array(9 * 9 * 3) }) };
+    const whole = { ...exam, task: { ...exam.task, questions, blank } };
+    const records = new Map<string, CellRecord>();
+    const evaluateCells = (cells: Cell[], more: object = {}) =>
+      evaluate(
+        { ...whole, preprocessing, ...more },
+        {
+          cells,
+          onCell: ({ budget }, record) => {
+            const made = { commit: '', backend: '', machine: '' };
+            records.set(`${record.variant}@${budget}`, { ...record, ...made });
+            return Promise.resolve();
+          },
+        },
+      );
+    const random = { ...cellOf('random', 4), variant: parseVariants('random', 1)[0] };
+    await evaluateCells([
+      cellOf('vtc-cls', P),
+      cellOf('vtc-cls', 4),
+      random,
+      cellOf('fastv:layer=1', 4),
+      cellOf('none', P),
+    ]);
+    const [none, same, cut] = ['none@16', 'vtc-cls@16', 'vtc-cls@4'].map((name) => records.get(name)!);
+    expect(none.kl).toBeUndefined();
+    expect(Math.max(...same.kl!)).toBeLessThan(1e-5);
+    expect(Math.max(...cut.kl!)).toBeGreaterThan(1e-3);
+    expect(none.kept!.counts).toEqual(Array(P).fill(13));
+
+    // The same by the walk that `vtc run` takes: what it keeps, and how likely its decoder finds each first token.
+    const alone = await answerOneByOne(whole, cellOf('vtc-cls', 4));
+    const counts = Array<number>(P).fill(0);
+    for (const { kept } of alone) for (const patch of kept![0]) counts[patch]++;
+    expect(cut.kept).toMatchObject({ questions: 13, counts });
+    for (const { kept, restricted } of records.values()) {
+      expect(kept!.sinks).toBeLessThanOrEqual(kept!.counts.reduce((a, b) => a + b, 0));
+      expect(restricted.every((choice) => ['a', 'b', 'c'].includes(choice))).toBe(true);
+    }
+    expect(records.get('fastv:layer=1@4')!.kept!.counts.reduce((a, b) => a + b, 0)).toBe(4 * 13);
+    expect(new Set(records.get('random@4')!.kept!.counts).size).toBeGreaterThan(1); // not one mask for all
+
+    await evaluateCells([cellOf('vtc-cls', 5), cellOf('vtc-cls', P)], { fill: 'blank' });
+    expect(records.get('vtc-cls@5')!.layerTokens).toEqual(none.layerTokens); // filled up again
+    expect(records.get('vtc-cls@16')!.answers).toEqual(none.answers); // nothing to fill
   });
 
   test('an evaluation that is broken off leaves no tensor either', async () => {

@@ -1,7 +1,8 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { CellRecord } from '../../src/eval/run/cell.ts';
 import { planCells } from '../../src/eval/run/cell.ts';
 import { drawCurves } from '../../src/eval/page/curves.ts';
+import { drawKeptMaps } from '../../src/eval/page/kept-map.ts';
 import { writeMarkdown, type Results } from '../../src/eval/page/report.ts';
 import { accuracyAt, curvesOf } from '../../src/eval/page/costs.ts';
 import { summarise } from '../../src/eval/page/summary.ts';
@@ -122,6 +123,101 @@ test('a task in POPE’s format has POPE’s figures in each row, means over the
   expect(pope[5].recall).toBeCloseTo((4 / 5 + 1) / 2, 12);
   expect(pope[5].precision).toBeCloseTo((1 + 5 / 6) / 2, 12);
   expect(rows[3].pope).toBeUndefined();
+});
+
+describe('what critics ask for', () => {
+  const choices = ['yes', 'no'];
+  const chosen: Task = { ...task, questions: task.questions.map((question) => ({ ...question, choices })) };
+  const answersOf = (name: string, answers: string[], restricted = answers) => {
+    const { cell, record } = done.find(({ cell: { variant, pictures, budget } }) => {
+      return name === `${variant.name}@${budget}` && pictures === 'own';
+    })!;
+    return { cell, record: { ...record, answers, restricted } };
+  };
+  const ten = (text: string) => text.split('').map((c) => ({ y: 'yes', n: 'no', r: 'red', e: '' })[c]!);
+  const run = (more: Parameters<typeof summarise>[2] = {}, other?: string) =>
+    summarise(
+      chosen,
+      [
+        { ...answersOf('none@16', ten('yyyyyyyyyn')), model: 0 },
+        { ...answersOf('vtc-cls@8', ten('yyyyyynnrn'), ten('yyyyyyyyyn')), model: 0 },
+        { ...answersOf('random@8', ten('yynnnneery'), ten('yynnnnnnny')), model: 0 },
+        ...(other
+          ? [
+              { ...answersOf('none@16', ten('yyyyyyyyyy')), model: 1 },
+              { ...answersOf('vtc-cls@8', ten(other), ten(other)), model: 1 },
+              { ...answersOf('random@8', ten('nnnnnnnnnn')), model: 1 },
+            ]
+          : []),
+      ],
+      more,
+    );
+
+  test('answers of no legal kind, the choice that the model must make, and the uncut model’s answers again', () => {
+    const [none, vtc, random] = run();
+    expect([none.offType, vtc.offType, random.offType]).toEqual([0, 0.1, 0.3]);
+    expect(vtc.restricted!.accuracy).toBeCloseTo(0.9, 12);
+    expect(random.restricted!.accuracy).toBeCloseTo(0.3, 12);
+    expect([none.loyalty!.accuracy, vtc.loyalty!.accuracy]).toEqual([1, 0.7]); // no and no agree
+    expect(random.loyalty!.accuracy).toBeCloseTo(0.2, 12);
+    expect(rows[3].offType).toBeUndefined(); // questions without choices
+    expect(rows[3].restricted).toBeUndefined();
+  });
+
+  test('a rival on the same questions, paired', () => {
+    const [none, vtc, random] = run({ against: 'vtc-cls' });
+    expect([none.against, vtc.against]).toEqual([undefined, undefined]);
+    expect(random.against!.mean).toBeCloseTo(0.3 - 0.6, 12);
+    // By hand: y y n n n n e e r y against y y y y y y n n r n differ in −4 + 1 of ten.
+    expect(random.against!.low).toBeLessThan(-0.3);
+    expect(random.against!.high).toBeGreaterThan(-0.3);
+  });
+
+  test('hard questions are those that the uncut model gets right and another method does not', () => {
+    const [none, vtc, random] = run({ hard: 'random' });
+    expect(none.hard).toBeUndefined(); // at another budget
+    expect(random.hard).toBeUndefined(); // it fails them all
+    expect(vtc.hard!.hard).toMatchObject({ n: 7, accuracy: 4 / 7 }); // questions 2 to 8
+    expect(vtc.hard!.rest).toMatchObject({ n: 3, accuracy: 2 / 3 });
+    expect(vtc.hard!.hard!.n + vtc.hard!.rest!.n).toBe(10);
+  });
+
+  test('several models are one row: the mean, the least and the greatest, each against its own uncut self', () => {
+    const [none, vtc] = run({}, 'yyyyyyyyyy');
+    expect([none.models, vtc.models, vtc.seeds]).toEqual([2, 2, 1]);
+    expect(none.overall.accuracy).toBeCloseTo(0.95, 12);
+    expect(vtc.range).toEqual([0.6, 1]);
+    expect(vtc.overall).toMatchObject({ n: 10, accuracy: 0.8 });
+    expect(vtc.loyalty!.accuracy).toBeCloseTo((0.7 + 1) / 2, 12);
+    const text = writeMarkdown({ ...results, models: ['a', 'b'], rows: [none, vtc] });
+    expect(text).toContain('means over 2 models, and the least and the greatest');
+    expect(text).toMatch(/\| vtc-cls +\| +\| 80.0 \[[\d.]+, [\d.]+\] \(60.0 to 100.0\) \|/);
+  });
+
+  test('the tables tell all of it, and a probe is called one', () => {
+    const kept = { shares: Array.from({ length: 16 }, (_, p) => p / 16), sinks: 0.125 };
+    const told = run({ against: 'vtc-cls', hard: 'random' }).map((row) => ({ ...row, kept, kl: 0.25 }));
+    const comparisons = { against: 'vtc-cls', hard: 'random' };
+    const text = writeMarkdown({ ...results, rows: told, comparisons, fill: 'blank' });
+    expect(text).toContain('**A probe, no compression**');
+    expect(text).toMatch(/### Against vtc-cls[^#]*\| random \| +8 \| -30.0 \[-\d+.0, [+-]?\d+.0\]/);
+    expect(text).toMatch(/### Hard questions[^#]*\| vtc-cls \| +8 \| 57.1 \[[^\]]*\], n 7 \| 66.7/);
+    expect(text).toMatch(
+      /### What kind of answer[^#]*\| vtc-cls \| +8 \| +10.0 \| +90.0 [^|]*\| +70.0 [^|]*\| 0.250 \|/,
+    );
+    expect(text).toMatch(/### Which patches stay[^#]*\| vtc-cls \| +8 \| +7.5 \| +12.5 \| +0.0 \| +93.8 \|/);
+    expect(writeMarkdown(results)).not.toMatch(/probe|Against|Hard questions|Which patches stay/);
+  });
+
+  test('the maps are a square for each method but none, and not drawn where nothing was counted', async () => {
+    const kept = { shares: Array.from({ length: 16 }, (_, p) => p / 16), sinks: 0 };
+    const svg = await drawKeptMaps({ ...results, rows: rows.map((row) => ({ ...row, kept })) });
+    for (const name of ['vtc-cls, 8', 'vtc-cls, 4', 'random (2 seeds), 8'])
+      expect(svg).toContain(`>${name}<`);
+    expect(svg).not.toContain('>none');
+    expect(svg!.match(/role-mark.*?marks/g)!.length).toBeGreaterThanOrEqual(4);
+    expect(await drawKeptMaps(results)).toBeUndefined();
+  });
 });
 
 test('curves end at the uncompressed model, and are read between their points only', () => {

@@ -70,7 +70,10 @@ export async function evaluate(
           blank: fills,
           onQuestions,
         });
-        if (isUncut(cell)) await onUncut?.((uncut = firsts));
+        if (isUncut(cell)) {
+          uncut = firsts;
+          await onUncut?.(firsts);
+        }
         await onCell(cell, { variant: keyOf(variant), budget, pictures, ...record });
       }
     } finally {
