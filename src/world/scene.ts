@@ -29,6 +29,9 @@ export interface Scene {
   frame?: Frame;
 }
 
+/** A scene of the test split for all to look at: three shapes and a letter, every type of question. */
+export const shownScene = 349;
+
 /**
  * The scene of an index, the same on every machine. A candidate that belongs to another split is drawn again.
  * @param index a whole number, 0 or more
