@@ -23,11 +23,14 @@ export const random: Method<{ seed: number }> = {
   help: { seed: { text: 'which choice, a whole number from 0' } },
   prepare({ patches: P }, budget, { seed }) {
     checkWhole('random: seed', seed, 0);
-    const shuffled = shuffle(createRandom(seed), [...Array(P).keys()]); // π
     return keepSame(
-      shuffled.slice(0, budget),
+      drawTokens(P, budget, seed),
       P,
       `the first ${budget} of ${P} patches shuffled by seed ${seed}`,
     );
   },
 };
+
+/** The first U of π, in its order: U of P tokens, and of a smaller U the beginning. */
+export const drawTokens = (P: number, U: number, seed: number): number[] =>
+  shuffle(createRandom(seed), [...Array(P).keys()]).slice(0, U);

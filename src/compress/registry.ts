@@ -13,6 +13,7 @@ import { none } from './none.ts';
 import { pooling } from './pooling.ts';
 import { pruMerge, pruMergePlus } from './prumerge.ts';
 import { pyramiddrop } from './pyramiddrop.ts';
+import { randomInDepth } from './random-in-depth.ts';
 import { random } from './random.ts';
 import { sparsevlm } from './sparsevlm.ts';
 import { stack } from './stack.ts';
@@ -44,6 +45,7 @@ export const methods: readonly Method[] = [
   pooling,
   tome,
   fastv,
+  randomInDepth,
   vtw,
   pyramiddrop,
   llavolta,

@@ -6,6 +6,8 @@ import { fastv } from '../../src/compress/fastv.ts';
 import { llavolta } from '../../src/compress/llavolta.ts';
 import type { MethodOptions } from '../../src/compress/method.ts';
 import * as pyramid from '../../src/compress/pyramiddrop.ts';
+import { drawTokens } from '../../src/compress/random.ts';
+import { randomInDepth } from '../../src/compress/random-in-depth.ts';
 import { methods } from '../../src/compress/registry.ts';
 import * as sparse from '../../src/compress/sparsevlm.ts';
 import * as withdrawal from '../../src/compress/vtw.ts';
@@ -55,6 +57,14 @@ const planners: Record<string, Planner> = {
     return {
       hook: (U) => hookOf(fastv, sourceOf(drawn), U, { layer, rows }),
       cut: (watch) => twin.fastv(layer, rows, drawn.U, watch),
+      image: (l) => (l < layer ? drawn.P : drawn.U),
+    };
+  },
+  'random-in-depth'(drawn, n) {
+    const [layer, seed] = [n % drawn.L, n >> 3];
+    return {
+      hook: (U) => hookOf(randomInDepth, sourceOf(drawn), U, { layer, seed }),
+      cut: () => twin.randomInDepth(layer, drawTokens(drawn.P, drawn.U, seed)),
       image: (l) => (l < layer ? drawn.P : drawn.U),
     };
   },
@@ -283,6 +293,12 @@ test.each<[string, MethodOptions, string]>([
   ['vtw', { layer: -1 }, 'vtw: layer=-1 is not a whole number from 0 to 4'],
   ['pyramiddrop', { stages: 1 }, 'pyramiddrop: stages=1 is not a whole number from 2 to 4'],
   ['pyramiddrop', { stages: 5 }, 'pyramiddrop: stages=5 is not a whole number from 2 to 4'],
+  [
+    'random-in-depth',
+    { layer: 4, seed: 0 },
+    'random-in-depth: layer=4 is not a whole number from 0 to 3: the decoder has 4 layers',
+  ],
+  ['random-in-depth', { layer: 0, seed: -1 }, 'random-in-depth: seed=-1 is not a whole number from 0'],
   ['llavolta', { layer: 4 }, 'llavolta: layer=4 is not a whole number from 0 to 3'],
   ['llavolta', { layer: 0.5 }, 'llavolta: layer=0.5 is not a whole number from 0 to 3'],
   [
