@@ -2,6 +2,7 @@
 import { defineConfig } from 'vitest/config';
 
 const withModels = [
+  'downsample',
   'between-layers',
   'golden-decoder',
   'field-golden',

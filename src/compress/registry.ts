@@ -1,6 +1,7 @@
 import { UserError } from '../errors.ts';
 import { cdPruner } from './cdpruner.ts';
 import { divPrune } from './divprune.ts';
+import { downsample } from './downsample.ts';
 import { dpcKnn } from './dpc-knn.ts';
 import { fasterVlm } from './fastervlm.ts';
 import { fastv } from './fastv.ts';
@@ -44,6 +45,7 @@ export const methods: readonly Method[] = [
   dpcKnn,
   pooling,
   tome,
+  downsample,
   fastv,
   randomInDepth,
   vtw,
