@@ -10,7 +10,7 @@
  * batch it was asked in, and a smaller budget keeps part of what a larger one keeps.
  */
 import { createRandom, seedOf, shuffle } from '../random.ts';
-import { picking } from '../tensor/token-matrix.ts';
+import { picking, type TokenMatrix } from '../tensor/token-matrix.ts';
 import { checkWhole } from './checks.ts';
 import type { Method } from './method.ts';
 
@@ -23,18 +23,27 @@ export const random: Method<{ seed: number }> = {
   help: { seed: { text: 'which choice, a whole number from 0' } },
   prepare({ patches: P }, budget, { seed }, { pictures }) {
     checkWhole('random: seed', seed, 0);
-    const draw = (picture: number) =>
-      shuffle(createRandom(seedOf(seed, picture)), [...Array(P).keys()]).slice(0, budget); // π[0 .. U − 1]
     return {
       words: {
         'compress.matrix': `the first ${budget} of ${P} patches, shuffled by seed ${seed} for each picture`,
       },
-      choose: ({ B }) => ({
-        W: picking(
-          Array.from({ length: B }, (_, b) => draw(pictures?.[b] ?? b)),
-          P,
-        ),
-      }),
+      choose: ({ B }) => ({ W: drawTokens(B, P, budget, seed, pictures) }),
     };
   },
 };
+
+/** For each of B pictures the first U of π: of a smaller U part of the same. */
+export const drawTokens = (
+  B: number,
+  P: number,
+  U: number,
+  seed: number,
+  pictures?: readonly number[],
+): TokenMatrix =>
+  picking(
+    Array.from({ length: B }, (_, b) => {
+      const random = createRandom(seedOf(seed, pictures?.[b] ?? b));
+      return shuffle(random, [...Array(P).keys()]).slice(0, U);
+    }),
+    P,
+  );

@@ -101,6 +101,8 @@ describeEachBackend('an evaluation', () => {
     ['fopru', 4, 'own'],
     ['prumerge:neighbours=3', 5, 'own'],
     ['tome', 4, 'own'],
+    ['downsample', 4, 'own'],
+    ['random-in-depth:layer=0', 4, 'own'],
     ['cdpruner', 4, 'own'],
   ] as const)(
     '%s at %i, %s pictures: a batch answers as one question by itself',
