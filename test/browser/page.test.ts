@@ -80,7 +80,7 @@ test.skipIf(executable === undefined)('answers as in Node', async () => {
   await startBackend('wasm');
   const picture = await decodeImage(path.join(folder, 'scene.png'));
   const here = await answerQuestion(diskFolder(weights), picture, question);
-  expect(here.answer).toBe('lower-left');
+  expect(here.answer).toBe('upper-left');
 
   const server = await serve({ '/': site, '/wasm/': wasm, '/weights/': weights, '/pictures/': folder });
   const browser = await chromium.launch({ executablePath: executable, args: ['--no-sandbox'] });
