@@ -30,7 +30,7 @@ export interface Scene {
 }
 
 /** A scene of the test split for all to look at: three shapes and a letter, every type of question. */
-export const shownScene = 202;
+export const shownScene = 332;
 
 /**
  * The scene of an index, the same on every machine. A candidate that belongs to another split is drawn again.
