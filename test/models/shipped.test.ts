@@ -50,11 +50,8 @@ describeEachBackend('the shipped models', () => {
       const { ask, tokenizer } = await readAsker(dir, llava.config);
       const preprocessing = await readPreprocessConfig(dir, llava.config.vision.image_size);
       const whole = tokens === patchCount(llava.config.vision);
-      const plan = prepare(llava.config, {
-        method: whole ? none : vtcCls,
-        methodOptions: {},
-        budget: tokens,
-      });
+      const method = whole ? none : vtcCls;
+      const plan = prepare(llava.config, { method, methodOptions: { ...method.defaults }, budget: tokens });
       const [rows, answers, right]: [tf.Tensor[], string[], boolean[]] = [[], [], []];
       for (let index = 0; answers.length < expected.length; index++) {
         using own = scope();
