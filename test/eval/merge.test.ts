@@ -66,6 +66,8 @@ async function work(name: string, shard: Shard, only = cells) {
       cells: only,
       onCell: (cell, record) => store.save(cell, { ...record, commit: 'c', backend: 'wasm', machine: 'm' }),
       onFocus: (focus) => store.saveFocus(focus),
+      uncut: await store.loadUncut(),
+      onUncut: (firsts) => store.saveUncut(firsts),
     },
   );
   return store;
@@ -193,6 +195,24 @@ test('a cell or a focus that is not as it was saved is refused, and the merge le
   await damage(focus, (f) => (f['onObjects'] = 2), 'has onObjects 2, not 12');
   await damage(focus, (f) => (f['hits'] = { 'layer 0': 1 }), 'should count 0 to 6 hits of each of layer 0');
   expect(existsSync(path.join(folder, 'never'))).toBe(false);
+  const uncut = path.join(names[1], 'uncut.json');
+  const text = await readFile(uncut, 'utf8');
+  const store = await openStore(
+    names[1],
+    { ...key, shard: nameShard(shards[1]) },
+    { task, shard: shards[1], config: model.config },
+  );
+  const firsts = (JSON.parse(text) as { firsts: { tokens: number[]; logs: number[] }[] }).firsts;
+  expect(await store.loadUncut()).toEqual(firsts);
+  for (const damaged of [
+    firsts.slice(1),
+    firsts.with(0, { tokens: [1], logs: [] }),
+    firsts.with(0, { tokens: [1e9], logs: [-1] }),
+    firsts.with(0, { tokens: [1], logs: [0.5] }),
+  ]) {
+    await writeJson(uncut, { firsts: damaged });
+    await expect(store.loadUncut()).rejects.toThrow(`${uncut} should hold the first tokens of 7 answers`);
+  }
   await rm(path.join(names[0], 'run.json'));
   const opening = openStore(names[0], key, { task, shard: shards[0], config: model.config });
   await expect(opening).rejects.toThrow(`--out ${names[0]} has no run.json, but 4 files in cells`);

@@ -123,6 +123,7 @@ export const stored: Fuzz = {
       const open = () => openStore(path.join(folder, 'merged'), key, contents);
       readRequest((await readJson(path.join(shard, 'flags.json'))) ?? {}, 'flags.json');
       await mergeShards(await findShards([shard]), { task, cells, config, key }, open);
+      await (await openStore(shard, key, contents)).loadUncut();
     };
 
     const [checkpoint, metrics] = ['checkpoint.safetensors', 'metrics.jsonl'].map((name) =>
