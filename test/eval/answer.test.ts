@@ -75,7 +75,7 @@ async function answerOneByOne(
   const asked = task.questions.map(async ({ picture }, i) => {
     const pixels = tf.tensor4d(preprocess(await shown[picture].read(), preprocessing), [1, 9, 9, 3]);
     const options = { ...variant, budget, maxNewTokens: 3, stopTokens };
-    return runVlm(model, { pixels, prompts: [prompts[i]] }, options);
+    return runVlm(model, { pixels, prompts: [prompts[i]], pictures: [picture] }, options);
   });
   return Promise.all(asked);
 }
@@ -104,6 +104,7 @@ describeEachBackend('an evaluation', () => {
     ['downsample', 4, 'own'],
     ['random-in-depth:layer=0', 4, 'own'],
     ['cdpruner', 4, 'own'],
+    ['random', 4, 'own'],
   ] as const)(
     '%s at %i, %s pictures: a batch answers as one question by itself',
     async (name, budget, pictures) => {
