@@ -42,7 +42,13 @@ describe.concurrent('eval', { timeout: 400_000 }, () => {
     const stdout = await finished;
     const results = JSON.parse(await read(undisturbed, 'results.json')) as Results;
     const questions = worldQuestions('test', 1).length;
-    expect(results).toMatchObject({ questions, pictures: 1, patches: 144, models: [model], backends: ['wasm'] });
+    expect(results).toMatchObject({
+      questions,
+      pictures: 1,
+      patches: 144,
+      models: [model],
+      backends: ['wasm'],
+    });
     expect(results.command).toBe(['vtc', ...base, '--out', undisturbed].join(' '));
     expect(results.rows.map((row) => `${row.series} ${row.budget} ${row.pictures} ${row.seeds}`)).toEqual([
       'none 144 own 1',
