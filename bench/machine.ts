@@ -1,6 +1,6 @@
 /** What a time was taken on. */
 import { availableParallelism, cpus, loadavg, totalmem } from 'node:os';
-import { describeCommit } from '../src/eval/shards/provenance.ts';
+import { describeCommit } from '../src/node/provenance.ts';
 import type { BackendChoice } from '../src/backend/start.ts';
 import { median, type BenchCase, type Measurement } from './harness.ts';
 import type { Peer } from './peers/peer.ts';

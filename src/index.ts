@@ -117,6 +117,8 @@ export type { Features } from './vision/features.ts';
 export { selectFeatures, type SelectedFeatures } from './vision/select.ts';
 export {
   clipTower,
+  type CoarserPicture,
+  type InTower,
   type TowerCut,
   type TowerView,
   type VisionTower,

@@ -67,7 +67,8 @@ export function prepare(config: LlavaConfig, chosen: ChosenMethod, resources: Re
 }
 
 /**
- * The plan for some prompts, with their questions; refused is also what the decoder cannot read, or write after it.
+ * The plan for some prompts, with their questions and their pictures' numbers; refused is also what the decoder cannot
+ * read, or write after it.
  * @throws UserError for what {@link prepare} refuses, prompts that one batch cannot hold, or that exceed the decoder's
  *   context however much is pruned
  */
@@ -76,9 +77,10 @@ export function prepareAnswer(
   chosen: ChosenMethod,
   prompts: readonly ImagePrompt[],
   decoding: Pick<GenerateOptions, DecodingOption>,
+  pictures?: readonly number[],
 ): Plan {
   checkDecoding(decoding);
-  const plan = prepare(config, chosen, questionsOf(prompts));
+  const plan = prepare(config, chosen, resourcesOf(prompts, pictures));
   if (prompts.length === 0) throw new UserError('a batch needs at least one prompt');
   const lengths = prompts.map(({ before, after }) => before.length + after.length);
   if (new Set(lengths).size > 1) {
@@ -92,10 +94,10 @@ export function prepareAnswer(
   return plan;
 }
 
-/** What prompts bring to a method: the questions alone, where each has one. */
-export function questionsOf(prompts: readonly ImagePrompt[]): Resources {
+/** What prompts bring to a method: the questions, where each has one, and their pictures' numbers. */
+export function resourcesOf(prompts: readonly ImagePrompt[], pictures?: readonly number[]): Resources {
   const questions = prompts.flatMap(({ question }) => (question ? [question] : []));
-  return questions.length === prompts.length ? { questions } : {};
+  return { pictures, ...(questions.length === prompts.length && { questions }) };
 }
 
 /** Whether a method's choice depends on the question. */

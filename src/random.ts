@@ -14,6 +14,9 @@ export function createRandom(seed: number): Random {
   };
 }
 
+/** A seed for each of many pictures; the first has the seed itself. */
+export const seedOf = (seed: number, picture: number): number => seed ^ Math.imul(picture, 0x9e3779b1);
+
 /** One of the list, each as likely. */
 export function pick<T>(random: Random, from: readonly T[]): T {
   return from[Math.floor(random() * from.length)];

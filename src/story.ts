@@ -2,9 +2,9 @@
  * The whole of it on one page: B pictures and B questions go in, B answers come out, and on the way each picture's P
  * visual tokens become U. Every file named on the right is a room that one enters only to learn more.
  *
- * Where they become fewer the method's plan says: in layers of the tower (ToMe), before the decoder (VTC-CLS, PruMerge) or
- * between its layers (FastV). What it chooses there is a matrix W, and the new tokens are W times the old ones: rows of a
- * single 1 prune, rows of several weights merge. At the other two places all tokens pass.
+ * Where they become fewer the method's plan says: in the tower (ToMe; downsample, by a smaller picture), before the decoder
+ * (VTC-CLS, PruMerge) or between its layers (FastV). What is chosen among tokens is a matrix W, and the new ones are W
+ * times the old: rows of a single 1 prune, rows of several weights merge. At the other two places all tokens pass.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from './checkpoint/load.ts';

@@ -47,6 +47,13 @@ describe('cost on paper, against published figures', () => {
     expect((visionMacs(clipLarge336, 2) - visionMacs(clipLarge336, 1)) / 1e9).toBeCloseTo(7.94, 2);
   });
 
+  test('a coarser picture costs what a tower of that size would', () => {
+    const half = { ...clipLarge336, image_size: 168 };
+    expect(visionMacs(clipLarge336, 23, 12)).toBe(visionMacs(half, 23));
+    expect(visionMacs(clipLarge336, 23, 24)).toBe(visionMacs(clipLarge336, 23));
+    expect(visionMacs(half, 23) / visionMacs(clipLarge336, 23)).toBeCloseTo(0.24, 2); // less than 144 of 576: attention
+  });
+
   test('grouped queries save key and value projections', () => {
     const grouped = { ...llama7b, num_key_value_heads: 8 };
     expect(decoderLayerMacs(llama7b, 1) - decoderLayerMacs(grouped, 1)).toBe(2 * 4096 * (4096 - 1024));

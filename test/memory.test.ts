@@ -230,7 +230,7 @@ describeEachBackend('memory', () => {
     }));
 
   /** Names that a run of vtc-cls has. */
-  const names = Object.keys(traceAxes).filter((name) => !/keys|attended|matrix.LL|cut/.test(name));
+  const names = Object.keys(traceAxes).filter((name) => !/cells|keys|attended|matrix.LL|cut/.test(name));
   test.each(names)('a trace that throws at %s', (at) =>
     withModel(async (llava, input) => {
       const trace: Trace = { wants: () => true, record: (name) => void (name === at && fail('no trace')) };

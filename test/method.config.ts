@@ -1,7 +1,17 @@
 /** `npm run test:method`: the pruning mathematics and the kit alone, what runs no model, on one backend, in seconds. */
 import { defineConfig } from 'vitest/config';
 
-const withModels = ['between-layers', 'golden-decoder', 'field-golden', 'fastv', 'stack', 'tome', 'vtw'];
+const withModels = [
+  'downsample',
+  'between-layers',
+  'golden-decoder',
+  'field-golden',
+  'fastv',
+  'random-in-depth',
+  'stack',
+  'tome',
+  'vtw',
+];
 
 export default defineConfig({
   test: {

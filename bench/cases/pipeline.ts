@@ -92,10 +92,12 @@ function caseOfEach(group: string, backend: string, methods: readonly Method[], 
       },
       run: async () => {
         const { model, pixels } = held!;
-        const { tokens, prefillLengths } = await answer(model, pixels, prompts, planned(), {
+        const plan = planned();
+        const { tokens, prefillLengths } = await answer(model, pixels, prompts, plan, {
           maxNewTokens: newTokens,
         });
-        const seeing = visionMacs(vision, vision.num_hidden_layers - 1) + projected * (D * E + E * E);
+        const grid = typeof plan.inTower === 'object' ? plan.inTower.grid : undefined;
+        const seeing = visionMacs(vision, vision.num_hidden_layers - 1, grid) + projected * (D * E + E * E);
         const head = text.hidden_size * text.vocab_size;
         item.work = { flops: 2 * (seeing + prefillMacs(text, prefillLengths) + head) };
         item.cacheBytes = cacheBytes(

@@ -10,7 +10,7 @@ import type { LoadedPicture } from '../inputs.ts';
 import { startBackend } from '../backend/start.ts';
 import { drawWorld } from '../world/draw.ts';
 import { askScene } from '../world/questions.ts';
-import { createScene } from '../world/scene.ts';
+import { createScene, shownScene } from '../world/scene.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';
 import { addBackend, readInteger, type BackendOption } from './options.ts';
 import { loadWithBar } from './progress.ts';
@@ -49,7 +49,7 @@ export function addDemoCommand(program: Command): void {
       '--scene <n>',
       'which scene of the test split; the model has seen none of them',
       readInteger(0),
-      1,
+      shownScene,
     )
     .option('--quiet', 'print the answers alone', false);
   addBackend(command).action(demo);

@@ -1,18 +1,21 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import type { Cell, CellRecord } from '../eval/run/cell.ts';
+import { isUncut, type CellRecord } from '../eval/run/cell.ts';
 import { drawCurves } from '../eval/page/curves.ts';
+import { drawKeptMaps } from '../eval/page/kept-map.ts';
 import { evaluate } from '../eval/run/evaluate.ts';
-import { canFocus, focusOf, type FocusCounts } from '../eval/run/focus.ts';
+import { fillings } from '../eval/run/fill.ts';
+import { canFocus, focusOf, joinFocus, type FocusCounts } from '../eval/run/focus.ts';
 import { findShards, mergeShards } from '../eval/shards/merge.ts';
 import { draftAgenda, readRequest, type Agenda, type Request } from '../eval/run/agenda.ts';
-import { describeCommit, describeMachine } from '../eval/shards/provenance.ts';
+import { describeCommit, describeMachine } from '../node/provenance.ts';
 import { writeMarkdown, type Results } from '../eval/page/report.ts';
 import { scorings } from '../eval/task/scoring.ts';
 import { nameShard, parseShard, shardQuestions, whole, type Shard } from '../eval/shards/shard.ts';
 import { openStore, writeJson, type CellStore } from '../eval/shards/store.ts';
-import { flopsWith, summarise, textTokens } from '../eval/page/summary.ts';
+import { flopsWith, textTokens } from '../eval/page/costs.ts';
+import { summarise, type Done } from '../eval/page/summary.ts';
 import { UserError } from '../errors.ts';
 import { checkWritable, writeText } from '../node/files.ts';
 import { startBackend } from '../backend/start.ts';
@@ -23,9 +26,13 @@ import { createBar, loadWithBar } from './progress.ts';
 import { readLlavaConfig } from './ask.ts';
 import { clipFor, shippedModel } from '../node/shipped.ts';
 
-interface EvalFlags extends BackendOption, Request {
+interface EvalFlags extends BackendOption, Omit<Request, 'model'> {
+  /** Several where their figures are to be one table. */
+  model: string[];
   shard: Shard;
   merge?: string[];
+  against?: string;
+  hard?: string;
   out: string;
 }
 
@@ -43,9 +50,10 @@ export function addEvalCommand(program: Command): void {
     .command('eval')
     .description('measure how accuracy falls with the tokens kept, method by method')
     .option(
-      '--model <dir>',
-      'a Hugging Face folder of type LLaVA; the default comes with this program',
-      shippedModel(),
+      '--model <dir...>',
+      'a Hugging Face folder of type LLaVA, the default comes with this program; several for a table of means over ' +
+        'models that differ by their seed',
+      [shippedModel()],
     )
     .addOption(
       new Option('--task <name>', 'the drawn world, or --questions in the format of POPE, VQA or vtc world')
@@ -70,6 +78,19 @@ export function addEvalCommand(program: Command): void {
     .option('--seeds <n>', 'methods with a seed run under 0 to n − 1, unless one is given', readInteger(1), 3)
     .option('--keep <list>', 'visual tokens to keep: counts, ratios or percentages', '50%,25%,12.5%,6.25%')
     .option('--new-tokens <R>', 'at most this many tokens of answer', readInteger(1), 3)
+    .option('--against <method>', 'one of the methods: all others are held against it, question by question')
+    .option(
+      '--hard <method>',
+      'one of the methods: questions that it gets wrong and the uncut model right are the hard ones',
+    )
+    .addOption(
+      new Option(
+        '--fill <what>',
+        'a probe: fill the places of dropped patches, with what the tower makes of a blank picture',
+      )
+        .choices(fillings)
+        .default('none'),
+    )
     .option('--shard <i/n>', 'only the i-th of n equal parts of the pictures', readShard, whole)
     .option(
       '--merge <dir...>',
@@ -91,29 +112,58 @@ function readShard(text: string): Shard {
 }
 
 /** What results do not depend on. */
-const besides = ['backend', 'shard', 'merge', 'out'];
+const besides = ['backend', 'shard', 'merge', 'against', 'hard', 'out'];
 
-const requestOf = (flags: EvalFlags): Request => {
+const requestOf = (flags: EvalFlags, model: string): Request => {
   const entries = Object.entries(flags).filter(([name]) => !besides.includes(name));
-  return { ...(Object.fromEntries(entries) as Request), clip: clipFor(flags) };
+  const asked = { ...(Object.fromEntries(entries) as Omit<EvalFlags, keyof BackendOption>), model };
+  return { ...asked, clip: clipFor(asked) };
 };
 
 async function run(flags: EvalFlags): Promise<void> {
   const backend = await startBackend(flags.backend);
-  const agenda = await draftAgenda(requestOf(flags), await readLlavaConfig(flags.model), flags.shard);
+  const models = flags.model;
+  if (models.length > 1 && flags.shard.count > 1) {
+    throw new UserError(`--shard ${nameShard(flags.shard)}: one model at a time, not ${models.length}`);
+  }
+  const parts: { request: Request; agenda: Agenda; folder: string }[] = [];
+  for (const [i, model] of models.entries()) {
+    const request = requestOf(flags, model);
+    const agenda = await draftAgenda(request, await readLlavaConfig(model), flags.shard);
+    checkComparisons(flags, agenda);
+    const folder = models.length === 1 ? flags.out : path.join(flags.out, `model-${i + 1}`);
+    parts.push({ request, agenda, folder });
+  }
   const files = await resultFiles(flags.out);
-  const store = await openStore(flags.out, agenda.key, agenda);
-  await writeJson(path.join(flags.out, 'flags.json'), requestOf(flags));
-  for (const reason of agenda.leftOut) console.log(`left out: ${reason}`);
-  await doWork(flags, agenda, store, backend.name);
-  if (flags.shard.count === 1) return report(flags, agenda, store, files);
+  const stores: CellStore[] = [];
+  for (const { request, agenda, folder } of parts) {
+    const store = await openStore(folder, agenda.key, agenda);
+    await writeJson(path.join(folder, 'flags.json'), request);
+    for (const reason of agenda.leftOut) console.log(`left out: ${reason}`);
+    await doWork(request, agenda, store, backend.name);
+    stores.push(store);
+  }
+  if (flags.shard.count === 1) return report(flags, models, parts[0].agenda, stores, files);
   console.log(
     `shard ${nameShard(flags.shard)} is done: when all are, vtc eval --merge and their folders makes the tables`,
   );
 }
 
+/** @throws UserError for a series that no cell has */
+function checkComparisons({ against, hard }: EvalFlags, { cells }: Pick<Agenda, 'cells'>): void {
+  const series = [...new Set(cells.map(({ variant }) => variant.series))];
+  for (const [flag, name] of Object.entries({ against, hard })) {
+    if (name !== undefined && !series.includes(name)) {
+      throw new UserError(`--${flag} ${name}: is none of the methods asked for, ${series.join(', ')}`);
+    }
+  }
+  if (hard !== undefined && !series.includes('none')) {
+    throw new UserError(`--hard ${hard}: what is hard is told from the uncut model: add none to --methods`);
+  }
+}
+
 async function merge(flags: EvalFlags, command: Command): Promise<void> {
-  const own = Object.keys({ ...requestOf(flags), shard: '' });
+  const own = Object.keys({ ...requestOf(flags, ''), shard: '' });
   const extra = own.find((name) => command.getOptionValueSource(name) === 'cli');
   if (extra)
     throw new UserError(
@@ -122,26 +172,30 @@ async function merge(flags: EvalFlags, command: Command): Promise<void> {
   const shards = await findShards(flags.merge!);
   const request = readRequest(shards[0].flags, path.join(shards[0].folder, 'flags.json'));
   const agenda = await draftAgenda(request, await readLlavaConfig(request.model), whole);
+  checkComparisons(flags, agenda);
   const files = await resultFiles(flags.out);
   const store = await mergeShards(shards, agenda, () => openStore(flags.out, agenda.key, agenda));
-  await report({ ...flags, ...request }, agenda, store, files);
+  await report({ ...flags, fill: request.fill }, [request.model], agenda, [store], files);
 }
 
 /** Where the results go; where their folder is there, whether they can. */
 async function resultFiles(out: string): Promise<string[]> {
-  const files = ['results.json', 'results.md', 'curves.svg'].map((name) => path.join(out, name));
+  const files = ['results.json', 'results.md', 'curves.svg', 'kept.svg'].map((name) => path.join(out, name));
   if (existsSync(out)) for (const file of files) await checkWritable(file);
   return files;
 }
 
 /** Does those cells of the agenda that the store lacks, and leaves them there. */
-async function doWork(flags: EvalFlags, agenda: Agenda, store: CellStore, backend: string): Promise<void> {
+async function doWork(request: Request, agenda: Agenda, store: CellStore, backend: string): Promise<void> {
   const { cells, task, shard } = agenda;
   const done = await Promise.all(cells.map((cell) => store.load(cell)));
-  const missing = cells.filter((_, i) => !done[i]);
+  const uncut = await store.loadUncut();
+  const lacking = cells.filter((_, i) => !done[i]);
+  // Held against an uncut model that is not on record, cells would need it asked once more.
+  const missing = cells.filter((cell, i) => !done[i] || (!uncut && isUncut(cell) && lacking.length > 0));
   const lacksFocus = canFocus(agenda.config, task) && !(await store.loadFocus());
   if (missing.length === 0 && !lacksFocus) return;
-  const model = await loadWithBar(flags.model, agenda.clip);
+  const model = await loadWithBar(request.model, agenda.clip);
   const bar = createBar('asking, {eta_formatted} left,'); // cli-progress fills the time in
   const perCell = shardQuestions(shard, task).length;
   let answered = (cells.length - missing.length) * perCell;
@@ -151,10 +205,13 @@ async function doWork(flags: EvalFlags, agenda: Agenda, store: CellStore, backen
       ...agenda,
       model: model.llava!,
       stopTokens: model.stopTokens,
-      maxNewTokens: flags.newTokens,
+      maxNewTokens: request.newTokens,
+      fill: request.fill,
     };
     await evaluate(exam, {
       cells: missing,
+      uncut,
+      onUncut: (firsts) => store.saveUncut(firsts),
       onQuestions: (count) => bar.update((answered += count), cells.length * perCell),
       onCell: (cell, answers) => store.save(cell, { ...answers, ...made }),
       onFocus: lacksFocus ? (focus) => store.saveFocus(focus) : undefined,
@@ -165,40 +222,58 @@ async function doWork(flags: EvalFlags, agenda: Agenda, store: CellStore, backen
   }
 }
 
-/** Writes and prints what the store holds. */
-async function report(flags: EvalFlags, agenda: Agenda, store: CellStore, files: string[]): Promise<void> {
-  const records = await Promise.all(
-    agenda.cells.map(async (cell) => ({ cell, record: (await store.load(cell))! })),
-  );
-  const results = describeResults(flags, agenda, records, await store.loadFocus());
-  const text = writeMarkdown(results);
-  const contents = [`${JSON.stringify(results, null, 1)}\n`, text, await drawCurves(results)];
-  for (const [i, file] of files.entries()) {
-    await writeText(file, contents[i]);
+/** Writes and prints what the stores hold, one of each model. */
+async function report(
+  flags: EvalFlags,
+  models: string[],
+  agenda: Agenda,
+  stores: readonly CellStore[],
+  files: string[],
+): Promise<void> {
+  const done: Done[] = [];
+  for (const cell of agenda.cells) {
+    for (const [model, store] of stores.entries()) {
+      done.push({ cell, record: (await store.load(cell))!, model });
+    }
   }
-  console.log(`${text}\n${files.join('\n')}`);
+  const parts = await Promise.all(stores.map((store) => store.loadFocus()));
+  const focus = parts.every((part) => part !== undefined) ? joinFocus(parts) : undefined;
+  const results = describeResults(flags, models, agenda, done, focus);
+  const text = writeMarkdown(results);
+  const json = `${JSON.stringify(results, null, 1)}\n`;
+  const contents = [json, text, await drawCurves(results), await drawKeptMaps(results)];
+  const written = files.filter((_, i) => contents[i] !== undefined);
+  for (const [i, file] of files.entries()) {
+    if (contents[i] !== undefined) await writeText(file, contents[i]);
+  }
+  console.log(`${text}\n${written.join('\n')}`);
 }
 
 function describeResults(
-  { model }: Request,
+  { against, hard, fill }: EvalFlags,
+  models: string[],
   { config, task, prompts, budgets }: Agenda,
-  records: { cell: Cell; record: CellRecord }[],
+  done: readonly Done[],
   focus: FocusCounts | undefined,
 ): Results {
+  const records = done.map(({ record }) => record);
+  const distinct = (of: (record: CellRecord) => string) => [...new Set(records.map(of))];
   return {
     task: task.name,
     questions: task.questions.length,
     pictures: task.pictures.length,
-    model,
+    models,
+    fill,
+    comparisons: { against, hard },
     patches: patchCount(config.vision),
     command: ['vtc', ...process.argv.slice(2)].join(' '),
-    commits: [...new Set(records.map(({ record }) => record.commit))],
-    backends: [...new Set(records.map(({ record }) => record.backend))],
-    machines: [...new Set(records.map(({ record }) => record.machine))],
+    commits: distinct(({ commit }) => commit),
+    backends: distinct(({ backend }) => backend),
+    machines: distinct(({ machine }) => machine),
     date: new Date().toISOString().slice(0, 10),
     textTokens: textTokens(config, prompts),
     flopsAtBudget: budgets.map((budget) => ({ budget, flops: flopsWith(config, prompts, budget) })),
-    rows: summarise(task, records),
+    rows: summarise(task, done, { against, hard }),
     focus: focus && focusOf(focus),
   };
 }

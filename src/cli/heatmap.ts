@@ -33,7 +33,7 @@ export async function paintRun(
   { answer: { scores }, matrices, keepsCls }: QuestionResult,
 ): Promise<void> {
   if (colourDepth(process.stdout) < 8) return;
-  const { kept, groups, made } = followPatches(matrices.values(), keepsCls);
+  const [{ kept, groups, made }] = followPatches(matrices.values(), keepsCls);
   const scored = scores ? [{ values: [...scores[0]] }] : [];
   await paintPanels(config, picture, [{}, ...scored, made > 0 ? { groups } : { kept }]);
 }

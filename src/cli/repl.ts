@@ -14,7 +14,7 @@ import { readPreprocessConfig } from '../node/checkpoint.ts';
 import { shippedModel } from '../node/shipped.ts';
 import { drawWorld } from '../world/draw.ts';
 import { askScene } from '../world/questions.ts';
-import { createScene } from '../world/scene.ts';
+import { createScene, shownScene } from '../world/scene.ts';
 import { paintPanels, paintRun } from './heatmap.ts';
 import { addBackend, type BackendOption } from './options.ts';
 import { loadWithBar } from './progress.ts';
@@ -53,7 +53,7 @@ async function run(flags: ReplFlags): Promise<void> {
     console.log(`${flags.model} on ${name}\n\n${help}`);
     const server = openPrompt();
     const bench = setUp(flags.model, model, config, preprocessing);
-    bench.scene(1);
+    bench.scene();
     Object.assign(server.context, api, { model: model.llava, config }, bench);
     await once(server, 'exit');
   } finally {
@@ -82,10 +82,10 @@ function openPrompt(): REPLServer {
 function setUp(dir: string, model: Model, config: LlavaConfig, preprocessing: api.PreprocessConfig) {
   let picture: LoadedPicture | undefined;
   let chosen = { method: 'vtc-cls', keep: '25%', option: [] as string[] };
-  const taken = (): LoadedPicture => picture!; // run takes scene 1 first
+  const taken = (): LoadedPicture => picture!; // run takes the shown scene first
 
   return {
-    scene(n = 1) {
+    scene(n = shownScene) {
       if (!Number.isSafeInteger(n) || n < 0) throw asLine(new UserError(`scene(${n}): should be 0 or more`));
       const scene = createScene('test', n);
       picture?.pixels.dispose();

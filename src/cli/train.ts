@@ -5,7 +5,8 @@ import { startBackend } from '../backend/start.ts';
 import { clipRecipe, llavaRecipe, smokeRecipes, type ClipRecipe, type LlavaRecipe } from '../train/recipe.ts';
 import { trainClip, trainLlava } from '../train/stages.ts';
 import type { Progress } from '../train/train.ts';
-import { frameSides } from '../world/frame.ts';
+import { namings, type Naming } from '../world/caption.ts';
+import { side } from '../world/scene.ts';
 import { readInteger } from './options.ts';
 
 interface TrainFlags {
@@ -13,7 +14,8 @@ interface TrainFlags {
   stage: 'clip' | 'llava' | 'both';
   steps?: number;
   seed: number;
-  varied?: true;
+  captions: Naming;
+  fixed?: true;
   smoke?: true;
   fresh?: true;
   checkpointEvery: number;
@@ -39,7 +41,15 @@ export function addTrainCommand(program: Command): void {
     )
     .option('--steps <n>', 'another number of steps, for each stage', readInteger(1))
     .option('--seed <n>', 'seed of the first weights and of the data', readInteger(0), 0)
-    .option('--varied', 'LLaVA sees pictures of varied shape, of 36 to 100 tokens; by default always 100')
+    .addOption(
+      new Option('--captions <which>', 'the objects that captions name')
+        .choices(Object.keys(namings))
+        .default('all'),
+    )
+    .option(
+      '--fixed',
+      'LLaVA always sees 100 tokens, as LLaVA-1.5 always sees 576; by default pictures vary, from 36',
+    )
     .option('--smoke', 'both stages with a model too small to learn: a test that all parts run')
     .option('--fresh', 'begin again, whatever checkpoint is there')
     .option('--checkpoint-every <seconds>', 'what a kill can cost', readInteger(0), 120)
@@ -65,8 +75,9 @@ async function run(flags: TrainFlags): Promise<void> {
   const { out: folder, fresh, checkpointEvery } = flags;
   const options = { folder, fresh, checkpointEvery, onProgress: display.update };
   try {
-    if (flags.stage !== 'llava') await trainClip(withFlags(recipes.clip), options);
-    const frames = flags.varied ? frameSides : recipes.llava.frames;
+    if (flags.stage !== 'llava')
+      await trainClip(withFlags({ ...recipes.clip, captions: flags.captions }), options);
+    const frames = flags.fixed ? [side] : recipes.llava.frames;
     if (flags.stage !== 'clip') await trainLlava(withFlags({ ...recipes.llava, frames }), options);
   } finally {
     display.stop();

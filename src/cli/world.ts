@@ -3,7 +3,7 @@ import { Option, type Command } from 'commander';
 import { checkWritable, makeFolder, writeText } from '../node/files.ts';
 import { encodePng } from '../node/decode.ts';
 import { drawWorld } from '../world/draw.ts';
-import { askScene } from '../world/questions.ts';
+import { askScene, choicesOf } from '../world/questions.ts';
 import { createScene } from '../world/scene.ts';
 import { splits, type Split } from '../world/split.ts';
 import { readInteger } from './options.ts';
@@ -40,7 +40,7 @@ async function writeWorld({ split, count, out }: WorldFlags): Promise<void> {
       const image = `${scene.id}.png`;
       await encodePng(drawWorld(scene), path.join(out, image));
       for (const { id, question, answer, type, boxes } of askScene(scene)) {
-        lines.push(JSON.stringify({ id, image, question, answer, type, boxes }));
+        lines.push(JSON.stringify({ id, image, question, answer, type, choices: choicesOf[type], boxes }));
       }
       bar.update(index + 1, count);
     }

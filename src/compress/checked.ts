@@ -7,7 +7,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { LayerHook, LayerView } from '../decoder/state.ts';
 import { UserError } from '../errors.ts';
-import type { TowerCut } from '../vision/tower.ts';
+import type { InTower, TowerCut } from '../vision/tower.ts';
 import type { TokenMatrix } from '../tensor/token-matrix.ts';
 import { faultOfLimits, faultOfMatrix, faultOfOrder, faultOfScores, type LimitArguments } from './faults.ts';
 import { watchGiven, type Watch } from './given.ts';
@@ -47,11 +47,11 @@ export function checked(method: Method, file?: string): Method {
       const stages = call(of, 'prepare', () =>
         method.prepare(Object.freeze({ ...source }), budget, Object.freeze({ ...options }), resources),
       );
-      refuse(of, faultOfStages(stages, method, source.layers));
+      refuse(of, faultOfStages(stages, method, source.layers) ?? faultOfGrid(stages.inTower, budget));
       return {
         ...stages,
         ...(stages.choose && { choose: (seen: Seen) => choose(of, stages, seen) }),
-        ...(stages.inTower && { inTower: cutTower(of, stages.inTower) }),
+        ...(typeof stages.inTower === 'function' && { inTower: cutTower(of, stages.inTower) }),
         ...(stages.between && { between: () => between(of, stages.between!) }),
       };
     },
@@ -109,6 +109,12 @@ function withoutF(seen: Seen): Omit<Seen, 'F'> {
   const { B, clsAttention, attention, keys, project } = seen;
   return { B, clsAttention, attention, keys, project };
 }
+
+/** In the tower, before its layers: a picture of U patches. */
+const faultOfGrid = (inside: InTower | undefined, budget: number): string | undefined =>
+  typeof inside === 'object' && inside.grid ** 2 !== budget
+    ? `prepare gave a picture of ${inside.grid} × ${inside.grid} patches as inTower, should be ${budget} patches`
+    : undefined;
 
 /** In the tower: after the layer whose output is selected, U tokens are left. */
 function cutTower(of: Checked, cut: TowerCut): TowerCut {

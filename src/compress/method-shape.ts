@@ -59,6 +59,8 @@ function faultOfOption(name: string, value: unknown, help: unknown): string | un
 }
 
 const functionOf = { tower: 'inTower', before: 'choose', between: 'between' } as const;
+const isCoarser = (x: unknown): boolean =>
+  isRecord(x) && Number.isInteger(x['grid']) && Number(x['grid']) > 0;
 const seen = ['clsAttention', 'attention', 'keys'];
 
 /** What is wrong with what a method prepared, for a tower of so many layers. */
@@ -68,8 +70,10 @@ export function faultOfStages(made: unknown, method: Method, layers: number): st
   const given = stages.filter((stage) => made[functionOf[stage]] !== undefined);
   for (const stage of given) {
     const name = functionOf[stage];
-    if (typeof made[name] !== 'function')
-      return `prepare gave ${tell(made[name])} as ${name}, should be a function`;
+    if (typeof made[name] !== 'function' && !(stage === 'tower' && isCoarser(made[name]))) {
+      const should = stage === 'tower' ? 'a function or { grid }, patches a side' : 'a function';
+      return `prepare gave ${tell(made[name])} as ${name}, should be ${should}`;
+    }
     if (!method.stages.includes(stage)) {
       return `prepare gave ${name}, but the method's stages are ${method.stages.join(', ')}`;
     }

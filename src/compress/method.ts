@@ -3,7 +3,7 @@ import type { LayerHook } from '../decoder/state.ts';
 import type { TokenMatrix } from '../tensor/token-matrix.ts';
 import type { TraceName } from '../tensor/trace.ts';
 import type { VisionNeeds } from '../vision/clip.ts';
-import type { TowerCut } from '../vision/tower.ts';
+import type { InTower } from '../vision/tower.ts';
 
 /** Where a method acts, in data order: between the tower's layers, before the decoder, between the decoder's layers. */
 export const stages = ['tower', 'before', 'between'] as const;
@@ -39,6 +39,8 @@ export interface Source {
 export interface Resources {
   /** Each picture's question in tokens of CLIP's text tower. */
   questions?: readonly number[][];
+  /** Each picture's number, for who draws by chance: 0, 1, … where nobody counts them. */
+  pictures?: readonly number[];
 }
 
 /** What the tower has made of B pictures, for a method to choose by. */
@@ -81,8 +83,8 @@ export interface Stages {
   words?: Words;
   /** What it reads of the tower. */
   needs?: TowerNeeds;
-  /** In the tower: a W after a layer's attention. */
-  inTower?: TowerCut;
+  /** In the tower: a W after a layer's attention, or all of it on a coarser picture. */
+  inTower?: InTower;
   /** Before the decoder: W over F. */
   choose?(this: void, seen: Seen): Choice | Promise<Choice>;
   /** How many tokens `choose` leaves, where that is not the budget: so many, or what the picture makes of it. */

@@ -1,6 +1,7 @@
 import { UserError } from '../errors.ts';
 import { cdPruner } from './cdpruner.ts';
 import { divPrune } from './divprune.ts';
+import { downsample } from './downsample.ts';
 import { dpcKnn } from './dpc-knn.ts';
 import { fasterVlm } from './fastervlm.ts';
 import { fastv } from './fastv.ts';
@@ -13,6 +14,7 @@ import { none } from './none.ts';
 import { pooling } from './pooling.ts';
 import { pruMerge, pruMergePlus } from './prumerge.ts';
 import { pyramiddrop } from './pyramiddrop.ts';
+import { randomInDepth } from './random-in-depth.ts';
 import { random } from './random.ts';
 import { sparsevlm } from './sparsevlm.ts';
 import { stack } from './stack.ts';
@@ -43,7 +45,9 @@ export const methods: readonly Method[] = [
   dpcKnn,
   pooling,
   tome,
+  downsample,
   fastv,
+  randomInDepth,
   vtw,
   pyramiddrop,
   llavolta,

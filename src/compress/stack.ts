@@ -61,7 +61,7 @@ const after = (source: Source, U: number): Source => ({
   visualTokens: U + source.visualTokens - source.patches,
 });
 
-/** A tower whose tokens are merged shows nothing of its insides. */
+/** A tower whose tokens become fewer shows nothing of its insides. */
 function refuseNeeds(
   name: string,
   method: Method,
@@ -72,6 +72,6 @@ function refuseNeeds(
   const needs = Object.values(next.needs ?? {}).some((layers) => layers.length > 0);
   if (!plan.inTower || !needs) return;
   throw new UserError(
-    `${name}: ${method.name} reads the tower's attention of every patch, which ${before?.name} has merged`,
+    `${name}: ${method.name} reads the tower's attention of every patch, of which ${before?.name} leaves fewer`,
   );
 }

@@ -10,7 +10,7 @@
  * A raster's stride may be a multiple of G, and then all of its patches stand in a few columns; the grid is even both
  * ways. Both keep exactly U and take the middle of each stride.
  */
-import { keepSame } from './keep.ts';
+import { pickingSame } from '../tensor/token-matrix.ts';
 import type { Method } from './method.ts';
 import { gridOf } from './selected-layer.ts';
 
@@ -27,11 +27,11 @@ export const uniform: Method<{ pattern: (typeof patterns)[number] }> = {
   },
   prepare(source, budget, { pattern }) {
     const { patches: P } = source;
-    return keepSame(
-      pattern === 'raster' ? spread(budget, P) : spreadInGrid(budget, gridOf(source, 'uniform')),
-      P,
-      `${budget} of ${P} patches, evenly spread over the ${pattern}`,
-    );
+    const places = pattern === 'raster' ? spread(budget, P) : spreadInGrid(budget, gridOf(source, 'uniform'));
+    return {
+      words: { 'compress.matrix': `${budget} of ${P} patches, evenly spread over the ${pattern}` },
+      choose: ({ B }) => ({ W: pickingSame(places, B, P) }),
+    };
   },
 };
 

@@ -82,21 +82,23 @@ function computeTaps(size: number, newSize: number, begin: number, end: number):
     const first = Math.max(Math.trunc(centre - support + 0.5), 0);
     const last = Math.min(Math.trunc(centre + support + 0.5), size);
     const raw = Array.from({ length: last - first }, (_, t) =>
-      cubic((first + t + 0.5 - centre) * (1 / stretch)),
+      kernel((first + t + 0.5 - centre) * (1 / stretch)),
     );
     const total = raw.reduce((sum, weight) => sum + weight, 0);
     return { first, weights: Int32Array.from(raw, (weight) => toFixedPoint(weight / total)) };
   });
 }
 
-/** Keys' cubic convolution kernel with a = -1/2; zero from |x| = 2 on. */
-function cubic(x: number): number {
-  const a = -0.5;
-  const d = Math.abs(x);
-  if (d < 1) return ((a + 2) * d - (a + 3)) * d * d + 1;
-  if (d < 2) return (((d - 5) * d + 8) * d - 4) * a;
-  return 0;
-}
+/** Keys' cubic convolution kernel; zero from |x| = 2 on. Pillow has a = -1/2, PyTorch's interpolation -3/4. */
+export const cubic =
+  (a: number) =>
+  (x: number): number => {
+    const d = Math.abs(x);
+    if (d < 1) return ((a + 2) * d - (a + 3)) * d * d + 1;
+    if (d < 2) return (((d - 5) * d + 8) * d - 4) * a;
+    return 0;
+  };
+const kernel = cubic(-0.5);
 
 /** Nearest integer, halves away from zero. */
 function toFixedPoint(weight: number): number {

@@ -1,8 +1,11 @@
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The models that come with the package: a CLIP, and a LLaVA whose tower is that CLIP's. */
-export type ShippedModel = 'llava' | 'clip';
+/**
+ * The models that come with the package: a CLIP, and two LLaVAs whose tower is that CLIP's. The decoder of `llava` has seen
+ * pictures of many lengths, that of `llava-fixed` always 100 tokens.
+ */
+export type ShippedModel = 'llava' | 'llava-fixed' | 'clip';
 
 /** The folder of a model that comes with the package, as a path that reads well from the working folder. */
 export function shippedModel(name: ShippedModel = 'llava'): string {
@@ -13,7 +16,8 @@ export function shippedModel(name: ShippedModel = 'llava'): string {
 
 /**
  * The CLIP whose text tower reads the question, for methods that want it: the one named, or that which comes with the
- * default model.
+ * shipped models.
  */
 export const clipFor = ({ model, clip }: { model: string; clip?: string }): string | undefined =>
-  clip ?? (model === shippedModel() ? shippedModel('clip') : undefined);
+  clip ??
+  (model === shippedModel() || model === shippedModel('llava-fixed') ? shippedModel('clip') : undefined);

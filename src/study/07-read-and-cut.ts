@@ -71,7 +71,7 @@ print('caches', cut.lengths, 'where VTC-CLS has', X.nextPosition - P + U, 'in ev
 // The largest logit is the next token. It goes through the layers by itself, and each cache grows by one.
 const written = await decode(decoder, session, { maxNewTokens: 2 });
 print(`writes "${tokenizer.decode(written[0]).trim()}"`, 'caches', cacheLengths(session.cache));
-//> writes "n"  caches  109 109 34 34
+//> writes "h"  caches  109 109 34 34
 
 /*
  * Exercises

@@ -9,7 +9,7 @@ import { prepare, type Positions } from '../plan.ts';
 import { choose, see } from '../story.ts';
 import { scope } from '../tensor/scope.ts';
 import { drawPixels } from '../train/pictures.ts';
-import { createScene, side, type Scene } from '../world/scene.ts';
+import { createScene, shownScene, side, type Scene } from '../world/scene.ts';
 
 await startBackend('wasm');
 
@@ -21,7 +21,7 @@ export const { ask, tokenizer } = await readAsker(shippedModel(), llava.config);
 const preprocessing = await readPreprocessConfig(shippedModel(), side);
 
 /** The picture of most chapters; the model has never seen it. */
-export const scene = createScene('test', 1);
+export const scene = createScene('test', shownScene);
 
 /** What is in a scene: `red cross, cyan n`. */
 export const nameObjects = ({ objects }: Scene): string =>

@@ -1,4 +1,5 @@
 /** Questions about scenes that the model has never seen, asked under a method: for the chapters that measure. */
+import type { Llava } from '../checkpoint/load.ts';
 import type { CompressedPictures } from '../compress/compress.ts';
 import { isRight, withInterval } from '../eval/task/score.ts';
 import { prepare, type ChosenMethod } from '../plan.ts';
@@ -17,23 +18,28 @@ export interface ExamOptions {
   /** How many scenes of the test split, from its first. */
   scenes: number;
   change?: Change;
+  /** Another decoder behind the same tower. */
+  model?: Llava;
 }
 
 /**
  * Asks about each scene one question of each type that it allows: colour, shape, size, existence, count, quadrant, relation,
  * letter. All answers are one word, and each word is one token.
  */
-export async function examine(chosen: ChosenMethod, { scenes, change }: ExamOptions): Promise<Answered[]> {
-  const plan = prepare(llava.config, chosen);
+export async function examine(
+  chosen: ChosenMethod,
+  { scenes, change, model = llava }: ExamOptions,
+): Promise<Answered[]> {
   const answered: Answered[] = [];
   for (let index = 0; index < scenes; index++) {
     using own = scope();
     const scene = createScene('test', index);
-    const seen = own(await see(llava, own(pixelsOf(scene)), plan));
-    const compressed = own(await choose(llava, seen, plan));
+    const plan = prepare(model.config, chosen, { pictures: [index] }); // random draws by the picture's number
+    const seen = own(await see(model, own(pixelsOf(scene)), plan));
+    const compressed = own(await choose(model, seen, plan));
     const picture = change ? change(compressed) : compressed;
     for (const { type, question, answer } of askScene(scene)) {
-      const { tokens } = await reply(llava, picture, [ask(question)], plan, { maxNewTokens: 1 });
+      const { tokens } = await reply(model, picture, [ask(question)], plan, { maxNewTokens: 1 });
       const said = tokenizer.decode(tokens[0]).trim();
       answered.push({ type, answer, said, right: isRight(said, answer) });
     }

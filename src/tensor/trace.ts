@@ -5,6 +5,7 @@ import { denseOf, type TokenMatrix } from './token-matrix.ts';
 
 /** Every name a trace can hold, in data order, and the axes of its tensor. `LL` is the layer in two digits. */
 export const traceAxes = {
+  'vision.cells': 'B u p', // how much of each coarser patch each of the grid's is, where a method shows the tower fewer
   'vision.pixels': 'B S S 3',
   'vision.hidden.LL': 'B N D',
   'vision.attention.LL': 'B H N N',

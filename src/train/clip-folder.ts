@@ -62,7 +62,12 @@ export async function startClipFolder(dir: string, recipe: ClipRecipe): Promise<
 }
 
 /** Writes the folder's weights. */
-export async function writeClipWeights(dir: string, config: ClipConfig, clip: Clip): Promise<void> {
+export async function writeClipWeights(
+  dir: string,
+  config: ClipConfig,
+  clip: Clip,
+  metadata: Record<string, string>,
+): Promise<void> {
   const { vision, text, contrast } = weightTable(config);
   await writeWeights(
     dir,
@@ -70,5 +75,6 @@ export async function writeClipWeights(dir: string, config: ClipConfig, clip: Cl
       { vision, text, contrast },
       { vision: clip.vision.weights, text: clip.text.weights, contrast: clip.weights },
     ),
+    metadata,
   );
 }

@@ -8,7 +8,8 @@ import { dense } from '../io/weight-table.ts';
 import { linear, type Linear } from '../tensor/linear.ts';
 import { contrast, embedPictures, embedTexts, type Clip } from '../vision/contrastive.ts';
 import { captionScene } from '../world/caption.ts';
-import { createFamily, type Scene } from '../world/scene.ts';
+import { createFamily, type Split } from '../world/scene.ts';
+import { sceneText, type Told } from './provenance.ts';
 import { worldWords } from '../world/vocabulary.ts';
 import { validateClip } from './clip-validation.ts';
 import { gridPositions, initialise, scaledIdentity, type InitialRules } from './initialise.ts';
@@ -55,8 +56,8 @@ export async function createClipStage(
   dir: string,
   config: ClipConfig,
   recipe: ClipRecipe,
-): Promise<Stage<ClipStageWeights, ClipBatch>> {
-  const { pace, seed, families, familySize, wrongCaptions, auxiliary } = recipe;
+): Promise<Told<Stage<ClipStageWeights, ClipBatch>>> {
+  const { pace, seed, families, familySize, wrongCaptions, captions: naming, auxiliary } = recipe;
   const preprocessing = await readPreprocessConfig(dir, config.vision.image_size);
   const tokenizer = await readTokenizer(dir, null);
   const { vision, text, contrast: shared } = weightTable(config);
@@ -68,7 +69,19 @@ export async function createClipStage(
   };
   const weights: ClipStageWeights = initialise(table, createRandom(seed), rules);
   const fadeFrom = auxiliary.fadeFrom * pace.steps;
-  const validation = createFamilies('validation', 0, Math.ceil(recipe.validation / familySize), familySize);
+  const drawFamilies = (split: Split, first: number, count: number) =>
+    Array.from({ length: count }, (_, i) => createFamily(split, first + i, familySize, naming)).flat();
+  const drawCaptioned = (step: number) => {
+    const first = seed * 1_000_000 + step * families;
+    const scenes = drawFamilies('train', first, families);
+    const random = createRandom(first);
+    return {
+      scenes,
+      captions: scenes.map((scene) => captionScene(scene, naming)),
+      wrong: scenes.flatMap((scene) => drawWrongCaptions(scene, wrongCaptions, random, naming)),
+    };
+  };
+  const validation = drawFamilies('validation', 0, Math.ceil(recipe.validation / familySize));
 
   return {
     name: 'clip',
@@ -81,16 +94,16 @@ export async function createClipStage(
       ),
     ),
     draw(step) {
-      const first = seed * 1_000_000 + step * families;
-      const scenes = createFamilies('train', first, families, familySize);
-      const captions = scenes.map(captionScene);
-      const random = createRandom(first);
-      const wrong = scenes.flatMap((scene) => drawWrongCaptions(scene, wrongCaptions, random));
+      const { scenes, captions, wrong } = drawCaptioned(step);
       return {
         pixels: drawPixels(scenes, preprocessing),
         captions: [...captions, ...wrong].map((caption) => tokenizer.encode(caption)),
         words: tf.tensor2d(captions.map(findWords)),
       };
+    },
+    tell(step) {
+      const { scenes, captions, wrong } = drawCaptioned(step);
+      return [...scenes.map(sceneText), ...captions, ...wrong].join('\n');
     },
     loss(current, { pixels, captions, words }, step) {
       return tf.tidy(() => {
@@ -104,7 +117,8 @@ export async function createClipStage(
         return tf.add(likeness, tf.mul(binaryCrossEntropy(linear(current.words, directions), words), weight));
       });
     },
-    validate: (current) => validateClip(assemble(config, current), validation, tokenizer, preprocessing),
+    validate: (current) =>
+      validateClip(assemble(config, current), validation, tokenizer, preprocessing, naming),
   };
 }
 
@@ -115,15 +129,6 @@ export function assemble(config: ClipConfig, { vision, text, contrast }: ClipSta
     text: { config: config.text, weights: text },
     weights: contrast,
   };
-}
-
-function createFamilies(
-  split: Parameters<typeof createFamily>[0],
-  first: number,
-  count: number,
-  size: number,
-): Scene[] {
-  return Array.from({ length: count }, (_, i) => createFamily(split, first + i, size)).flat();
 }
 
 /** Which of the world's words a caption has, 0 or 1 each. */

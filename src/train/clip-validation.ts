@@ -5,7 +5,7 @@ import type { PreprocessConfig } from '../image/preprocess.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { runClipVision } from '../vision/clip.ts';
 import { contrast, embedPictures, embedTexts, type Clip } from '../vision/contrastive.ts';
-import { captionScene } from '../world/caption.ts';
+import { captionScene, type Naming } from '../world/caption.ts';
 import { objectPatches, type Scene } from '../world/scene.ts';
 import { infoNce } from './losses.ts';
 import { drawPixels } from './pictures.ts';
@@ -24,13 +24,14 @@ export function validateClip(
   scenes: readonly Scene[],
   tokenizer: Tokenizer,
   preprocessing: PreprocessConfig,
+  naming: Naming = 'all',
 ): Record<string, number> {
   return tf.tidy(() => {
     const pixels = drawPixels(scenes, preprocessing);
     const pictures = embedPictures(clip, pixels);
     const texts = embedTexts(
       clip,
-      scenes.map((scene) => tokenizer.encode(captionScene(scene))),
+      scenes.map((scene) => tokenizer.encode(captionScene(scene, naming))),
     );
     const logits = contrast(clip, pictures, texts);
     const found = tf.argMax(logits, 1).dataSync();
@@ -42,7 +43,7 @@ export function validateClip(
     const random = createRandom(0);
     for (const attribute of Object.keys(changes) as (keyof typeof changes)[]) {
       const wrong = scenes.flatMap((scene, i) => {
-        const caption = changeCaption(scene, attribute, random);
+        const caption = changeCaption(scene, attribute, random, naming);
         return caption === undefined ? [] : [{ i, ids: tokenizer.encode(caption) }];
       });
       if (wrong.length === 0) continue;

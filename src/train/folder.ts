@@ -7,12 +7,13 @@ import type { TensorToWrite } from '../io/safetensors.ts';
 export async function writeWeights(
   dir: string,
   tensors: Map<string, { shape: readonly number[]; data: Float32Array }>,
+  metadata: Record<string, string>,
 ): Promise<void> {
   const narrow = [...tensors].map(([name, { shape, data }]): [string, TensorToWrite] => [
     name,
     { dtype: 'F16', shape, data },
   ]);
-  await writeSafetensors(path.join(dir, 'model.safetensors'), new Map(narrow), { format: 'pt' });
+  await writeSafetensors(path.join(dir, 'model.safetensors'), new Map(narrow), { format: 'pt', ...metadata });
 }
 
 /** Pictures of the world are as large as the model takes them; bytes become −1 … 1. */

@@ -75,7 +75,12 @@ export async function startLlavaFolder(
  * Writes the folder's weights.
  * @param postLayernorm CLIP's norm of [CLS]: LLaVA never reads it, but transformers wants a whole tower
  */
-export async function writeLlavaWeights(dir: string, model: Llava, postLayernorm: LayerNorm): Promise<void> {
+export async function writeLlavaWeights(
+  dir: string,
+  model: Llava,
+  postLayernorm: LayerNorm,
+  metadata: Record<string, string>,
+): Promise<void> {
   const { vision, projector, decoder } = weightTable(model.config);
   const unread = norm('vision_tower.vision_model.post_layernorm', model.config.vision.hidden_size);
   await writeWeights(
@@ -89,5 +94,6 @@ export async function writeLlavaWeights(dir: string, model: Llava, postLayernorm
         unread: postLayernorm,
       },
     ),
+    metadata,
   );
 }

@@ -25,6 +25,7 @@ import { initialise, type InitialRules } from './initialise.ts';
 import { crossEntropy } from './losses.ts';
 import { packedMask, packedPositions, packQuestions, type Packed } from './pack.ts';
 import { drawPixels } from './pictures.ts';
+import { sceneText, type Told } from './provenance.ts';
 import type { LlavaRecipe } from './recipe.ts';
 import type { Stage } from './train.ts';
 
@@ -56,7 +57,7 @@ export async function createLlavaStage(
   config: LlavaConfig,
   vision: ClipVision,
   recipe: LlavaRecipe,
-): Promise<Stage<LlavaStageWeights, LlavaBatch> & { scale: FeatureScale }> {
+): Promise<Told<Stage<LlavaStageWeights, LlavaBatch>> & { scale: FeatureScale }> {
   const { pace, seed, pictures, questions } = recipe;
   const preprocessing = await readPreprocessConfig(dir, config.vision.image_size);
   const prompts = await readTrainingPrompts(dir, config);
@@ -70,9 +71,14 @@ export async function createLlavaStage(
     tf.tidy(() => readFeatures(vision, drawPixels(scenes, preprocessing), config));
   const scale = measureFeatures(createScenes('train', firstIndex(seed), recipe.standardise), pictures, look);
 
-  const drawBatch = (scenes: readonly Scene[], draws: string): LlavaBatch => {
+  const drawScenes = (step: number) =>
+    createScenes('train', firstIndex(seed) + step * pictures, pictures, drawFrame(recipe, step));
+  const drawAsked = (scenes: readonly Scene[], draws: string) => {
     const random = createRandom(hashText(draws));
-    const asked = scenes.map((scene) => askScene(scene, random, questions));
+    return { asked: scenes.map((scene) => askScene(scene, random, questions)), random };
+  };
+  const drawBatch = (scenes: readonly Scene[], draws: string): LlavaBatch => {
+    const { asked, random } = drawAsked(scenes, draws);
     const features = tf.tidy(() => {
       const all = standardise(look(scenes), scale); // [B, P, D]
       return tf.gather(all, framePatches(scenes[0].frame ?? wholeFrame, config.vision.patch_size), 1); // those of the padding left out
@@ -86,11 +92,15 @@ export async function createLlavaStage(
     recipe: JSON.stringify({ ...recipe, pace: undefined }),
     weights,
     scale,
-    draw: (step) =>
-      drawBatch(
-        createScenes('train', firstIndex(seed) + step * pictures, pictures, drawFrame(recipe, step)),
-        `questions ${seed} ${step}`,
-      ),
+    draw: (step) => drawBatch(drawScenes(step), `questions ${seed} ${step}`),
+    tell(step) {
+      const scenes = drawScenes(step);
+      const { asked } = drawAsked(scenes, `questions ${seed} ${step}`);
+      return [
+        ...scenes.map(sceneText),
+        ...asked.flat().map(({ question, answer }) => `${question} ${answer}`),
+      ].join('\n');
+    },
     loss: (current, batch) =>
       tf.tidy(() => crossEntropy(answerLogits(config, current, batch), batch.packed.targets)),
     validate(current) {

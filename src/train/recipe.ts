@@ -1,6 +1,6 @@
 /** Every number that training depends on. */
 import { frameSides } from '../world/frame.ts';
-import { side } from '../world/scene.ts';
+import type { Naming } from '../world/caption.ts';
 import type { AdamwOptions } from './optimizer.ts';
 import type { Pace } from './train.ts';
 
@@ -24,6 +24,8 @@ export interface ClipRecipe {
   /** Families in a batch, of {@link ClipRecipe.familySize} scenes each. */
   families: number;
   familySize: number;
+  /** What captions name. */
+  captions: Naming;
   /** Captions wrong by one word, for each picture. */
   wrongCaptions: number;
   /** Weight of the texts' auxiliary loss, and the share of all steps after which it begins to fade. */
@@ -46,6 +48,7 @@ export const clipRecipe: ClipRecipe = {
   projection_dim: 96,
   families: 8,
   familySize: 8,
+  captions: 'all',
   wrongCaptions: 3,
   auxiliary: { weight: 0.35, fadeFrom: 0.6 },
   validation: 128,
@@ -68,7 +71,7 @@ export interface LlavaRecipe {
 
 export const llavaRecipe: LlavaRecipe = {
   pace: {
-    steps: 1500,
+    steps: 1800,
     peak: 1.5e-3,
     warmUp: 50,
     adamw,
@@ -85,7 +88,7 @@ export const llavaRecipe: LlavaRecipe = {
   },
   pictures: 32,
   questions: 8,
-  frames: [side],
+  frames: frameSides,
   standardise: 512,
   validation: 128,
 };
@@ -115,7 +118,6 @@ export const smokeRecipes: { clip: ClipRecipe; llava: LlavaRecipe } = {
     },
     pictures: 4,
     questions: 3,
-    frames: frameSides,
     standardise: 16,
     validation: 8,
   },

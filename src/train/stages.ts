@@ -11,6 +11,7 @@ import { drawCurve } from './curve.ts';
 import { foldScale } from './features.ts';
 import { startLlavaFolder, writeLlavaWeights } from './llava-folder.ts';
 import { createLlavaStage } from './llava-stage.ts';
+import { describeTraining } from './provenance.ts';
 import type { ClipRecipe, LlavaRecipe } from './recipe.ts';
 import { train, type TrainOptions } from './train.ts';
 
@@ -20,7 +21,7 @@ export async function trainClip(recipe: ClipRecipe, options: TrainOptions): Prom
   const config = await startClipFolder(dir, recipe);
   const stage = await createClipStage(dir, config, recipe);
   const weights = await train(stage, options);
-  await writeClipWeights(dir, config, assemble(config, weights));
+  await writeClipWeights(dir, config, assemble(config, weights), describeTraining(stage, recipe));
   tf.dispose([weights, stage.weights, stage.most] as unknown as tf.TensorContainer);
   await drawStageCurve('clip', options.folder);
 }
@@ -46,7 +47,10 @@ export async function trainLlava(recipe: LlavaRecipe, options: TrainOptions): Pr
     projector: { config: config.projector, weights: folded },
     decoder: { config: config.text, weights: decoder },
   };
-  await writeLlavaWeights(dir, model, shared.post_layernorm);
+  await writeLlavaWeights(dir, model, shared.post_layernorm, {
+    ...describeTraining(stage, recipe),
+    tower_sha256: tower,
+  });
   tf.dispose([projector, decoder, folded, stage.weights, stage.scale] as unknown as tf.TensorContainer);
   loaded.dispose();
   await drawStageCurve('llava', options.folder);

@@ -1,15 +1,21 @@
 import type { Random } from '../random.ts';
-import { captionScene } from '../world/caption.ts';
+import { captionScene, namings, type Naming } from '../world/caption.ts';
 import { side, type Scene, type SceneObject } from '../world/scene.ts';
-import { colourNames, letters, shapes, sizeNames } from '../world/things.ts';
+import { colourNames, isHeldOut, letters, shapes, sizeNames } from '../world/things.ts';
 
-/** An object with one attribute changed; undefined where it has no such attribute. */
+/** An object with one attribute changed, never to a pair that is held out; undefined where it has no such attribute. */
 type Change = (object: SceneObject, random: Random) => SceneObject | undefined;
 
 export const changes: Record<'colour' | 'shape' | 'size' | 'quadrant' | 'letter', Change> = {
-  colour: (object, random) => ({ ...object, colour: another(colourNames, object.colour, random) }),
-  shape: (object, random) =>
-    object.kind === 'letter' ? undefined : { ...object, kind: another(shapes, object.kind, random) },
+  colour: (object, random) => {
+    const possible = colourNames.filter((colour) => !isHeldOut({ ...object, colour }));
+    return { ...object, colour: another(possible, object.colour, random) };
+  },
+  shape: (object, random) => {
+    if (object.kind === 'letter') return undefined;
+    const possible = shapes.filter((kind) => !isHeldOut({ ...object, kind }));
+    return { ...object, kind: another(possible, object.kind, random) };
+  },
   size: (object, random) =>
     object.kind === 'letter' ? undefined : { ...object, size: another(sizeNames, object.size, random) },
   quadrant: ({ box: [x0, y0, x1, y1], ...object }, random) =>
@@ -23,27 +29,29 @@ export const changes: Record<'colour' | 'shape' | 'size' | 'quadrant' | 'letter'
 /**
  * A caption that is wrong by one word: the hardest negative of all, since nothing but that attribute tells it from the
  * true one (Yuksekgonul et al., 2210.01936, train CLIP with such).
- * @returns undefined where no object of the scene has the attribute
+ * @returns undefined where no object that is named has the attribute
  */
 export function changeCaption(
   { objects }: Scene,
   attribute: keyof typeof changes,
   random: Random,
+  naming: Naming = 'all',
 ): string | undefined {
   const change = changes[attribute];
-  const able = [...objects.keys()].filter((i) => change(objects[i], random) !== undefined);
+  const named = namings[naming](objects);
+  const able = [...named.keys()].filter((i) => change(named[i], random) !== undefined);
   if (able.length === 0) return undefined;
   const i = able[Math.floor(random() * able.length)];
-  return captionScene({ objects: objects.with(i, change(objects[i], random)!) });
+  return captionScene({ objects: named.with(i, change(named[i], random)!) });
 }
 
 /** Captions that are each wrong by one word, of an attribute at random. */
-export function drawWrongCaptions(scene: Scene, count: number, random: Random): string[] {
+export function drawWrongCaptions(scene: Scene, count: number, random: Random, naming?: Naming): string[] {
   const attributes = Object.keys(changes) as (keyof typeof changes)[];
   const wrong: string[] = [];
   while (wrong.length < count) {
     const attribute = attributes[Math.floor(random() * attributes.length)];
-    const caption = changeCaption(scene, attribute, random);
+    const caption = changeCaption(scene, attribute, random, naming);
     if (caption !== undefined) wrong.push(caption);
   }
   return wrong;

@@ -4,7 +4,9 @@ import { free, scope } from '../tensor/scope.ts';
 import { applyMatrix, type TokenMatrix } from '../tensor/token-matrix.ts';
 import type { Trace } from '../tensor/trace.ts';
 import { attendOpen, feedForward, openBlock } from './block.ts';
+import { cellsOf, coarsenTower, shrinkPictures } from './coarse.ts';
 import { runClipVision, type ClipVision, type VisionNeeds, type VisionOutput } from './clip.ts';
+import { gridSide } from './config.ts';
 import { embedImage } from './embeddings.ts';
 import { openFeatures, wholeFeatures, type Features } from './features.ts';
 import { selectFeatures } from './select.ts';
@@ -16,10 +18,10 @@ export interface VisionTower {
   /**
    * @param pixels [B, S, S, 3], preprocessed
    * @param needs what a method reads of the tower, and the hidden states that F is made of
-   * @param cut what a method does inside; then nothing but F, of the deepest of the hidden states, is shown
+   * @param inside what a method does there; after a cut nothing but F, of the deepest of the hidden states, is shown
    * @returns what was asked for; the caller disposes it
    */
-  run(pixels: tf.Tensor4D, needs: SightNeeds, cut?: TowerCut, trace?: Trace): Promise<Sight>;
+  run(pixels: tf.Tensor4D, needs: SightNeeds, inside?: InTower, trace?: Trace): Promise<Sight>;
 }
 
 /** What a method reads of a tower, and `features`, the hidden states that F is made of, from 0. */
@@ -47,13 +49,24 @@ export type TowerCut = (
   view: TowerView,
 ) => TokenMatrix | undefined | Promise<TokenMatrix | undefined>;
 
+/** Shows the whole tower a picture of fewer patches. */
+export interface CoarserPicture {
+  /** g, how many a side: from 1 to the model's own. */
+  grid: number;
+}
+
+/** What a method does inside the tower: W in its layers, or another picture before them. */
+export type InTower = TowerCut | CoarserPicture;
+
 /** CLIP's, as the story runs it. */
 export const clipTower = (vision: ClipVision): VisionTower => ({
   prefixTokens: 1,
-  async run(pixels, { features: layers, ...needs }, cut, trace) {
+  async run(pixels, sightNeeds, inside, trace) {
+    if (typeof inside === 'object') return runCoarser(vision, pixels, sightNeeds, inside, trace);
+    const { features: layers, ...needs } = sightNeeds;
     const wanted = { ...needs, hidden: [...layers], unfinished: layers.length === 1 };
-    const { hidden, unfinished, ...insides } = cut
-      ? await runCutting(vision, pixels, wanted, cut, trace)
+    const { hidden, unfinished, ...insides } = inside
+      ? await runCutting(vision, pixels, wanted, inside, trace)
       : runClipVision(vision, pixels, wanted, trace);
     const select = (states: VisionOutput['hidden']) => selectFeatures(states, layers, this.prefixTokens);
     const features = unfinished
@@ -63,6 +76,25 @@ export const clipTower = (vision: ClipVision): VisionTower => ({
     return { B: pixels.shape[0], features, ...insides };
   },
 });
+
+/**
+ * The same tower, as it is for a picture of g × g patches, on this one resized. With g = G it is runClipVision, number by
+ * number.
+ */
+async function runCoarser(
+  vision: ClipVision,
+  pixels: tf.Tensor4D,
+  needs: SightNeeds,
+  { grid: g }: CoarserPicture,
+  trace?: Trace,
+): Promise<Sight> {
+  using own = scope();
+  trace?.record('vision.cells', cellsOf(pixels.shape[0], gridSide(vision.config), g));
+  const coarse = coarsenTower(vision, g);
+  own(coarse.weights.position_embedding); // the others are the model's
+  const small = own(shrinkPictures(pixels, vision.config, g));
+  return await clipTower(coarse).run(small, needs, undefined, trace);
+}
 
 /**
  * CLIP's vision transformer, in which tokens become fewer from layer to layer:

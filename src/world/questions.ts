@@ -2,7 +2,17 @@ import { createRandom, pick, shuffle, type Random } from '../random.ts';
 import { nameObject } from './names.ts';
 import { createScene, type Scene } from './scene.ts';
 import { hashText, type Split } from './split.ts';
-import { colourNames, quadrantOf, shapes, sizeNames, type Box, type SceneObject } from './things.ts';
+import {
+  colourNames,
+  isHeldOut,
+  letters,
+  quadrantOf,
+  quadrants,
+  shapes,
+  sizeNames,
+  type Box,
+  type SceneObject,
+} from './things.ts';
 
 export type QuestionType = (typeof questionTypes)[number];
 // prettier-ignore
@@ -27,6 +37,18 @@ type Asked = Pick<Question, 'question' | 'answer' | 'boxes'>;
 type Asker = (objects: readonly SceneObject[], random: Random) => Asked | undefined;
 
 export const counts = ['one', 'two', 'three'] as const; // mostShapes of them
+
+/** Every answer that a question of a type may have. */
+export const choicesOf: Record<QuestionType, readonly string[]> = {
+  colour: colourNames,
+  shape: shapes,
+  size: sizeNames,
+  existence: ['yes', 'no'],
+  count: counts,
+  quadrant: quadrants,
+  relation: ['left', 'right', 'above', 'below'],
+  letter: letters,
+};
 
 const isShape = ({ kind }: SceneObject): boolean => kind !== 'letter';
 
@@ -77,7 +99,10 @@ const askers: Record<QuestionType, Asker> = {
   },
 };
 
-/** `is there a [small] red circle ?` A no is a near miss: one attribute away from an object that is there. */
+/**
+ * `is there a [small] red circle ?` A no is a near miss: one attribute away from an object that is there. Pairs that are
+ * held out are asked for only where one stands in the picture.
+ */
 function askExistence(all: readonly SceneObject[], random: Random): Asked {
   const objects = all.filter(isShape);
   const askedSizes = random() < 0.5 ? sizeNames : [undefined];
@@ -100,7 +125,10 @@ function askExistence(all: readonly SceneObject[], random: Random): Asked {
   const looks = askedSizes.flatMap((size) =>
     colourNames.flatMap((colour) => shapes.map((kind): Look => ({ size, colour, kind }))),
   );
-  const near = looks.filter((look) => Math.min(...objects.map((object) => differences(look, object))) === 1);
+  const askable = objects.some(isHeldOut) ? looks : looks.filter((look) => !isHeldOut(look));
+  const near = askable.filter(
+    (look) => Math.min(...objects.map((object) => differences(look, object))) === 1,
+  );
   // Harder still: the colour is there and the shape is there, but not together.
   const hard = near.filter(
     ({ colour, kind }) => objects.some((o) => o.colour === colour) && objects.some((o) => o.kind === kind),

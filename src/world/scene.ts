@@ -1,9 +1,18 @@
 import { createRandom, pick, shuffle, type Random } from '../random.ts';
-import { captionScene } from './caption.ts';
+import { captionScene, type Naming } from './caption.ts';
 import { wholeFrame, type Frame } from './frame.ts';
 import { placeObjects, type Look } from './place.ts';
 import { hashText, splitOf, type Split } from './split.ts';
-import { colourNames, letters, mostShapes, shapes, side, sizeNames, type SceneObject } from './things.ts';
+import {
+  colourNames,
+  isHeldOut,
+  letters,
+  mostShapes,
+  shapes,
+  side,
+  sizeNames,
+  type SceneObject,
+} from './things.ts';
 
 export type { Split } from './split.ts';
 export { side, type Box, type Colour, type SceneObject } from './things.ts';
@@ -20,6 +29,9 @@ export interface Scene {
   frame?: Frame;
 }
 
+/** A scene of the test split for all to look at: three shapes and a letter, every type of question. */
+export const shownScene = 332;
+
 /**
  * The scene of an index, the same on every machine. A candidate that belongs to another split is drawn again.
  * @param index a whole number, 0 or more
@@ -28,7 +40,7 @@ export function createScene(split: Split, index: number, frame: Frame = wholeFra
   const [x0, y0, x1, y1] = frame;
   const shape = frame === wholeFrame ? '' : `-${x1 - x0}x${y1 - y0}`;
   const draw = (random: Random) => {
-    const objects = placeObjects(random, drawLooks(random), [], frame);
+    const objects = placeObjects(random, drawLooks(random, split), [], frame);
     return splitOf(objects) === split ? objects : undefined;
   };
   return drawUntil(`${split}-${number6(index)}${shape}`, draw, frame);
@@ -38,20 +50,20 @@ export function createScene(split: Split, index: number, frame: Frame = wholeFra
  * Scenes that are hard to tell apart: they share colours, sizes and often places, and differ in which shape has which
  * of them, and in the letter. Captions differ within a family.
  */
-export function createFamily(split: Split, index: number, size = 8): Scene[] {
+export function createFamily(split: Split, index: number, size = 8, naming: Naming = 'all'): Scene[] {
   const members: Scene[] = [];
   const captions = new Set<string>();
   for (let member = 0; member < size; member++) {
     const scene = drawUntil(`${split}-family-${number6(index)}-${member}`, (random) => {
       const first = members.at(0)?.objects;
-      const looks = first ? varyLooks(random, first) : drawLooks(random);
+      const looks = first ? varyLooks(random, first) : drawLooks(random, split);
       if (!looks) return undefined;
       const objects = placeObjects(random, looks, first && drawWishes(random, first));
-      const isNew = splitOf(objects) === split && !captions.has(captionScene({ objects }));
+      const isNew = splitOf(objects) === split && !captions.has(captionScene({ objects }, naming));
       return isNew ? objects : undefined;
     });
     members.push(scene);
-    captions.add(captionScene(scene));
+    captions.add(captionScene(scene, naming));
   }
   return members;
 }
@@ -83,14 +95,15 @@ function drawUntil(
 
 const number6 = (index: number): string => String(index).padStart(6, '0');
 
-/** 1 to {@link mostShapes} shapes, and with probability ½ a letter. */
-function drawLooks(random: Random): Look[] {
+/** 1 to {@link mostShapes} shapes, and with probability ½ a letter. One pair is held out, or none is, as the split has it. */
+function drawLooks(random: Random, split: Split): Look[] {
   const looks: Look[] = [];
   const count = 1 + Math.floor(random() * mostShapes);
   while (looks.length < count) {
     const colour = pick(random, colourNames);
     const look: Look = { kind: pick(random, shapes), colour, size: pick(random, sizeNames) };
-    if (!looks.some((other) => alike(other, look))) looks.push(look);
+    const wanted = split === 'heldout' && looks.length === 0;
+    if (isHeldOut(look) === wanted && !looks.some((other) => alike(other, look))) looks.push(look);
   }
   if (random() < 0.5) {
     const colour = pick(random, colourNames);

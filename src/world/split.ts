@@ -1,7 +1,7 @@
-import type { SceneObject } from './things.ts';
+import { isHeldOut, type SceneObject } from './things.ts';
 
-export type Split = 'train' | 'validation' | 'test';
-export const splits: readonly Split[] = ['train', 'validation', 'test'];
+export type Split = (typeof splits)[number];
+export const splits = ['train', 'validation', 'test', 'heldout'] as const;
 
 /** FNV-1a of the text, then MurmurHash3's finalizer: 32 bits, the same on every machine. */
 export function hashText(text: string): number {
@@ -21,10 +21,11 @@ export function sceneKey(objects: readonly SceneObject[]): string {
 }
 
 /**
- * The split that a scene belongs to: 8 of 10 train, 1 validation, 1 test. The objects alone decide, so that no two
- * splits share a scene, however many are drawn.
+ * The split that a scene belongs to: with a pair that is held out, that of its kind; of the others 8 of 10 train, 1
+ * validation, 1 test. The objects alone decide, so that no two splits share a scene, however many are drawn.
  */
 export function splitOf(objects: readonly SceneObject[]): Split {
+  if (objects.some(isHeldOut)) return 'heldout';
   const tenth = hashText(sceneKey(objects)) % 10;
   return tenth < 8 ? 'train' : tenth === 8 ? 'validation' : 'test';
 }

@@ -30,6 +30,23 @@ export const colours = {
 export type Colour = keyof typeof colours;
 export const colourNames = Object.keys(colours) as Colour[];
 
+/**
+ * Pairs that no scene of training, validation or test shows and no text of theirs names, one for each shape: what a
+ * model knows of them it has put together from their halves.
+ */
+const heldOut: Record<Shape, Colour> = {
+  circle: 'yellow',
+  square: 'blue',
+  triangle: 'pink',
+  cross: 'green',
+  ring: 'white',
+};
+
+/** Whether it is a shape in the colour that is held out for it. */
+export function isHeldOut({ kind, colour }: Pick<SceneObject, 'kind' | 'colour'>): boolean {
+  return kind !== 'letter' && heldOut[kind] === colour;
+}
+
 /** Pixels of a shape's side. */
 export const sizes = { small: 8, large: 12 } as const;
 export type Size = keyof typeof sizes;

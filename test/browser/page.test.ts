@@ -12,7 +12,7 @@ import { startBackend } from '../../src/backend/start.ts';
 import { decodeImage, encodePng } from '../../src/node/decode.ts';
 import { diskFolder } from '../../src/node/folder.ts';
 import { drawWorld } from '../../src/world/draw.ts';
-import { createScene } from '../../src/world/scene.ts';
+import { createScene, shownScene } from '../../src/world/scene.ts';
 import { serve } from '../support/serve.ts';
 import { answerQuestion, type Answered } from './answer.ts';
 import type { Page } from './page.ts';
@@ -74,13 +74,13 @@ test('the core is bundled without anything of Node', async () => {
 test.skipIf(executable === undefined)('answers as in Node', async () => {
   const site = path.join(folder, 'site');
   await build({ ...quiet, root: import.meta.dirname, base: './', build: { outDir: site } });
-  await encodePng(drawWorld(createScene('test', 1)), path.join(folder, 'scene.png'));
+  await encodePng(drawWorld(createScene('test', shownScene)), path.join(folder, 'scene.png'));
   const question = 'where is the large cross ?';
 
   await startBackend('wasm');
   const picture = await decodeImage(path.join(folder, 'scene.png'));
   const here = await answerQuestion(diskFolder(weights), picture, question);
-  expect(here.answer).toBe('upper-right');
+  expect(here.answer).toBe('upper-left');
 
   const server = await serve({ '/': site, '/wasm/': wasm, '/weights/': weights, '/pictures/': folder });
   const browser = await chromium.launch({ executablePath: executable, args: ['--no-sandbox'] });

@@ -5,7 +5,7 @@ import { decodeImage } from '../../src/node/decode.ts';
 import type { Picture } from '../../src/image/picture.ts';
 import { drawWorld } from '../../src/world/draw.ts';
 import { askScene } from '../../src/world/questions.ts';
-import { createScene } from '../../src/world/scene.ts';
+import { createScene, shownScene } from '../../src/world/scene.ts';
 import { expectRefusal, listFiles, makeDemoFiles, makeFileFolder, vtc, vtcOk } from '../support/cli.ts';
 
 const folder = await makeFileFolder();
@@ -33,9 +33,9 @@ describe('demo', () => {
     const stdout = await vtcOk('demo', '--out', out);
     const scene = path.join(out, 'scene.png');
     expect(await listFiles(out)).toEqual(['heatmap.png', 'scene.png']);
-    expect((await decodeImage(scene)).data).toEqual(drawWorld(createScene('test', 1)).data);
+    expect((await decodeImage(scene)).data).toEqual(drawWorld(createScene('test', shownScene)).data);
 
-    const questions = askScene(createScene('test', 1));
+    const questions = askScene(createScene('test', shownScene));
     const [answers, costs, walk] = stdout.split('\n\n').slice(1);
     const rows = answers.split('\n').slice(1);
     expect(rows).toHaveLength(questions.length);

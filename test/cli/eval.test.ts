@@ -42,7 +42,13 @@ describe.concurrent('eval', { timeout: 400_000 }, () => {
     const stdout = await finished;
     const results = JSON.parse(await read(undisturbed, 'results.json')) as Results;
     const questions = worldQuestions('test', 1).length;
-    expect(results).toMatchObject({ questions, pictures: 1, patches: 144, model, backends: ['wasm'] });
+    expect(results).toMatchObject({
+      questions,
+      pictures: 1,
+      patches: 144,
+      models: [model],
+      backends: ['wasm'],
+    });
     expect(results.command).toBe(['vtc', ...base, '--out', undisturbed].join(' '));
     expect(results.rows.map((row) => `${row.series} ${row.budget} ${row.pictures} ${row.seeds}`)).toEqual([
       'none 144 own 1',
@@ -133,6 +139,42 @@ describe.concurrent('eval', { timeout: 400_000 }, () => {
     );
   });
 
+  test('several models are one table, each in a folder of its own; one is held against, one makes questions hard', async () => {
+    const other = path.join(folder, 'other');
+    await writeRandomLlava(other, 9);
+    const out = path.join(folder, 'several');
+    const flags = [
+      '--methods',
+      'none,vtc-cls,random',
+      '--seeds',
+      '1',
+      '--against',
+      'vtc-cls',
+      '--hard',
+      'random',
+    ];
+    const rest = ['--backend', 'wasm', '--count', '2', '--keep', '25%', '--new-tokens', '1'];
+    const stdout = await vtcOk('eval', '--model', model, other, ...rest, ...flags, '--out', out);
+    const results = JSON.parse(await read(out, 'results.json')) as Results;
+    expect(results.models).toEqual([model, other]);
+    expect(results.rows.map(({ models }) => models)).toEqual(results.rows.map(() => 2));
+    expect(stdout).toMatch(/### Against vtc-cls[^#]*\| random /);
+    for (const name of ['model-1', 'model-2']) {
+      expect((await listFiles(path.join(out, name, 'cells'))).length).toBe(3 + 2);
+    }
+    expect(await read(out, 'kept.svg')).toMatch(/^<svg/);
+    // Answers of a single model are those that it gives alone.
+    const alone = path.join(folder, 'alone');
+    await vtcOk('eval', '--model', other, ...rest, ...flags, '--out', alone);
+    const cell = ['cells', 'vtc-cls@36.json'];
+    const [a, b] = await Promise.all([read(alone, ...cell), read(out, 'model-2', ...cell)]);
+    expect((JSON.parse(a) as CellRecord).answers).toEqual((JSON.parse(b) as CellRecord).answers);
+    expectRefusal(
+      await vtc('eval', '--model', model, other, ...rest, '--shard', '1/2', '--out', out),
+      '--shard 1/2: one model at a time, not 2',
+    );
+  });
+
   test('a folder that holds another evaluation is refused', async () => {
     await finished;
     const other = await vtc(...base, '--count', '2', '--out', undisturbed);
@@ -162,6 +204,12 @@ describe.concurrent('eval', { timeout: 400_000 }, () => {
       ['--task', 'vqa', '--questions', 'none.jsonl'],
       /^cannot read the questions none.jsonl: there is no such/,
     ],
+    [['--against', 'fastv'], /^--against fastv: is none of the methods asked for, none, vtc-cls:layers=1, /],
+    [
+      ['--methods', 'vtc-cls', '--hard', 'vtc-cls'],
+      /^--hard vtc-cls: what is hard is told from the uncut model/,
+    ],
+    [['--methods', 'fastv', '--fill', 'blank'], /^--fill blank: fastv does more than drop patches/],
     [['--new-tokens', '500'], /^the prompt takes \d+ positions and 500 new tokens are asked for/],
   ])('%j is refused before anything is written', async (flags, message) => {
     const out = path.join(folder, `refused${flags.join('')}`);

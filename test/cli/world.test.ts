@@ -3,7 +3,7 @@ import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { decodeImage } from '../../src/node/decode.ts';
 import { drawWorld } from '../../src/world/draw.ts';
-import { worldQuestions } from '../../src/world/questions.ts';
+import { choicesOf, worldQuestions } from '../../src/world/questions.ts';
 import { createScene } from '../../src/world/scene.ts';
 import {
   expectRefusal,
@@ -32,7 +32,7 @@ describe.concurrent('world', () => {
     expect(lines.pop()).toBe('');
     expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual(
       asked.map(({ scene, question: { id, question, answer, type, boxes } }) => {
-        return { id, image: `${scene.id}.png`, question, answer, type, boxes };
+        return { id, image: `${scene.id}.png`, question, answer, type, choices: choicesOf[type], boxes };
       }),
     );
   });

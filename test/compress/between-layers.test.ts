@@ -6,6 +6,8 @@ import { fastv } from '../../src/compress/fastv.ts';
 import { llavolta } from '../../src/compress/llavolta.ts';
 import type { MethodOptions } from '../../src/compress/method.ts';
 import * as pyramid from '../../src/compress/pyramiddrop.ts';
+import { drawTokens } from '../../src/compress/random.ts';
+import { randomInDepth } from '../../src/compress/random-in-depth.ts';
 import { methods } from '../../src/compress/registry.ts';
 import * as sparse from '../../src/compress/sparsevlm.ts';
 import * as withdrawal from '../../src/compress/vtw.ts';
@@ -14,7 +16,7 @@ import { measureHeads, nameInactiveHeads } from '../../src/compress/yopo-heads.t
 import { cutImage, imagePlaces } from '../../src/decoder/cut.ts';
 import type { LayerHook } from '../../src/decoder/state.ts';
 import { UserError } from '../../src/errors.ts';
-import { picking } from '../../src/tensor/token-matrix.ts';
+import { firstOf, picking } from '../../src/tensor/token-matrix.ts';
 import * as twin from '../reference/decoder-methods.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import {
@@ -37,7 +39,7 @@ const runs = { numRuns: 12 };
 interface Plan {
   /** @param full with options under which all is kept when the budget is all */
   hook: (budget: number, full?: boolean) => LayerHook;
-  cut: (watch: twin.Watch) => twin.Cut;
+  cut: (watch: twin.Watch, picture: number) => twin.Cut;
   image: (layer: number) => number;
   limit?: twin.Limit;
 }
@@ -55,6 +57,17 @@ const planners: Record<string, Planner> = {
     return {
       hook: (U) => hookOf(fastv, sourceOf(drawn), U, { layer, rows }),
       cut: (watch) => twin.fastv(layer, rows, drawn.U, watch),
+      image: (l) => (l < layer ? drawn.P : drawn.U),
+    };
+  },
+  'random-in-depth'(drawn, n) {
+    const [layer, seed] = [n % drawn.L, n >> 3];
+    return {
+      hook: (U) => hookOf(randomInDepth, sourceOf(drawn), U, { layer, seed }),
+      cut: (_, picture) => {
+        const [row] = drawTokens(1, drawn.P, drawn.U, seed, [picture]).rows;
+        return twin.randomInDepth(layer, row.map(firstOf));
+      },
       image: (l) => (l < layer ? drawn.P : drawn.U),
     };
   },
@@ -283,6 +296,12 @@ test.each<[string, MethodOptions, string]>([
   ['vtw', { layer: -1 }, 'vtw: layer=-1 is not a whole number from 0 to 4'],
   ['pyramiddrop', { stages: 1 }, 'pyramiddrop: stages=1 is not a whole number from 2 to 4'],
   ['pyramiddrop', { stages: 5 }, 'pyramiddrop: stages=5 is not a whole number from 2 to 4'],
+  [
+    'random-in-depth',
+    { layer: 4, seed: 0 },
+    'random-in-depth: layer=4 is not a whole number from 0 to 3: the decoder has 4 layers',
+  ],
+  ['random-in-depth', { layer: 0, seed: -1 }, 'random-in-depth: seed=-1 is not a whole number from 0'],
   ['llavolta', { layer: 4 }, 'llavolta: layer=4 is not a whole number from 0 to 3'],
   ['llavolta', { layer: 0.5 }, 'llavolta: layer=0.5 is not a whole number from 0 to 3'],
   [

@@ -8,6 +8,7 @@ import { prepareMethod } from '../../src/compress/prepare.ts';
 import { methods } from '../../src/compress/registry.ts';
 import type { LayerHook, LayerView } from '../../src/decoder/state.ts';
 import { UserError } from '../../src/errors.ts';
+import type { TowerCut } from '../../src/vision/tower.ts';
 import { keepToken, matrixOf, meanOf, picking } from '../../src/tensor/token-matrix.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import { seenOf, sourceOf } from '../support/methods.ts';
@@ -123,7 +124,7 @@ describeEachBackend('a method that is checked', () => {
       const stages = { inTower: () => W } as unknown as Stages;
       const { inTower } = prepareMethod(checked(methodOf(stages), './mine.ts'), sourceOf({ patches: P }), U);
       const sizes = Array.from({ length: B }, () => Array<number>(1 + P).fill(1));
-      return inTower!(layer, { keys: tf.zeros([B, 1, 1 + P, 3]), sizes });
+      return (inTower as TowerCut)(layer, { keys: tf.zeros([B, 1, 1 + P, 3]), sizes });
     };
     expect(await cut(1, undefined)).toBeUndefined();
     expect(await cut(2, right)).toBe(right);
@@ -190,6 +191,17 @@ test.each<[string, unknown]>([
   const method = methodOf({}, { prepare: prepare as Method['prepare'] });
   expect(() => prepareMethod(checked(method, './mine.ts'), sourceOf({ patches: P }), U)).toThrow(
     `./mine.ts: ${message}`,
+  );
+});
+
+test.each<[string, unknown]>([
+  ['prepare gave 3 as inTower, should be a function or { grid }, patches a side', 3],
+  ['prepare gave {"grid":1.5} as inTower, should be a function or { grid }, patches a side', { grid: 1.5 }],
+  ['prepare gave a picture of 2 × 2 patches as inTower, should be 2 patches', { grid: 2 }],
+])('%s', (message, inTower) => {
+  const method = methodOf({}, { stages: ['tower'], prepare: () => ({ inTower }) as Stages });
+  expect(() => prepareMethod(checked(method, './mine.ts'), sourceOf({ patches: P }), U)).toThrow(
+    new MethodFault(`./mine.ts: ${message}`, 'choice'),
   );
 });
 

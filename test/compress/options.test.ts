@@ -101,6 +101,7 @@ test('the defaults are those of the papers, the released code or the figures tha
     'dpc-knn': { neighbours: 5 },
     'pooling': { pattern: 'grid' },
     'fastv': { layer: 2, rows: 'last' },
+    'random-in-depth': { layer: 2, seed: 0 },
     'vtw': { layer: 0 },
     'pyramiddrop': { stages: 4 },
     'llavolta': { layer: 2 },

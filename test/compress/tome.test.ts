@@ -32,7 +32,7 @@ import { tinyLlava, tinyVision } from '../support/tiny.ts';
 const [P, layers] = [16, 3];
 const runs = { numRuns: 12, seed: 20 };
 const source = sourceOf({ layers: 4, selectedLayer: layers - 1, patches: P });
-const mergingTo = (U: number, known = source) => tome.prepare(known, U, {}, {}).inTower!;
+const mergingTo = (U: number, known = source) => tome.prepare(known, U, {}, {}).inTower as TowerCut;
 
 /** hidden[depth] of a tower with a method inside. */
 async function runCutting(vision: ClipVision, pixels: tf.Tensor4D, depth: number, cut: TowerCut) {

@@ -33,7 +33,7 @@ async function tell(name: string, budget: number) {
 }
 
 test.each(methods.map(({ name }) => name))('%s', async (name) => {
-  const { words, steps } = await tell(name, 6);
+  const { words, steps } = await tell(name, 9);
   const [where, ...others] = Object.keys(words);
   expect(others).toEqual([]);
   expect([...steps]).toContain(where);

@@ -4,15 +4,15 @@ import { expect, test } from 'vitest';
 import { cacheBytes, prefillMacs } from '../../src/cost.ts';
 import { openAlbum, type Album } from '../../src/eval/run/album.ts';
 import { answerCell, type Exam } from '../../src/eval/run/answer.ts';
-import { joinNeeds, type Cell } from '../../src/eval/run/cell.ts';
+import { joinNeeds, type Cell, type CellRecord } from '../../src/eval/run/cell.ts';
 import { evaluate } from '../../src/eval/run/evaluate.ts';
-import { flopsWith } from '../../src/eval/page/summary.ts';
+import { flopsWith } from '../../src/eval/page/costs.ts';
 import { focusOf } from '../../src/eval/run/focus.ts';
 import { takePictures, type PictureSource, type Task } from '../../src/eval/task/task.ts';
 import { parseVariants } from '../../src/eval/run/variant.ts';
 import { preprocess, type PreprocessConfig } from '../../src/image/preprocess.ts';
 import { UserError } from '../../src/errors.ts';
-import { prepare, questionsOf } from '../../src/plan.ts';
+import { prepare, resourcesOf } from '../../src/plan.ts';
 import { runVlm } from '../support/methods.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import { expectNewTensors, seededRandom, tidyEachTest } from '../support/random.ts';
@@ -44,7 +44,10 @@ function makeExam(seed = 16): Exam {
     after: Array.from({ length: 1 + (i % 3) }, () => 3 + Math.floor(12 * random())),
     question: [i % 7, (3 * i + 1) % 7, 7], // for CLIP's text tower, whose texts end with 7
   }));
-  const tokenizer = { decode: (ids: readonly number[]) => ` ${ids.join('-')} ` };
+  const tokenizer = {
+    decode: (ids: readonly number[]) => ` ${ids.join('-')} `,
+    encodePlain: (text: string) => [text.toLowerCase().charCodeAt(0) % 15],
+  };
   const model = { ...tinyLlava(random), clip: tinyClip(random) };
   return { model, stopTokens: [2], tokenizer, task, prompts, maxNewTokens: 3 };
 }
@@ -72,7 +75,7 @@ async function answerOneByOne(
   const asked = task.questions.map(async ({ picture }, i) => {
     const pixels = tf.tensor4d(preprocess(await shown[picture].read(), preprocessing), [1, 9, 9, 3]);
     const options = { ...variant, budget, maxNewTokens: 3, stopTokens };
-    return runVlm(model, { pixels, prompts: [prompts[i]] }, options);
+    return runVlm(model, { pixels, prompts: [prompts[i]], pictures: [picture] }, options);
   });
   return Promise.all(asked);
 }
@@ -98,18 +101,21 @@ describeEachBackend('an evaluation', () => {
     ['fopru', 4, 'own'],
     ['prumerge:neighbours=3', 5, 'own'],
     ['tome', 4, 'own'],
+    ['downsample', 4, 'own'],
+    ['random-in-depth:layer=0', 4, 'own'],
     ['cdpruner', 4, 'own'],
+    ['random', 4, 'own'],
   ] as const)(
     '%s at %i, %s pictures: a batch answers as one question by itself',
     async (name, budget, pictures) => {
       const exam = makeExam();
       const cell = cellOf(name, budget, pictures);
       const alone = await answerOneByOne(exam, cell);
-      const plan = prepare(exam.model.config, { ...cell.variant, budget }, questionsOf(exam.prompts));
+      const plan = prepare(exam.model.config, { ...cell.variant, budget }, resourcesOf(exam.prompts));
       const needs = joinNeeds([{ clsAttention: [2, 0, 1] }, plan.needs]);
       const album = openAll(exam, pictures, { chunkValues: 2 * P * 6, needs });
       expect(album.chunks).toEqual([[0, 1], [2, 3], [4]]);
-      const found = await answerCell(exam, cell, album);
+      const { record: found } = await answerCell(exam, cell, album);
       expect(found.answers).toEqual(alone.map(({ tokens }) => tokens[0].join('-')));
 
       const mean = (values: number[]) => values.reduce((sum, x) => sum + x, 0) / values.length;
@@ -127,7 +133,7 @@ describeEachBackend('an evaluation', () => {
   test('answers tell pictures apart, so that a mixed-up one would show', async () => {
     const exam = makeExam();
     const answersTo = async (pictures: PictureSource) =>
-      (await answerCell(exam, cellOf('none', P, pictures), openAll(exam, pictures))).answers;
+      (await answerCell(exam, cellOf('none', P, pictures), openAll(exam, pictures))).record.answers;
     const own = await answersTo('own');
     expect(new Set(own).size).toBeGreaterThan(4);
     expect(await answersTo('wrong')).not.toEqual(own);
@@ -154,17 +160,17 @@ describeEachBackend('an evaluation', () => {
     const cell = cellOf('vtc-cls', 4);
     const some = { chunkValues: P * 6 };
     const known = openAll(exam, 'own', some);
-    const first = await answerCell(exam, cell, known);
+    const { record: first } = await answerCell(exam, cell, known);
     let reads = 0;
     for (const picture of exam.task.pictures) {
       const read = picture.read;
       picture.read = () => (reads++, read());
     }
-    expect((await answerCell(exam, cell, known)).answers).toEqual(first.answers);
+    expect((await answerCell(exam, cell, known)).record.answers).toEqual(first.answers);
     expect(reads).toBe(0);
     const forgotten = openAll(exam, 'own', { ...some, keepBytes: 0 });
     for (const round of [1, 2]) {
-      expect((await answerCell(exam, cell, forgotten)).answers).toEqual(first.answers);
+      expect((await answerCell(exam, cell, forgotten)).record.answers).toEqual(first.answers);
       expect(reads).toBe(1 + 3 * round); // the first is kept for the clock, and nothing is asked about the fifth
     }
   });
@@ -204,6 +210,55 @@ describeEachBackend('an evaluation', () => {
       'none 13 grey',
     ]);
     expect([reads, counted]).toEqual([10, 4 * 13]);
+  });
+
+  test('first tokens are held against the uncut model’s, which goes first, and kept patches are counted', async () => {
+    const exam = makeExam();
+    const questions = exam.task.questions.map((question) => ({ ...question, choices: ['a', 'b', 'c'] }));
+    const blank = { id: 'blank', read: () => ({ width: 9, height: 9, data: new Uint8Array(9 * 9 * 3) }) };
+    const whole = { ...exam, task: { ...exam.task, questions, blank } };
+    const records = new Map<string, CellRecord>();
+    const evaluateCells = (cells: Cell[], more: object = {}) =>
+      evaluate(
+        { ...whole, preprocessing, ...more },
+        {
+          cells,
+          onCell: ({ budget }, record) => {
+            const made = { commit: '', backend: '', machine: '' };
+            records.set(`${record.variant}@${budget}`, { ...record, ...made });
+            return Promise.resolve();
+          },
+        },
+      );
+    const random = { ...cellOf('random', 4), variant: parseVariants('random', 1)[0] };
+    await evaluateCells([
+      cellOf('vtc-cls', P),
+      cellOf('vtc-cls', 4),
+      random,
+      cellOf('fastv:layer=1', 4),
+      cellOf('none', P),
+    ]);
+    const [none, same, cut] = ['none@16', 'vtc-cls@16', 'vtc-cls@4'].map((name) => records.get(name)!);
+    expect(none.kl).toBeUndefined();
+    expect(Math.max(...same.kl!)).toBeLessThan(1e-5);
+    expect(Math.max(...cut.kl!)).toBeGreaterThan(1e-3);
+    expect(none.kept!.counts).toEqual(Array(P).fill(13));
+
+    // The same by the walk that `vtc run` takes: what it keeps, and how likely its decoder finds each first token.
+    const alone = await answerOneByOne(whole, cellOf('vtc-cls', 4));
+    const counts = Array<number>(P).fill(0);
+    for (const { kept } of alone) for (const patch of kept![0]) counts[patch]++;
+    expect(cut.kept).toMatchObject({ questions: 13, counts });
+    for (const { kept, restricted } of records.values()) {
+      expect(kept!.sinks).toBeLessThanOrEqual(kept!.counts.reduce((a, b) => a + b, 0));
+      expect(restricted.every((choice) => ['a', 'b', 'c'].includes(choice))).toBe(true);
+    }
+    expect(records.get('fastv:layer=1@4')!.kept!.counts.reduce((a, b) => a + b, 0)).toBe(4 * 13);
+    expect(new Set(records.get('random@4')!.kept!.counts).size).toBeGreaterThan(1); // not one mask for all
+
+    await evaluateCells([cellOf('vtc-cls', 5), cellOf('vtc-cls', P)], { fill: 'blank' });
+    expect(records.get('vtc-cls@5')!.layerTokens).toEqual(none.layerTokens); // filled up again
+    expect(records.get('vtc-cls@16')!.answers).toEqual(none.answers); // nothing to fill
   });
 
   test('an evaluation that is broken off leaves no tensor either', async () => {

@@ -112,11 +112,13 @@ describeEachBackend('a comparison', () => {
 
   test('of merged patches each belongs to the token that it is the largest part of', async () => {
     const model = tinyLlava(seededRandom(12));
-    const names = 'pooling:pattern=raster,llavolta:layer=1,tome,visionzip:contextual=1,sparsevlm:recycle=0.9';
+    const names =
+      'pooling:pattern=raster,llavolta:layer=1,tome,visionzip:contextual=1,sparsevlm:recycle=0.9,downsample';
     const rows = done(await compareMethods(model, question(13, { budget: 4 }), parseVariants(names)));
-    const [, pooled, llavolta, tome, zip, sparse] = rows;
+    const [, pooled, llavolta, tome, zip, sparse, small] = rows;
     const runs = [...Array(P).keys()].map((patch) => Math.floor(patch / 4));
     expect([pooled.groups, llavolta.groups]).toEqual([runs, runs]);
+    expect([small.made, small.groups]).toEqual([4, [0, 0, 1, 1, 0, 0, 1, 1, 2, 2, 3, 3, 2, 2, 3, 3]]); // by area
     expect([tome, zip].map(({ kept, made }) => kept.length + made)).toEqual([4, 4]);
     expect([...new Set(tome.groups)].sort()).toEqual([0, 1, 2, 3]);
     expect([...new Set(zip.groups)].sort()).toEqual([1, 2, 3]); // 0 is [CLS]

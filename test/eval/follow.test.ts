@@ -5,7 +5,14 @@ import { expect, test } from 'vitest';
 import type { MethodOptions } from '../../src/compress/method.ts';
 import { methods } from '../../src/compress/registry.ts';
 import { followPatches } from '../../src/eval/run/follow.ts';
-import { applyMatrix, identity, matrixOf, withCls, type Row } from '../../src/tensor/token-matrix.ts';
+import {
+  applyMatrix,
+  identity,
+  matrixOf,
+  picking,
+  withCls,
+  type Row,
+} from '../../src/tensor/token-matrix.ts';
 import { createTrace } from '../../src/tensor/trace.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import { draw, expectNear, randoms, seededRandom, tidyEachTest } from '../support/random.ts';
@@ -26,13 +33,14 @@ describeEachBackend('following', () => {
         const model = tinyLlava(random, { vision_feature_select_strategy: strategy });
         const clip = tinyClip(random);
         const stages: MethodOptions = method.name === 'pyramiddrop' ? { stages: 3 } : {};
-        for (const budget of [2, 5, 12, P]) {
+        for (const budget of [2, 5, 9, 12, P]) {
+          if (method.name === 'downsample' && !Number.isInteger(Math.sqrt(budget))) continue; // refused
           const trace = createTrace(() => false);
           const input = { pixels: tf.tensor4d(draw(random, [1, 9, 9, 3])), prompts };
           const methodOptions = { ...method.defaults, ...stages };
           const options = { method, methodOptions, budget, maxNewTokens: 1, trace };
           const { prefillLengths } = await runVlm({ ...model, clip }, input, options);
-          const { kept, made, groups } = followPatches(trace.matrices.values(), strategy === 'full');
+          const [{ kept, made, groups }] = followPatches(trace.matrices.values(), strategy === 'full');
           const image = prefillLengths.at(-1)! - 5; // text
           const cls = strategy === 'full' && image > 0 && method.stages[0] !== 'between' ? 1 : 0;
           if (method.stages[0] !== 'between' || strategy === 'default') {
@@ -61,7 +69,7 @@ describeEachBackend('following', () => {
             });
           const [before, after] = [matrixOf([rowsOf(n, 7)], 7), matrixOf([rowsOf(m, n)], n)];
           const X = tf.tensor3d(draw(random, [1, 7, 2]));
-          const { kept, made, groups } = followPatches([identity(1, 7), before, after], false);
+          const [{ kept, made, groups }] = followPatches([identity(1, 7), before, after], false);
           expect(kept.length + made).toBe(m);
           const expected = applyMatrix(after, applyMatrix(before, X));
           const marks = tf.tensor3d([
@@ -86,9 +94,21 @@ describeEachBackend('following', () => {
     );
   });
 
+  test('of several pictures each has its own', () => {
+    const W = picking(
+      [
+        [0, 2],
+        [1, 3],
+      ],
+      4,
+    );
+    const later = picking([[1], [0]], 2);
+    expect(followPatches([W, later], false).map(({ kept }) => kept)).toEqual([[2], [1]]);
+  });
+
   test('the checkpoint’s own [CLS] is no choice of anyone, a method’s is', () => {
     const W = withCls(identity(1, 2), 1);
-    expect(followPatches([W], true)).toEqual({ kept: [0, 1], made: 0, groups: [0, 1] });
-    expect(followPatches([W], false)).toEqual({ kept: [0, 1], made: 1, groups: [1, 2] });
+    expect(followPatches([W], true)).toEqual([{ kept: [0, 1], made: 0, groups: [0, 1] }]);
+    expect(followPatches([W], false)).toEqual([{ kept: [0, 1], made: 1, groups: [1, 2] }]);
   });
 });

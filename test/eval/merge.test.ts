@@ -33,7 +33,7 @@ const task: Task = { name: 'noise', scoring: 'exact', pictures, questions };
 const prompts = questions.map((_, i) => ({ before: [1], after: [3 + (i % 7), ...(i % 2 ? [4] : [])] }));
 const model = tinyLlava(random);
 const preprocessing = { resize: null, crop: null, rescale: 1 / 64, normalize: null, pad: false };
-const tokenizer = { decode: (ids: readonly number[]) => ids.join('-') };
+const tokenizer = { decode: (ids: readonly number[]) => ids.join('-'), encodePlain: () => [] };
 const exam = { model, stopTokens: [2], tokenizer, task, prompts, maxNewTokens: 3, preprocessing };
 const cells = planCells(parseVariants('none,vtc-cls'), [4], 16);
 const key = {
@@ -44,6 +44,7 @@ const key = {
   clip: 'none',
   maxNewTokens: 3,
   pad: false,
+  fill: 'none',
   shard: nameShard(whole),
 };
 
@@ -65,6 +66,8 @@ async function work(name: string, shard: Shard, only = cells) {
       cells: only,
       onCell: (cell, record) => store.save(cell, { ...record, commit: 'c', backend: 'wasm', machine: 'm' }),
       onFocus: (focus) => store.saveFocus(focus),
+      uncut: await store.loadUncut(),
+      onUncut: (firsts) => store.saveUncut(firsts),
     },
   );
   return store;
@@ -156,6 +159,10 @@ const changes: [string, Change, string][] = [
   ['one too many', (r) => (r['answers'] as string[]).push(''), 'holds 8 answers, not 7'],
   ['an answer', (r) => ((r['answers'] as unknown[])[0] = null), 'has answers that are not texts'],
   ['no answers', (r) => delete r['answers'], 'has answers that are not texts'],
+  ['one choice short', (r) => (r['restricted'] as string[]).pop(), 'holds 6 restricted, not 7'],
+  ['kl', (r) => (r['kl'] = [-1]), 'should hold 7 numbers from 0 on as kl'],
+  ['kept', (r) => ((r['kept'] as { counts: number[] }).counts[0] = 8), 'has kept that does not count'],
+  ['sinks', (r) => ((r['kept'] as { sinks: number }).sinks = 99), 'has kept that does not count'],
   ['layers', (r) => (r['prompts'] as { layers: number[] }[])[0].layers.pop(), 'has prompts that are not'],
   ['prompts', (r) => (r['prompts'] as unknown[]).pop(), 'counts the prompts of'],
   ['a cost', (r) => (r['prefillFlops'] = 1), 'has prefillFlops 1, but its prompts make'],
@@ -188,6 +195,24 @@ test('a cell or a focus that is not as it was saved is refused, and the merge le
   await damage(focus, (f) => (f['onObjects'] = 2), 'has onObjects 2, not 12');
   await damage(focus, (f) => (f['hits'] = { 'layer 0': 1 }), 'should count 0 to 6 hits of each of layer 0');
   expect(existsSync(path.join(folder, 'never'))).toBe(false);
+  const uncut = path.join(names[1], 'uncut.json');
+  const text = await readFile(uncut, 'utf8');
+  const store = await openStore(
+    names[1],
+    { ...key, shard: nameShard(shards[1]) },
+    { task, shard: shards[1], config: model.config },
+  );
+  const firsts = (JSON.parse(text) as { firsts: { tokens: number[]; logs: number[] }[] }).firsts;
+  expect(await store.loadUncut()).toEqual(firsts);
+  for (const damaged of [
+    firsts.slice(1),
+    firsts.with(0, { tokens: [1], logs: [] }),
+    firsts.with(0, { tokens: [1e9], logs: [-1] }),
+    firsts.with(0, { tokens: [1], logs: [0.5] }),
+  ]) {
+    await writeJson(uncut, { firsts: damaged });
+    await expect(store.loadUncut()).rejects.toThrow(`${uncut} should hold the first tokens of 7 answers`);
+  }
   await rm(path.join(names[0], 'run.json'));
   const opening = openStore(names[0], key, { task, shard: shards[0], config: model.config });
   await expect(opening).rejects.toThrow(`--out ${names[0]} has no run.json, but 4 files in cells`);
@@ -195,7 +220,7 @@ test('a cell or a focus that is not as it was saved is refused, and the merge le
 
 test("a request is read back from a shard's flags, or refused by file and flag", () => {
   const flags = { model: 'm', task: 'pope', split: 'test', suffix: '', pad: false, methods: 'none' };
-  const more = { seeds: 3, keep: '25%', newTokens: 3, questions: 'q.jsonl' };
+  const more = { seeds: 3, keep: '25%', newTokens: 3, fill: 'none', questions: 'q.jsonl' };
   expect(readRequest({ ...flags, ...more }, 'flags.json')).toEqual({ ...flags, ...more });
   const refused = (changes: object) => () => readRequest({ ...flags, ...more, ...changes }, 'flags.json');
   expect(refused({ task: 'gqa' })).toThrow(

@@ -36,12 +36,13 @@ test("POPE's lines", async () => {
     { question_id: 2, image: 'a.png', text: 'Is there a cat?', label: 'no', category: 'popular' },
     { question_id: 3, image: 'b.png', text: 'Is there a cow?', label: 'no' },
   );
+  const choices = ['yes', 'no'];
   const task = await read('pope', file);
   expect(task).toMatchObject({ name: `pope, ${path.basename(file)}`, scoring: 'pope' });
   expect(task.questions).toEqual([
-    { id: '1', picture: 0, question: 'Is there a dog?', answer: 'yes', type: 'all' },
-    { id: '2', picture: 1, question: 'Is there a cat?', answer: 'no', type: 'popular' },
-    { id: '3', picture: 0, question: 'Is there a cow?', answer: 'no', type: 'all' },
+    { id: '1', picture: 0, question: 'Is there a dog?', answer: 'yes', choices, type: 'all' },
+    { id: '2', picture: 1, question: 'Is there a cat?', answer: 'no', choices, type: 'popular' },
+    { id: '3', picture: 0, question: 'Is there a cow?', answer: 'no', choices, type: 'all' },
   ]);
   expect(task.pictures.map(({ id }) => id)).toEqual(['b.png', 'a.png']);
   expect((await task.pictures[1].read()).data).toEqual(new Uint8Array(6).fill(10));

@@ -1,4 +1,7 @@
-/** The models in weights/ against transformers: the same answers to 200 questions of the test split, the same logits. */
+/**
+ * The models in weights/ against transformers: the same answers to 200 questions of the test split, the same logits, with
+ * whole pictures and with the 36 patches that VTC-CLS keeps.
+ */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
@@ -7,79 +10,79 @@ import { joinClip } from '../../src/checkpoint/load.ts';
 import { loadModel, readPreprocessConfig, readTokenizer } from '../../src/node/checkpoint.ts';
 import { cdPruner } from '../../src/compress/cdpruner.ts';
 import { none } from '../../src/compress/none.ts';
+import { vtcCls } from '../../src/compress/vtc-cls.ts';
 import { decode, prefill } from '../../src/decoder/generate.ts';
 import { spliceImage } from '../../src/decoder/splice.ts';
 import { readAsker } from '../../src/node/inputs.ts';
 import { project } from '../../src/projector.ts';
 import { drawPixels } from '../../src/train/pictures.ts';
 import { contrast, embedPictures, embedTexts } from '../../src/vision/contrastive.ts';
-import { prepare, questionsOf } from '../../src/plan.ts';
+import { prepare, resourcesOf } from '../../src/plan.ts';
 import { choose, see } from '../../src/story.ts';
-import { free } from '../../src/tensor/scope.ts';
+import { free, scope } from '../../src/tensor/scope.ts';
 import { patchCount } from '../../src/vision/config.ts';
 import { askScene } from '../../src/world/questions.ts';
 import { createScene } from '../../src/world/scene.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import { golden, readExpected, readRelativeError } from '../support/golden.ts';
 
-interface Recorded {
+interface RecordedModel {
+  folder: string;
+  tokens: number;
   correct: number;
-  labels: string[];
   answers: { id: string; question: string; answer: string }[];
+}
+interface Recorded {
+  labels: string[];
+  models: RecordedModel[];
   cdpruner: { question: string; image: string; kept: number[] }[];
 }
 const recorded = JSON.parse(readFileSync(golden('shipped.json'), 'utf8')) as Recorded;
 const weights = (name: string) => path.join(import.meta.dirname, '..', '..', 'weights', name);
 
 describeEachBackend('the shipped models', () => {
-  test('answer as in transformers, word for word, with its logits', async () => {
-    const dir = weights('llava');
-    const model = await loadModel(dir);
-    const llava = model.llava!;
-    const { ask, tokenizer } = await readAsker(dir, llava.config);
-    const preprocessing = await readPreprocessConfig(dir, llava.config.vision.image_size);
-    const expected = await readExpected(golden('shipped.safetensors'));
-    const logits = await expected.float('llava.logits'); // [questions, V]
-    const [rows, answers, right]: [tf.Tensor[], string[], boolean[]] = [[], [], []];
-    for (let index = 0; answers.length < recorded.answers.length; index++) {
-      const scene = createScene('test', index);
-      const pixels = drawPixels([scene], preprocessing);
-      const budget = patchCount(llava.config.vision);
-      const plan = prepare(llava.config, { method: none, methodOptions: {}, budget });
-      const seen = await see(llava, pixels, plan);
-      const picture = await choose(llava, seen, plan);
-      const visual = project(llava.projector, picture.tokens);
-      for (const { id, question, answer } of askScene(scene).slice(
-        0,
-        recorded.answers.length - answers.length,
-      )) {
-        expect([id, question]).toEqual([
-          recorded.answers[answers.length].id,
-          recorded.answers[answers.length].question,
-        ]);
-        const prompt = spliceImage(llava.decoder, [ask(question)], visual);
-        const session = await prefill(llava.decoder, prompt, { maxNewTokens: 4 });
-        rows.push(tf.reshape(session.logits, [-1]));
-        const [tokens] = await decode(llava.decoder, session, {
-          maxNewTokens: 4,
-          stopTokens: model.stopTokens,
-        });
-        answers.push(tokenizer.decode(tokens).trim());
-        right.push(answers.at(-1) === answer);
-        tf.dispose([prompt.hidden, prompt.positions]);
-        session.dispose();
+  test.each(recorded.models.map((model) => [model.folder, model.tokens, model] as const))(
+    '%s with %i tokens answers as in transformers, word for word, with its logits',
+    async (folder, tokens, { answers: expected, correct }) => {
+      const dir = weights(folder);
+      const model = await loadModel(dir);
+      const llava = model.llava!;
+      const { ask, tokenizer } = await readAsker(dir, llava.config);
+      const preprocessing = await readPreprocessConfig(dir, llava.config.vision.image_size);
+      const whole = tokens === patchCount(llava.config.vision);
+      const method = whole ? none : vtcCls;
+      const plan = prepare(llava.config, { method, methodOptions: { ...method.defaults }, budget: tokens });
+      const [rows, answers, right]: [tf.Tensor[], string[], boolean[]] = [[], [], []];
+      for (let index = 0; answers.length < expected.length; index++) {
+        using own = scope();
+        const scene = createScene('test', index);
+        const seen = own(await see(llava, own(drawPixels([scene], preprocessing)), plan));
+        const visual = own(project(llava.projector, own(await choose(llava, seen, plan)).tokens));
+        for (const { id, question, answer } of askScene(scene).slice(0, expected.length - answers.length)) {
+          expect([id, question]).toEqual([expected[answers.length].id, expected[answers.length].question]);
+          const session = own(
+            await prefill(llava.decoder, own(spliceImage(llava.decoder, [ask(question)], visual)), {
+              maxNewTokens: 4,
+            }),
+          );
+          rows.push(tf.reshape(session.logits, [-1]));
+          const options = { maxNewTokens: 4, stopTokens: model.stopTokens };
+          const [said] = await decode(llava.decoder, session, options);
+          answers.push(tokenizer.decode(said).trim());
+          right.push(answers.at(-1) === answer);
+        }
       }
-      tf.dispose([pixels, visual, picture.tokens]);
-      free(seen);
-    }
-    expect(answers).toEqual(recorded.answers.map(({ answer }) => answer));
-    expect(right.filter(Boolean)).toHaveLength(recorded.correct);
-    const all = tf.stack(rows);
-    expect(await readRelativeError(all, logits)).toBeLessThan(1e-3);
-    tf.dispose([rows, all, logits]);
-    await expected.close();
-    model.dispose();
-  });
+      expect(answers).toEqual(expected.map(({ answer }) => answer));
+      expect(right.filter(Boolean)).toHaveLength(correct);
+      const file = await readExpected(golden('shipped.safetensors'));
+      const logits = await file.float(`${folder}.${tokens}.logits`); // [questions, V]
+      const all = tf.stack(rows);
+      expect(await readRelativeError(all, logits)).toBeLessThan(1e-3);
+      tf.dispose([rows, all, logits]);
+      await file.close();
+      model.dispose();
+    },
+  );
 
   test('CDPruner keeps for 16 questions what PyTorch keeps', async () => {
     const dir = weights('llava');
@@ -91,7 +94,7 @@ describeEachBackend('the shipped models', () => {
     for (const { question, image, kept } of recorded.cdpruner) {
       const pixels = drawPixels([createScene('test', Number(/\d+/.exec(image)![0]))], preprocessing);
       const chosenMethod = { method: cdPruner, methodOptions: {}, budget: kept.length };
-      const plan = prepare(llava.config, chosenMethod, questionsOf([ask(question)]));
+      const plan = prepare(llava.config, chosenMethod, resourcesOf([ask(question)]));
       const seen = await see(llava, pixels, plan);
       const { tokens, kept: chosen } = await choose(llava, seen, plan);
       expect(chosen, question).toEqual([kept]);

@@ -90,6 +90,16 @@ export const fastv =
     return keepBest(tokens, (t) => mean(queries.map((query) => given(before, query, t))), U, watch);
   };
 
+/** @param places of the image tokens that stay, by where they stand among them */
+export const randomInDepth =
+  (k: number, places: readonly number[]): Cut =>
+  ({ layer, tokens }) => {
+    if (layer !== k) return tokens;
+    const image = tokens.filter(({ role }) => role === 'image');
+    const stay = new Set(places.map((place) => image[place]));
+    return tokens.filter((token) => token.role === 'text' || stay.has(token));
+  };
+
 export const vtw =
   (k: number): Cut =>
   ({ layer, tokens }) =>

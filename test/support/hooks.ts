@@ -191,7 +191,7 @@ export const towerBound = 5e-5;
 export async function expectTwin(
   { llama, input }: HookCase,
   hook: LayerHook,
-  cutOf: (watch: Watch) => Cut,
+  cutOf: (watch: Watch, picture: number) => Cut,
   limit?: Limit,
 ): Promise<void> {
   let clear = true; // no cut that rounding could move
@@ -208,7 +208,7 @@ export async function expectTwin(
       position: positions[b][t],
       role: input.roles[b][t],
     }));
-    return runCut(weights, tokens, llama.config, cutOf(watch), limit);
+    return runCut(weights, tokens, llama.config, cutOf(watch, b), limit);
   });
   fc.pre(clear);
   const run = await runHooked(llama, input, hook);

@@ -71,20 +71,22 @@ export const hookOf = <Options extends MethodOptions>(
 export interface RunInput {
   pixels: tf.Tensor4D;
   prompts: ImagePrompt[];
+  /** Their numbers, where it matters. */
+  pictures?: number[];
 }
 export type RunOptions = ChosenMethod & AnswerOptions;
 
 /** From pixels to answers, the plan included. */
 export async function runVlm(
   model: Llava,
-  { pixels, prompts }: RunInput,
+  { pixels, prompts, pictures }: RunInput,
   options: RunOptions,
 ): Promise<Answer> {
   return await answer(
     model,
     pixels,
     prompts,
-    prepareAnswer(model.config, options, prompts, options),
+    prepareAnswer(model.config, options, prompts, options, pictures),
     options,
   );
 }

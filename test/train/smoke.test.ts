@@ -28,6 +28,11 @@ describe.skipIf(!hasTensorflow)('vtc train --smoke', () => {
         expect(metrics.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6]);
         expect(await readFile(path.join(out, `${stage}.svg`), 'utf8')).toContain('on the validation split');
         expect(metrics.every(({ loss }) => Number.isFinite(loss))).toBe(true);
+        const told = await readMetadata(path.join(out, stage, 'model.safetensors'));
+        expect(told).toMatchObject({ format: 'pt', stage, seed: '0' });
+        expect(JSON.parse(told['recipe'])).toHaveProperty('pace.steps', 6);
+        expect(told['commit']).toMatch(/^[\da-f]{12}( with changes)?$|^unknown$/);
+        expect(told['data_sha256']).toMatch(/^[\da-f]{64}$/);
       }
 
       const image = path.join(out, 'scene.png');
@@ -77,3 +82,10 @@ test('refuses another backend, naming the command that builds the right one', as
     /^training needs the tensorflow backend, not wasm; npm run setup:tensorflow builds it$/,
   );
 });
+
+/** What a safetensors header says beside its tensors. */
+async function readMetadata(file: string): Promise<Record<string, string>> {
+  const bytes = await readFile(file);
+  const header = bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE()));
+  return (JSON.parse(header.toString()) as { __metadata__: Record<string, string> }).__metadata__;
+}

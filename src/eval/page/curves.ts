@@ -2,7 +2,7 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { renderSvg } from '../../report/plot.ts';
 import { nameOf, type Results } from './report.ts';
-import { curvesOf, type Curve } from './summary.ts';
+import { curvesOf, type Curve } from './costs.ts';
 
 /** Ten colours and seven shapes: their pairs differ for 70 curves, and no two neighbours share either. */
 const colours = '#4c78a8 #f58518 #e45756 #3a9e96 #54a24b #c9a60c #b279a2 #d1587f #8a6445 #5c5c5c'.split(' ');

@@ -1,56 +1,144 @@
-/** From cells to the figures of a table: accuracy by question type, with intervals, against tokens and FLOPs. */
-import { visualTokenCount, type LlavaConfig } from '../../checkpoint/architecture.ts';
+/** From cells to the figures of a table: accuracy by question type with intervals, and what else critics ask for. */
 import type { Stage } from '../../compress/method.ts';
-import { prefillMacs } from '../../cost.ts';
-import type { ImagePrompt } from '../../text/prompt.ts';
-import { patchCount } from '../../vision/config.ts';
-import type { Cell, CellRecord } from '../run/cell.ts';
+import { isUncut, type Cell, type CellRecord } from '../run/cell.ts';
+import { joinKept, keptOf, type Kept } from '../run/kept.ts';
+import { createBootstrap, meanOfRuns, type Estimate } from '../task/bootstrap.ts';
 import { addTimes, type Costs, type Times } from '../run/costs.ts';
 import { popeFigures, type PopeFigures } from '../task/pope-score.ts';
-import { mean, withSeeds, type Accuracy } from '../task/score.ts';
-import { scorings } from '../task/scoring.ts';
+import { isRight, mean, type Accuracy } from '../task/score.ts';
+import { isChoice, scorings } from '../task/scoring.ts';
 import type { PictureSource, Task } from '../task/task.ts';
 
-/** One series at one budget; figures are means over its seeds. */
+/** One series at one budget; figures are means over its seeds and over the models. */
 export interface Row extends Costs {
   series: string;
   /** The stage at which its method acts first. */
   stage: Stage;
   budget: number;
   pictures: PictureSource;
+  /** Of the method, and how many models were asked. */
   seeds: number;
+  models: number;
   overall: Accuracy;
   byType: Record<string, Accuracy>;
+  /** The models' own accuracies, least and greatest. */
+  range: [number, number];
+  /** The share of answers that no question of their type has; where the questions have choices. */
+  offType?: number;
+  /** Right answers where the model has to take one of the choices: the likeliest by its first token. */
+  restricted?: Accuracy;
+  /** The uncut model's answer again, right or wrong. */
+  loyalty?: Accuracy;
+  /** KL(uncut ‖ cut) of the first token, nats, mean over the questions. */
+  kl?: number;
+  /** How much more often right than the series that it is held against, on the same questions at the same budget. */
+  against?: Estimate;
+  /** Of the questions that only the uncut model gets right, not the series that is to fail; and of all others. */
+  hard?: { hard?: Accuracy; rest?: Accuracy };
+  /** Which patches stay to the end. */
+  kept?: Kept;
   /** For a task in POPE's format. */
   pope?: PopeFigures;
   /** Measured: a picture seen and compressed, a question's prompt read and its answer written. */
   milliseconds: Times;
 }
 
+/** One cell's answers, of one of several models. */
+export interface Done {
+  cell: Cell;
+  record: CellRecord;
+  /** Which model, from 0; the first where it is left out. */
+  model?: number;
+}
+
+export interface Comparisons {
+  /** A series that all others are held against. */
+  against?: string;
+  /** A series whose failures make a question a hard one. */
+  hard?: string;
+}
+
 /** Rows in the order in which their cells were planned. */
-export function summarise(task: Task, done: readonly { cell: Cell; record: CellRecord }[]): Row[] {
-  const groups = new Map<string, typeof done>();
-  for (const entry of done) {
-    const { variant, budget, pictures } = entry.cell;
-    const key = [variant.series, budget, pictures].join(' ');
-    groups.set(key, [...(groups.get(key) ?? []), entry]);
-  }
-  const mark = scorings[task.scoring];
+export function summarise(task: Task, done: readonly Done[], { against, hard }: Comparisons = {}): Row[] {
+  const { questions } = task;
+  const marksOf = ({ answers }: Pick<CellRecord, 'answers'>): number[] =>
+    answers.map((answer, i) => scorings[task.scoring](answer, questions[i]));
+  const bootstrap = createBootstrap(questions.map(({ picture }) => picture));
+  const uncut = new Map(
+    done.flatMap(({ cell, record, model = 0 }) => (isUncut(cell) ? [[model, record] as const] : [])),
+  );
+  const groups = groupBy(done, ({ cell: { variant, budget, pictures } }) => {
+    return [variant.series, budget, pictures].join(' ');
+  });
+  const groupAt = (series: string, budget: number) => groups.get([series, budget, 'own'].join(' '));
+  const only = <T>(values: readonly T[], counts: (i: number) => boolean) =>
+    values.map((value, i) => (counts(i) ? value : undefined));
+  const share = (values: (number | undefined)[]): Accuracy | undefined =>
+    values.some((value) => value !== undefined) ? bootstrap.share(values) : undefined;
+  const hasChoices = questions.some(({ choices }) => choices);
+
   return [...groups.values()].map((group): Row => {
     const { variant, budget, pictures } = group[0].cell;
     const records = group.map(({ record }) => record);
-    const scoreOf = (type?: string) => {
-      const places = [...task.questions.keys()].filter((i) => !type || task.questions[i].type === type);
-      return withSeeds(records.map(({ answers }) => places.map((i) => mark(answers[i], task.questions[i]))));
+    const marks = meanOfRuns(records.map(marksOf));
+    const own = pictures === 'own';
+    const rival = own && against !== undefined ? groupAt(against, budget) : undefined;
+    const failing = own && hard !== undefined ? groupAt(hard, budget) : undefined;
+    const hardShare = (wanted: boolean) => {
+      const runs = group.map(({ record, model = 0 }) => {
+        const isHard = findHard(
+          uncut.get(model),
+          failing?.find((other) => (other.model ?? 0) === model),
+          marksOf,
+        );
+        return only(marksOf(record), (i) => isHard(i) === wanted);
+      });
+      return share(meanOfRuns(runs));
     };
     return {
       series: variant.series,
       stage: variant.method.stages[0],
       budget,
       pictures,
-      seeds: group.length,
-      overall: scoreOf(),
-      byType: Object.fromEntries(typesOf(task).map((type) => [type, scoreOf(type)])),
+      seeds: new Set(group.map(({ cell }) => cell.variant.name)).size,
+      models: new Set(group.map(({ model = 0 }) => model)).size,
+      overall: bootstrap.share(marks),
+      range: rangeOf(
+        [...groupBy(group, ({ model = 0 }) => model).values()].map((runs) =>
+          mean(runs.flatMap(({ record }) => marksOf(record))),
+        ),
+      ),
+      byType: Object.fromEntries(
+        typesOf(task).map((type) => [type, bootstrap.share(only(marks, (i) => questions[i].type === type))]),
+      ),
+      offType: hasChoices ? mean(records.map((record) => offTypeShare(task, record))) : undefined,
+      restricted: share(
+        meanOfRuns(
+          records.map(({ restricted }) =>
+            only(marksOf({ answers: restricted }), (i) => restricted[i] !== ''),
+          ),
+        ),
+      ),
+      loyalty:
+        own && group.every(({ model = 0 }) => uncut.has(model))
+          ? bootstrap.share(
+              meanOfRuns(
+                group.map(({ record, model = 0 }) =>
+                  record.answers.map((answer, i) => Number(isRight(answer, uncut.get(model)!.answers[i]))),
+                ),
+              ),
+            )
+          : undefined,
+      kl: records.every(({ kl }) => kl) ? mean(records.flatMap(({ kl }) => kl!)) : undefined,
+      against:
+        rival && variant.series !== against
+          ? bootstrap.mean(difference(marks, meanOfRuns(rival.map(({ record }) => marksOf(record)))))
+          : undefined,
+      hard:
+        failing && variant.series !== hard ? { hard: hardShare(true), rest: hardShare(false) } : undefined,
+      kept: records.every(({ kept }) => kept)
+        ? keptOf(joinKept(records.map(({ kept }) => kept!)))
+        : undefined,
       ...(task.scoring === 'pope' && { pope: meanPope(task, records) }),
       layerTokens: records[0].layerTokens.map((_, l) => mean(records.map((record) => record.layerTokens[l]))),
       prefillFlops: mean(records.map((record) => record.prefillFlops)),
@@ -58,6 +146,40 @@ export function summarise(task: Task, done: readonly { cell: Cell; record: CellR
       milliseconds: meanTimes(task, records),
     };
   });
+}
+
+function groupBy<T, K>(list: readonly T[], keyOf: (one: T) => K): Map<K, T[]> {
+  const groups = new Map<K, T[]>();
+  for (const one of list) {
+    const group = groups.get(keyOf(one));
+    if (group) group.push(one);
+    else groups.set(keyOf(one), [one]);
+  }
+  return groups;
+}
+
+const rangeOf = (values: readonly number[]): [number, number] => [Math.min(...values), Math.max(...values)];
+
+const difference = (a: readonly (number | undefined)[], b: readonly (number | undefined)[]) =>
+  a.map((x, i) => x! - b[i]!);
+
+/** Which questions the uncut model gets right and another does not. */
+function findHard(
+  uncut: CellRecord | undefined,
+  failing: Done | undefined,
+  marksOf: (record: CellRecord) => number[],
+): (question: number) => boolean | undefined {
+  if (!uncut || !failing) return () => undefined;
+  const [whole, cut] = [marksOf(uncut), marksOf(failing.record)];
+  return (i) => whole[i] >= 0.5 && cut[i] < 0.5;
+}
+
+/** Of the questions that have choices. */
+function offTypeShare({ questions, scoring }: Task, { answers }: CellRecord): number {
+  const off = questions.flatMap(({ choices }, i) =>
+    choices ? [Number(!isChoice(scoring, answers[i], choices))] : [],
+  );
+  return mean(off);
 }
 
 /** Of one picture and of one question, mean over the seeds. */
@@ -84,65 +206,3 @@ function meanPope({ questions }: Task, records: readonly CellRecord[]): PopeFigu
 
 /** In the order in which they come up. */
 export const typesOf = ({ questions }: Task): string[] => [...new Set(questions.map(({ type }) => type))];
-
-/** A series' accuracy against what it costs. */
-export interface Curve {
-  series: string;
-  /** Which chart it is in: of methods that act before the decoder or between its layers. */
-  side: 'before' | 'between';
-  /** Visual tokens are the actual ones, mean over the decoder's layers. */
-  points: { tokens: number; flops: number; accuracy: Accuracy }[];
-}
-
-/**
- * The curve of each series, ending at the uncompressed model: what a method becomes when it keeps every patch.
- * @param textTokens what a prompt has without its picture, mean over the questions
- */
-export function curvesOf({ rows, textTokens }: { rows: readonly Row[]; textTokens: number }): Curve[] {
-  const shown = rows.filter(({ pictures }) => pictures === 'own');
-  const full = shown.find(({ series }) => series === 'none');
-  const names = [...new Set(shown.map(({ series }) => series))].filter((name) => name !== 'none');
-  return names.map((series) => {
-    const own = shown.filter((row) => row.series === series);
-    const isWhole = !full || own.some(({ budget }) => budget === full.budget);
-    const points = (isWhole ? own : [...own, full]).map(({ layerTokens, prefillFlops, overall }) => ({
-      tokens: mean(layerTokens) - textTokens,
-      flops: prefillFlops,
-      accuracy: overall,
-    }));
-    return {
-      series,
-      side: own[0].stage === 'between' ? 'between' : 'before',
-      points: points.sort((a, b) => a.flops - b.flops),
-    };
-  });
-}
-
-/** A curve's accuracy at so many FLOPs, on the line between its neighbouring points; undefined beyond its ends. */
-export function accuracyAt({ points }: Curve, flops: number): number | undefined {
-  const after = points.findIndex((point) => point.flops >= flops * (1 - 1e-9));
-  if (after < 0) return undefined;
-  const right = points[after];
-  if (right.flops <= flops * (1 + 1e-9)) return right.accuracy.accuracy;
-  if (after === 0) return undefined;
-  const left = points[after - 1];
-  const share = (flops - left.flops) / (right.flops - left.flops);
-  return left.accuracy.accuracy + share * (right.accuracy.accuracy - left.accuracy.accuracy);
-}
-
-/** FLOPs of reading a prompt whose picture takes so many patches through every decoder layer, mean over the prompts. */
-export function flopsWith(config: LlavaConfig, prompts: readonly ImagePrompt[], budget: number): number {
-  const visual = visualTokenCount(config) - patchCount(config.vision) + budget; // and [CLS], where it is kept
-  return mean(
-    prompts.map(({ before, after }) => {
-      const tokens = before.length + visual + after.length;
-      return 2 * prefillMacs(config.text, Array(config.text.num_hidden_layers).fill(tokens) as number[]);
-    }),
-  );
-}
-
-/** Tokens of a prompt without its patches, mean over the prompts: a [CLS] that the checkpoint keeps is among them. */
-export const textTokens = (config: LlavaConfig, prompts: readonly ImagePrompt[]): number =>
-  mean(prompts.map(({ before, after }) => before.length + after.length)) +
-  visualTokenCount(config) -
-  patchCount(config.vision);

@@ -14,6 +14,7 @@ import { patchCount } from '../../vision/config.ts';
 import { prepareAnswer, readsQuestion } from '../../plan.ts';
 import { splits, type Split } from '../../world/split.ts';
 import { planCells, type Cell } from './cell.ts';
+import { canFill, fillings, type Filling } from './fill.ts';
 import { readTask } from '../task/question-file.ts';
 import { scorings, type ScoringName } from '../task/scoring.ts';
 import { checkShard, nameShard, type Shard } from '../shards/shard.ts';
@@ -40,6 +41,8 @@ export type Request = {
   seeds: number;
   keep: string;
   newTokens: number;
+  /** What the places of dropped patches are filled with; see fill.ts. */
+  fill: Filling;
 };
 
 /**
@@ -65,6 +68,7 @@ export function readRequest(flags: JsonObject, file: string): Request {
     seeds: fields.count('seeds'),
     keep: fields.text('keep'),
     newTokens: fields.count('newTokens'),
+    fill: fields.choice('fill', fillings),
   };
 }
 
@@ -111,7 +115,13 @@ export async function draftAgenda(request: Request, config: LlavaConfig, shard: 
   const leftOut: string[] = [];
   const cells = planned.filter(({ variant, budget }) => {
     try {
-      prepareAnswer(config, { ...variant, budget }, [longest], { maxNewTokens: request.newTokens });
+      const decoding = { maxNewTokens: request.newTokens };
+      const plan = prepareAnswer(config, { ...variant, budget }, [longest], decoding);
+      if (request.fill !== 'none' && variant.method.name !== 'none' && !canFill(plan)) {
+        throw new UserError(
+          `--fill ${request.fill}: ${variant.name} does more than drop patches before the decoder, so it leaves no places to fill`,
+        );
+      }
       return true;
     } catch (error) {
       const asked = !namesAll(request.methods) || !isPlain(variant);
@@ -129,6 +139,7 @@ export async function draftAgenda(request: Request, config: LlavaConfig, shard: 
     clip: request.clip === undefined ? 'none' : await digestModel(request.clip),
     maxNewTokens: request.newTokens,
     pad: request.pad,
+    fill: request.fill,
     shard: nameShard(shard),
   };
   return { config, task, prompts, tokenizer, preprocessing, budgets, cells, leftOut, shard, clip, key };

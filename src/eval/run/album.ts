@@ -6,7 +6,7 @@ import { preprocess, type PreprocessConfig } from '../../image/preprocess.ts';
 import { patchCount } from '../../vision/config.ts';
 import { see, type SeenPictures } from '../../story.ts';
 import { free, scope } from '../../tensor/scope.ts';
-import type { TowerCut } from '../../vision/tower.ts';
+import type { InTower } from '../../vision/tower.ts';
 import type { TaskPicture } from '../task/task.ts';
 
 /** Chunks of pictures, one batch of the tower each. */
@@ -17,12 +17,12 @@ export interface Album {
    * Lends what the tower made of a chunk; it stays the album's.
    * @param inTower what a method does inside the tower: then the chunk is seen for this loan alone
    */
-  lend<T>(chunk: number, use: (seen: SeenPictures) => Promise<T>, inTower?: TowerCut): Promise<T>;
+  lend<T>(chunk: number, use: (seen: SeenPictures) => Promise<T>, inTower?: InTower): Promise<T>;
   /** Sees a chunk anew, for no more than one method needs, by the clock. What is seen is the caller's. */
   look(
     chunk: number,
     needs: TowerNeeds,
-    inTower?: TowerCut,
+    inTower?: InTower,
   ): Promise<{ seen: SeenPictures; milliseconds: number }>;
   dispose(): void;
 }

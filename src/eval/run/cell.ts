@@ -1,6 +1,7 @@
 /** A cell of the table: one variant at one budget, asked every question. */
 import type { TowerNeeds } from '../../compress/method.ts';
 import type { Costs, PromptCount, Times } from './costs.ts';
+import type { KeptCounts } from './kept.ts';
 import { pictureSources, type PictureSource } from '../task/task.ts';
 import { keyOf, type Variant } from './variant.ts';
 
@@ -22,6 +23,12 @@ export interface CellRecord extends Costs {
   pictures: PictureSource;
   /** The model's answers, in the order of the task's questions. */
   answers: string[];
+  /** The likeliest of each question's choices; '' where it has none that the first token tells apart. */
+  restricted: string[];
+  /** KL of each first token from the uncut model's, nats; where that was asked too. */
+  kl?: number[];
+  /** Which patches the last layer had as themselves; absent where a method acts in the tower. */
+  kept?: KeptCounts;
   /** What the costs are computed from. */
   prompts: PromptCount[];
   milliseconds: Times;
@@ -38,6 +45,10 @@ export interface CellRecord extends Costs {
 /** Also the name of its file. */
 export const cellName = ({ variant, budget, pictures }: Cell): string =>
   `${keyOf(variant).replaceAll(':', '.')}@${budget}${pictures === 'own' ? '' : `-${pictures}`}`;
+
+/** The model as it is, asked about the task's own pictures: what all others are held against. */
+export const isUncut = ({ variant, pictures }: Cell): boolean =>
+  variant.method.name === 'none' && pictures === 'own';
 
 /**
  * All cells of an evaluation: each variant at each budget, and without compression the task's own pictures, none and

@@ -145,6 +145,6 @@ async function compareOne(
   const visual = own(project(model.projector, tokens));
   const input = own(spliceImage(model.decoder, [prompt], visual, places));
   const probability = await answerProbability(model.decoder, input, asked, plan.between?.(), trace);
-  const { kept, made, groups } = followPatches(trace.matrices.values(), plan.keepsCls);
+  const [{ kept, made, groups }] = followPatches(trace.matrices.values(), plan.keepsCls);
   return { variant, ...answered, probability, kept, made, groups: made > 0 ? groups : undefined };
 }

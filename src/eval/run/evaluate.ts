@@ -1,13 +1,17 @@
 /** Does the work of an evaluation that is not done yet. */
+import * as tf from '@tensorflow/tfjs-core';
 import type { PreprocessConfig } from '../../image/preprocess.ts';
-import { prepare, questionsOf } from '../../plan.ts';
-import { openAlbum, type Album } from './album.ts';
+import { prepare, resourcesOf } from '../../plan.ts';
+import { scope } from '../../tensor/scope.ts';
+import { openAlbum } from './album.ts';
 import { answerCell, type Exam } from './answer.ts';
-import { joinNeeds, type Cell, type CellRecord, type Provenance } from './cell.ts';
+import { isUncut, joinNeeds, type Cell, type CellRecord, type Provenance } from './cell.ts';
+import type { Filling } from './fill.ts';
+import type { FirstToken } from './first.ts';
 import { keyOf } from './variant.ts';
 import { focusLayers, measureFocus, type FocusCounts } from './focus.ts';
 import { shardPictures, whole, type Shard } from '../shards/shard.ts';
-import { pictureSources, takePictures } from '../task/task.ts';
+import { blankOf, pictureSources, takePictures } from '../task/task.ts';
 
 export interface Evaluation extends Exam {
   preprocessing: PreprocessConfig;
@@ -15,12 +19,17 @@ export interface Evaluation extends Exam {
   keepBytes?: number;
   /** Which part of the pictures is this one's; all where absent. */
   shard?: Shard;
+  /** What the places of dropped patches are filled with; see fill.ts. */
+  fill?: Filling;
 }
 
 /** What is left to do, and where its results go. */
 export interface Work {
   cells: readonly Cell[];
   onCell: (cell: Cell, record: Omit<CellRecord, Provenance>) => Promise<void>;
+  /** What the uncut model would say first, where it was asked before; and called with it where it is asked now. */
+  uncut?: readonly FirstToken[];
+  onUncut?: (firsts: readonly FirstToken[]) => Promise<void>;
   /** Given where it is wanted; see {@link canFocus}. */
   onFocus?: (focus: FocusCounts) => Promise<void>;
   /** Called with the number of questions answered since the last call. */
@@ -30,13 +39,17 @@ export interface Work {
 /** Cell by cell; the vision tower runs once for all cells that show the same pictures. */
 export async function evaluate(
   exam: Evaluation,
-  { cells, onCell, onFocus, onQuestions }: Work,
+  { cells, onCell, onFocus, onQuestions, onUncut, ...work }: Work,
 ): Promise<void> {
+  using own = scope();
+  const blank = exam.fill === 'blank' ? own(await seeBlank(exam)) : undefined;
+  let { uncut } = work;
   for (const pictures of pictureSources) {
     const shown = cells.filter((cell) => cell.pictures === pictures);
+    shown.sort((a, b) => Number(isUncut(b)) - Number(isUncut(a))); // before those that are held against it
     const focus = pictures === 'own' ? onFocus : undefined;
     if (shown.length === 0 && !focus) continue;
-    const some = questionsOf(exam.prompts.slice(0, 1));
+    const some = resourcesOf(exam.prompts.slice(0, 1));
     const needs = shown.map(
       ({ variant, budget }) => prepare(exam.model.config, { ...variant, budget }, some).needs,
     );
@@ -49,14 +62,28 @@ export async function evaluate(
     });
     try {
       if (focus) await focus(await measureFocus(exam.model, exam.task, album));
-      for (const cell of shown) await onCell(cell, await answer(exam, cell, album, onQuestions));
+      for (const cell of shown) {
+        const { variant, budget } = cell;
+        const fills = variant.method.name === 'none' ? undefined : blank;
+        const { record, firsts } = await answerCell(exam, cell, album, {
+          uncut: pictures === 'own' && !isUncut(cell) ? uncut : undefined,
+          blank: fills,
+          onQuestions,
+        });
+        if (isUncut(cell)) {
+          uncut = firsts;
+          await onUncut?.(firsts);
+        }
+        await onCell(cell, { variant: keyOf(variant), budget, pictures, ...record });
+      }
     } finally {
       album.dispose();
     }
   }
 }
 
-async function answer(exam: Exam, cell: Cell, album: Album, onQuestions?: (count: number) => void) {
-  const { variant, budget, pictures } = cell;
-  return { variant: keyOf(variant), budget, pictures, ...(await answerCell(exam, cell, album, onQuestions)) };
+/** What the tower makes of the task's blank picture: B [1, P, D]. */
+async function seeBlank({ model, task, preprocessing }: Evaluation): Promise<tf.Tensor3D> {
+  const album = openAlbum(model, [blankOf(task)], { preprocessing, needs: {}, keepBytes: 0 });
+  return album.lend(0, ({ features }) => Promise.resolve(tf.clone(features.F())));
 }

@@ -8,6 +8,7 @@ import type { JsonObject } from '../../json.ts';
 import type { Cell, CellRecord } from '../run/cell.ts';
 import { addTimes, costOf, joinPrompts } from '../run/costs.ts';
 import { joinFocus } from '../run/focus.ts';
+import { joinKept } from '../run/kept.ts';
 import { nameShard, shardQuestions, type Shard } from './shard.ts';
 import { openStore, type CellStore, type RunKey } from './store.ts';
 import type { Task } from '../task/task.ts';
@@ -99,13 +100,20 @@ function joinRecords(
   order: readonly number[],
   config: DecoderConfig,
 ): CellRecord {
-  const answers = Array<string>(order.length);
-  for (const [i, answer] of parts.flatMap((part) => part.answers).entries()) answers[order[i]] = answer;
+  const inOrder = <T>(of: (part: CellRecord) => readonly T[]): T[] => {
+    const joined = Array<T>(order.length);
+    for (const [i, one] of parts.flatMap(of).entries()) joined[order[i]] = one;
+    return joined;
+  };
+  const has = (name: 'kl' | 'kept') => parts.every((part) => part[name]);
   const prompts = joinPrompts(parts.flatMap((part) => part.prompts));
   const all = (of: (part: CellRecord) => string, between = ', ') => [...new Set(parts.map(of))].join(between);
   return {
     ...parts[0], // variant, budget, pictures
-    answers,
+    answers: inOrder(({ answers }) => answers),
+    restricted: inOrder(({ restricted }) => restricted),
+    kl: has('kl') ? inOrder(({ kl }) => kl!) : undefined,
+    kept: has('kept') ? joinKept(parts.map(({ kept }) => kept!)) : undefined,
     prompts,
     ...costOf(config, prompts),
     milliseconds: addTimes(parts.map(({ milliseconds }) => milliseconds)),

@@ -7,8 +7,9 @@ import { UserError } from '../../errors.ts';
 import { makeFolder, writeText, readJson } from '../../node/files.ts';
 import type { JsonObject } from '../../json.ts';
 import { cellName, type Cell, type CellRecord } from '../run/cell.ts';
+import type { FirstToken } from '../run/first.ts';
 import type { FocusCounts } from '../run/focus.ts';
-import { checkFocus, checkRecord, type Contents } from './stored.ts';
+import { checkFocus, checkRecord, checkUncut, type Contents } from './stored.ts';
 import type { Task } from '../task/task.ts';
 
 /** What all cells of a folder have in common; under another of these, answers would be others. */
@@ -20,6 +21,7 @@ export type RunKey = {
   clip: string; // the same, or `none`
   maxNewTokens: number;
   pad: boolean;
+  fill: string;
   shard: string;
 };
 
@@ -29,6 +31,9 @@ export interface CellStore {
   save(cell: Cell, record: CellRecord): Promise<void>;
   loadFocus(): Promise<FocusCounts | undefined>;
   saveFocus(focus: FocusCounts): Promise<void>;
+  /** What the uncut model would say first, in the order of the questions. */
+  loadUncut(): Promise<FirstToken[] | undefined>;
+  saveUncut(firsts: readonly FirstToken[]): Promise<void>;
 }
 
 /**
@@ -44,7 +49,7 @@ export async function openStore(
   flag = '--out',
 ): Promise<CellStore> {
   const cells = path.join(folder, 'cells');
-  const focusFile = path.join(folder, 'focus.json');
+  const [focusFile, uncutFile] = ['focus.json', 'uncut.json'].map((name) => path.join(folder, name));
   const keyFile = path.join(folder, 'run.json');
   const found = await readJson(keyFile);
   if (found) checkKey(found, key, `${flag} ${folder}`);
@@ -63,6 +68,11 @@ export async function openStore(
       return focus && checkFocus(focus, focusFile, contents);
     },
     saveFocus: (focus) => writeJson(focusFile, focus),
+    loadUncut: async () => {
+      const uncut = await readJson(uncutFile);
+      return uncut && checkUncut(uncut, uncutFile, contents);
+    },
+    saveUncut: (firsts) => writeJson(uncutFile, { firsts }),
   };
 }
 

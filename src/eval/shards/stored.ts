@@ -6,7 +6,10 @@ import { isObject, type JsonObject } from '../../json.ts';
 import type { Cell, CellRecord } from '../run/cell.ts';
 import { costOf, joinPrompts, type PromptCount, type Times } from '../run/costs.ts';
 import { countOnObjects, rankPatches, topPatches, type FocusCounts } from '../run/focus.ts';
+import type { FirstToken } from '../run/first.ts';
+import type { KeptCounts } from '../run/kept.ts';
 import { keyOf } from '../run/variant.ts';
+import { patchCount } from '../../vision/config.ts';
 import { shardPictures, shardQuestions, type Shard } from './shard.ts';
 import type { Task } from '../task/task.ts';
 
@@ -34,10 +37,19 @@ export function checkRecord(
     if (found[name] !== value) throw refuse(`is of ${name} ${tell(found[name])}, not ${tell(value)}`);
   }
   const questions = shardQuestions(shard, task).length;
-  const { answers, prompts, milliseconds, seen, seconds } = found;
-  if (!isList(answers, (answer) => typeof answer === 'string'))
-    throw refuse('has answers that are not texts');
-  if (answers.length !== questions) throw refuse(`holds ${answers.length} answers, not ${questions}`);
+  const { answers, restricted, kl, kept, prompts, milliseconds, seen, seconds } = found;
+  for (const [name, texts] of Object.entries({ answers, restricted })) {
+    if (!isList(texts, (answer) => typeof answer === 'string')) {
+      throw refuse(`has ${name} that are not texts`);
+    }
+    if (texts.length !== questions) throw refuse(`holds ${texts.length} ${name}, not ${questions}`);
+  }
+  if (kl !== undefined && !(isList(kl, isTime) && kl.length === questions)) {
+    throw refuse(`should hold ${questions} numbers from 0 on as kl`);
+  }
+  if (kept !== undefined && !isKept(kept, questions, patchCount(config.vision))) {
+    throw refuse(`has kept that does not count the patches of ${questions} questions`);
+  }
   const { num_hidden_layers: L } = config.text;
   if (!isList(prompts, (prompt) => isPromptCount(prompt, L))) {
     throw refuse(`has prompts that are not tokens in ${L} layers`);
@@ -88,6 +100,41 @@ export function checkFocus(found: JsonObject, file: string, { task, shard, confi
     throw refuse(`should count 0 to ${most} hits of each of ${names.join(', ')}`);
   }
   return found as unknown as FocusCounts;
+}
+
+/**
+ * What the uncut model would say first, as its file holds it.
+ * @throws UserError naming the file, for other questions or vocabularies
+ */
+export function checkUncut(found: JsonObject, file: string, { task, shard, config }: Contents): FirstToken[] {
+  const questions = shardQuestions(shard, task).length;
+  const { firsts } = found;
+  if (
+    !isList(firsts, (first) => isFirstToken(first, config.text.vocab_size)) ||
+    firsts.length !== questions
+  ) {
+    throw new UserError(
+      `${file} should hold the first tokens of ${questions} answers: remove it, and start the evaluation once more`,
+    );
+  }
+  return firsts;
+}
+
+function isFirstToken(x: unknown, V: number): x is FirstToken {
+  if (!isObject(x)) return false;
+  const { tokens, logs } = x;
+  const isToken = (token: unknown): token is number => isCount(token) && token < V;
+  const isLog = (log: unknown): log is number => Number.isFinite(log) && Number(log) <= 0;
+  return isList(tokens, isToken) && isList(logs, isLog) && tokens.length === logs.length && tokens.length > 0;
+}
+
+/** No patch is kept for more questions than were asked, and no more are sinks than were kept. */
+function isKept(x: unknown, questions: number, P: number): x is KeptCounts {
+  if (!isObject(x)) return false;
+  const { counts, sinks } = x;
+  if (!isList(counts, isCount) || counts.length !== P || !isCount(sinks)) return false;
+  const all = counts.reduce((sum, count) => sum + count, 0);
+  return x['questions'] === questions && counts.every((count) => count <= questions) && sinks <= all;
 }
 
 const tell = (value: unknown): string => JSON.stringify(value) ?? 'nothing';

@@ -26,18 +26,20 @@ type Fields = ReturnType<typeof fieldReader>;
 
 /** Of one line, each form's question and right answer; `image` names the picture's file in all of them. */
 const readers: Record<ScoringName, (fields: Fields, line: JsonObject, where: string) => Asked> = {
-  /** What `vtc world` writes: `id`, `question`, `answer`, and `type` where there are several. */
-  exact: (fields) => ({
+  /** What `vtc world` writes: `id`, `question`, `answer`; `type` where there are several; `choices`, all that an answer may be. */
+  exact: (fields, line, where) => ({
     id: fields.name('id'),
     question: fields.text('question'),
     answer: fields.text('answer'),
     type: fields.text('type', 'all'),
+    ...(line['choices'] !== undefined && { choices: readTexts(line['choices'], `${where}: choices`) }),
   }),
   /** `question_id`, `text`, `label` yes or no; `category` where a file joins several. */
   pope: (fields) => ({
     id: fields.name('question_id'),
     question: fields.text('text'),
     answer: fields.choice('label', ['yes', 'no']),
+    choices: ['yes', 'no'],
     type: fields.text('category', 'all'),
   }),
   /** `question_id`, `question`, and `answers` of several people or one `answer`; `answer_type` where there is one. */
@@ -63,6 +65,12 @@ function readAnswers(value: unknown, where: string): string[] {
     throw new UserError(`${where}: answers should be a list of texts or of objects with an answer`);
   }
   return words;
+}
+
+function readTexts(value: unknown, what: string): string[] {
+  const isTexts = Array.isArray(value) && value.every((word) => typeof word === 'string');
+  if (!isTexts || value.length === 0) throw new UserError(`${what} should be a list of texts`);
+  return value;
 }
 
 /** The key under which each form has a question's id. */

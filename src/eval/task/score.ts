@@ -36,35 +36,5 @@ export function withInterval(accuracy: number, n: number, z = 1.96): Accuracy {
   };
 }
 
-/**
- * The accuracy of S seeds on the same n questions, with an interval over both. The mean of x_si varies with the questions
- * drawn and with the seeds drawn; in a table of both (two-way analysis of variance) its squared error is
- *
- *     e² = var(question means)/n + var(seed means)/S − var(x_si − question mean − seed mean + mean)/(n·S)
- *
- * Wilson's interval takes it as the size of a sample that would have this error, p̂(1 − p̂)/e², but never more than n:
- * more seeds are not more questions.
- * @param marks [S][n], each from 0 to 1
- */
-export function withSeeds(marks: readonly (readonly number[])[]): Accuracy {
-  const [S, n] = [marks.length, marks[0].length];
-  const bySeed = marks.map(mean);
-  const accuracy = mean(bySeed);
-  if (S === 1 || n === 1) return withInterval(accuracy, n);
-  const byQuestion = marks[0].map((_, i) => mean(marks.map((row) => row[i])));
-  const rest = marks.flatMap((row, s) => row.map((x, i) => (x - bySeed[s] - byQuestion[i] + accuracy) ** 2));
-  const shared = mean(rest) / (S - 1) / n; // Σ/(n·(S − 1)), over n·S
-  const questions = mean(byQuestion.map((x) => (x - accuracy) ** 2)) / n; // with n, as in Wilson's: equal seeds are as one
-  const error = Math.max(questions, questions + variance(bySeed) / S - shared);
-  const size = error > 0 ? Math.min(n, (accuracy * (1 - accuracy)) / error) : n;
-  return { ...withInterval(accuracy, Math.max(1, size)), n };
-}
-
 export const mean = (values: readonly number[]): number =>
   values.reduce((sum, x) => sum + x, 0) / values.length;
-
-/** With n − 1. */
-function variance(values: readonly number[]): number {
-  const middle = mean(values);
-  return values.reduce((sum, x) => sum + (x - middle) ** 2, 0) / (values.length - 1);
-}

@@ -17,3 +17,9 @@ export const scorings = {
   vqa: (said: string, { answer, answers = [answer] }: Truth): number => vqaAccuracy(said, answers),
 };
 export type ScoringName = keyof typeof scorings;
+
+/** Whether an answer is one of those that its question may have; of a sentence that answers yes or no, its first word. */
+export function isChoice(scoring: ScoringName, said: string, choices: readonly string[]): boolean {
+  const words = scoring === 'pope' ? said.trim().split(/[\s,.!]/)[0] : said;
+  return choices.some((choice) => isRight(words, choice));
+}

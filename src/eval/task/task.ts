@@ -23,6 +23,8 @@ export interface TaskQuestion extends Truth {
   picture: number;
   question: string;
   type: string;
+  /** All answers that questions of its type have, where there are no others. */
+  choices?: readonly string[];
 }
 
 export interface Task {
@@ -31,6 +33,8 @@ export interface Task {
   scoring: ScoringName;
   /** In the order in which questions come to them. */
   pictures: TaskPicture[];
+  /** A picture in which nothing stands; grey where there is none. */
+  blank?: TaskPicture;
   questions: TaskQuestion[];
 }
 
@@ -46,9 +50,17 @@ export function takePictures({ pictures }: Task, source: PictureSource): TaskPic
   if (source === 'wrong') return pictures.map((_, i) => pictures[(i + 1) % pictures.length]);
   return pictures.map(({ id, read }) => ({
     id,
-    read: async (config) => {
-      const { width, height } = await read(config);
-      return { width, height, data: new Uint8Array(width * height * 3).fill(128) };
-    },
+    read: async (config) => fillGrey(await read(config)),
   }));
 }
+
+/** What `--fill blank` puts where patches were dropped. */
+export const blankOf = ({ blank }: Task): TaskPicture =>
+  blank ?? { id: 'grey', read: () => fillGrey({ width: 32, height: 32 }) };
+
+/** A picture of that size, all of it grey. */
+const fillGrey = ({ width, height }: Pick<Picture, 'width' | 'height'>): Picture => ({
+  width,
+  height,
+  data: new Uint8Array(width * height * 3).fill(128),
+});

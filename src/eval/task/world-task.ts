@@ -1,5 +1,5 @@
 import { drawWorld } from '../../world/draw.ts';
-import { worldQuestions } from '../../world/questions.ts';
+import { choicesOf, worldQuestions } from '../../world/questions.ts';
 import { side, type Scene, type Split } from '../../world/scene.ts';
 import type { Task } from './task.ts';
 
@@ -16,11 +16,13 @@ export function createWorldTask(split: Split, scenes: number): Task {
       read: () => drawWorld(scene),
       objects: scene.objects.map(({ box: [x0, y0, x1, y1] }) => [x0 / side, y0 / side, x1 / side, y1 / side]),
     })),
+    blank: { id: 'ground', read: () => drawWorld({ id: 'ground', objects: [], backgroundSeed: 1 }) },
     questions: asked.map(({ scene, question: { id, type, question, answer } }) => ({
       id,
       type,
       question,
       answer,
+      choices: choicesOf[type],
       picture: places.get(scene.id)!,
     })),
   };

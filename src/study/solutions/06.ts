@@ -14,7 +14,7 @@ const contiguous = spliceImage(decoder, [prompt], Z);
 const original = spliceImage(decoder, [prompt], Z, gaps.places);
 const [here, there] = [await contiguous.positions.data(), await original.positions.data()];
 print('kept', gaps.kept![0].slice(0, 5), '…');
-//> kept  3 4 8 9 18  …
+//> kept  2 5 6 7 9  …
 print(
   'contiguous',
   here.slice(0, 7),
@@ -32,7 +32,7 @@ print(
   'the answer',
   original.nextPosition,
 );
-//> original    0 1 5 6 10 11 20  … the text after  102 103 104 105 106 107  the answer  108
+//> original    0 1 4 7 8 9 11  … the text after  102 103 104 105 106 107  the answer  108
 check('a patch stands behind the text before', there[2] === prompt.before.length + gaps.kept![0][0]);
 //> ✓  a patch stands behind the text before
 check('the answer is written where it would be uncut', original.nextPosition === 2 + 100 + 6);

@@ -41,13 +41,13 @@ for (const layer of [1, 2, 3]) {
   apart.push(await distance(cut.logits, whole.logits));
   print('k', layer, 'caches', cacheLengths(cut.cache), 'logits differ by', apart.at(-1));
   check('k layers hold all', cacheLengths(cut.cache).every((n, l) => n === (l < layer ? T : T - 75))); // prettier-ignore
-  //> k  1  caches  108 33 33 33  logits differ by  0.119
+  //> k  1  caches  108 33 33 33  logits differ by  0.0821
   //> ✓  k layers hold all
-  //> k  2  caches  108 108 33 33  logits differ by  0.0515
+  //> k  2  caches  108 108 33 33  logits differ by  0.0406
   //> ✓  k layers hold all
-  //> k  3  caches  108 108 108 33  logits differ by  0.00878
+  //> k  3  caches  108 108 108 33  logits differ by  0.0178
   //> ✓  k layers hold all
 }
-check('the later the cut, the less it does', apart[0] > apart[1] && apart[1] > apart[2]);
-//> ✓  the later the cut, the less it does
-// By layer 2 this decoder has taken from the picture what the question wants. It has also paid for it.
+check('none of the cuts does much', Math.max(...apart) < 0.2);
+//> ✓  none of the cuts does much
+// By layer 1 this decoder has taken from the picture what the question wants. It has also paid for it.

@@ -75,7 +75,7 @@ export async function observe(tried: Tried, trial: Trial, only?: number): Promis
   const prompts = pictures.map((b): ImagePrompt => ({ before, after, question: [1, 2 + (b % 4), 7] }));
   const method = checked(tried.method, tried.file);
   const chosen = { method, methodOptions: method.defaults, budget: U };
-  const plan = prepareAnswer(model.config, chosen, prompts, { maxNewTokens });
+  const plan = prepareAnswer(model.config, chosen, prompts, { maxNewTokens }, pictures);
   const random = createRandom(seed);
   const S = model.config.vision.image_size;
   const all = Array.from({ length: B }, () =>

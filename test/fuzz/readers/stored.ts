@@ -81,7 +81,7 @@ export const stored: Fuzz = {
     });
     const task: Task = { name: 'noise', scoring: 'exact', pictures, questions };
     const contents = { task, shard: whole, config };
-    const rest = { images: '', model: 'm', clip: 'none', maxNewTokens: 3, pad: false };
+    const rest = { images: '', model: 'm', clip: 'none', maxNewTokens: 3, pad: false, fill: 'none' };
     const key: RunKey = { task: 'noise', questions: 'q', ...rest, shard: '1/1' };
     const cells = planCells(parseVariants('vtc-cls'), [4], 16);
     const prompts = [
@@ -89,6 +89,11 @@ export const stored: Fuzz = {
     ];
     const record: CellRecord = {
       ...{ variant: 'vtc-cls', budget: 4, pictures: 'own', answers: ['a', 'b', 'c'], prompts },
+      ...{
+        restricted: ['a', '', ''],
+        kl: [0, 0.1, 2],
+        kept: { questions: 3, counts: Array<number>(16).fill(1), sinks: 2 },
+      },
       ...costOf(config.text, prompts),
       ...{ milliseconds: { see: 1, prefill: 2, decode: 3 }, seen: 2, seconds: 1 },
       ...{ commit: 'c', backend: 'b', machine: 'm' },
@@ -99,11 +104,12 @@ export const stored: Fuzz = {
     };
     const flags = {
       ...{ model: 'm', task: 'exact', split: 'test', questions: 'q', suffix: '', pad: false },
-      ...{ methods: 'none', seeds: 3, keep: '25%', newTokens: 3 },
+      ...{ methods: 'none', seeds: 3, keep: '25%', newTokens: 3, fill: 'none' },
     };
     const good: Record<string, unknown> = {
       'cells/vtc-cls@4.json': record,
       'focus.json': focus,
+      'uncut.json': { firsts: [1, 2, 3].map((token) => ({ tokens: [token, 0], logs: [-0.1, -3] })) },
       'run.json': key,
       'flags.json': flags,
     };
@@ -117,6 +123,7 @@ export const stored: Fuzz = {
       const open = () => openStore(path.join(folder, 'merged'), key, contents);
       readRequest((await readJson(path.join(shard, 'flags.json'))) ?? {}, 'flags.json');
       await mergeShards(await findShards([shard]), { task, cells, config, key }, open);
+      await (await openStore(shard, key, contents)).loadUncut();
     };
 
     const [checkpoint, metrics] = ['checkpoint.safetensors', 'metrics.jsonl'].map((name) =>
