@@ -69,7 +69,7 @@ check('but not where objects were thrown away', lost['varied random'] >= lost['f
  * What `fixed` loses to VTC-CLS are counts, nearly all too high: more of what it reads is object than it is used to. `varied` was
  * never shown a pruned picture either, and loses none of these 57; and with the ground filled in, `fixed` counts again. So that loss
  * was the decoder's, not the choice's. What random threw away no decoder and no filling brings back: that loss is the choice's.
- * On 5,248 questions, with intervals: weights/README.md. An accuracy at U tokens measures both, what is kept and how a
+ * On 5,250 questions, with intervals: weights/README.md. An accuracy at U tokens measures both, what is kept and how a
  * decoder bears it; whoever compares methods on a decoder that has seen one length measures the second more than the first.
  * Exercises
  * 1. Fill with zeros, or with the mean of the kept tokens. Is any filling as good as bare ground?
