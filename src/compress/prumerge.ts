@@ -30,6 +30,7 @@ import { matrixOf, type Row } from '../tensor/token-matrix.ts';
 import { checkWhole } from './checks.ts';
 import { descending, readPictures, without } from './host.ts';
 import type { Method } from './method.ts';
+import { findOutliers } from './outliers.ts';
 import { scoreByCls } from './score.ts';
 import { clsLayer, onlyLayer } from './selected-layer.ts';
 
@@ -57,17 +58,7 @@ const spreadCentres: PickCentres = (attention, n) => {
   return [...top, ...others.filter((patch) => patch % stride === 0 && patch < P - 1)];
 };
 
-/** Above Q₃ + 1.5·(Q₃ − Q₁), with NumPy's quartiles: linear between the two values next to them. */
-function countOutliers(values: Float32Array): number {
-  const sorted = Float32Array.from(values).sort();
-  const quantile = (q: number) => {
-    const place = q * (sorted.length - 1);
-    const [low, high] = [sorted[Math.floor(place)], sorted[Math.ceil(place)]];
-    return low + (high - low) * (place - Math.floor(place));
-  };
-  const [q1, q3] = [quantile(0.25), quantile(0.75)];
-  return values.filter((x) => x > q3 + 1.5 * (q3 - q1)).length;
-}
+const countOutliers = (values: Float32Array): number => findOutliers(values).filter(Boolean).length;
 
 const describe = (name: string, summary: string, pickCentres: PickCentres): Method<Options> => ({
   name,

@@ -2,16 +2,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { findOutliers, quantile } from '../../src/compress/outliers.ts';
 import { fillBlank } from '../../src/eval/run/fill.ts';
-import {
-  countKept,
-  findOutliers,
-  findSinks,
-  joinKept,
-  keptOf,
-  noneKept,
-  quantile,
-} from '../../src/eval/run/kept.ts';
+import { countKept, findSinks, joinKept, keptOf, noneKept } from '../../src/eval/run/kept.ts';
 import { applyMatrix, denseOf, picking, withCls } from '../../src/tensor/token-matrix.ts';
 import { describeEachBackend } from '../support/backends.ts';
 import { axis, draw, expectNear, expectNewTensors, randoms, tidyEachTest } from '../support/random.ts';

@@ -11,7 +11,7 @@ import { watchSteps, type Trace } from '../../tensor/trace.ts';
 import type { ImagePrompt } from '../../text/prompt.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import type { Album } from './album.ts';
-import type { Cell, CellRecord, Provenance } from './cell.ts';
+import { isUncut, type Cell, type CellRecord, type Provenance } from './cell.ts';
 import { costOf, joinPrompts, type PromptCount, type Times } from './costs.ts';
 import { fillBlank } from './fill.ts';
 import { chooseAmong, divergence, likeliest, logSoftmax, type FirstToken } from './first.ts';
@@ -41,13 +41,13 @@ export interface AnswerOptions {
   onQuestions?: (count: number) => void;
 }
 
-/** What is left of a cell, and what it would say first: the uncut model's is kept for the others. */
-export type Answered = { record: Omit<CellRecord, keyof Cell | Provenance>; firsts: FirstToken[] };
+/** What is left of a cell; and of the uncut one, what it would say first: that is kept for the others. */
+export type Answered = { record: Omit<CellRecord, keyof Cell | Provenance>; firsts?: FirstToken[] };
 
 /** What is known of one question. */
 interface Reply {
   answer: string;
-  first: FirstToken;
+  first?: FirstToken;
   kl?: number;
   /** Where the question has choices that its first token tells apart. */
   restricted?: string;
@@ -62,10 +62,11 @@ const batchSize = 64;
  */
 export async function answerCell(
   { model, stopTokens, tokenizer, task, prompts, maxNewTokens }: Exam,
-  { variant, budget }: Cell,
+  cell: Cell,
   album: Album,
   { uncut, blank, onQuestions }: AnswerOptions = {},
 ): Promise<Answered> {
+  const { variant, budget } = cell;
   const started = performance.now();
   const milliseconds: Times = { see: 0, prefill: 0, decode: 0 };
   const planFor = (asking: readonly ImagePrompt[], pictures: readonly number[]) =>
@@ -126,7 +127,7 @@ export async function answerCell(
           const choice = chooseAmong(choices.map(begins), logs);
           replies.set(question, {
             answer: tokenizer.decode(tokens[i]).trim(),
-            first: likeliest(logs),
+            first: isUncut(cell) ? likeliest(logs) : undefined,
             kl: uncut && divergence(uncut[placeOf.get(question)!], logs),
             restricted: choice === undefined ? undefined : choices[choice],
           });
@@ -150,7 +151,7 @@ export async function answerCell(
   const inOrder = order.map((question) => replies.get(question)!);
   const counted = joinPrompts(read);
   return {
-    firsts: inOrder.map(({ first }) => first),
+    firsts: isUncut(cell) ? inOrder.map(({ first }) => first!) : undefined,
     record: {
       answers: inOrder.map(({ answer }) => answer),
       restricted: inOrder.map(({ restricted }) => restricted ?? ''),

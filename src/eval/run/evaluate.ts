@@ -70,7 +70,7 @@ export async function evaluate(
           blank: fills,
           onQuestions,
         });
-        if (isUncut(cell)) {
+        if (firsts) {
           uncut = firsts;
           await onUncut?.(firsts);
         }

@@ -1,5 +1,6 @@
 /** Which patches stay, over all that is asked: where a method is blind, and whether it falls for sinks. */
 import * as tf from '@tensorflow/tfjs-core';
+import { findOutliers } from '../../compress/outliers.ts';
 import { scope } from '../../tensor/scope.ts';
 
 /** Counted over questions, so that parts of a task join exactly. */
@@ -62,19 +63,4 @@ export async function findSinks(F: tf.Tensor3D): Promise<boolean[][]> {
   using own = scope();
   const norms = own(tf.norm(F, 'euclidean', 2));
   return ((await norms.array()) as number[][]).map(findOutliers);
-}
-
-export function findOutliers(values: readonly number[]): boolean[] {
-  const sorted = [...values].sort((a, b) => a - b);
-  const [lower, upper] = [0.25, 0.75].map((share) => quantile(sorted, share));
-  const most = upper + 1.5 * (upper - lower);
-  return values.map((value) => value > most);
-}
-
-/** Between the two nearest of the sorted values, as NumPy has it. */
-export function quantile(sorted: readonly number[], share: number): number {
-  const place = share * (sorted.length - 1);
-  const below = Math.floor(place);
-  const above = Math.min(below + 1, sorted.length - 1);
-  return sorted[below] + (place - below) * (sorted[above] - sorted[below]);
 }

@@ -4,6 +4,7 @@ import type { Llama } from '../../decoder/llama.ts';
 import type { DecoderInput, LayerHook } from '../../decoder/state.ts';
 import { scope } from '../../tensor/scope.ts';
 import type { Trace } from '../../tensor/trace.ts';
+import { logSoftmax } from './first.ts';
 
 export interface AskedAnswer {
   tokens: readonly number[];
@@ -33,16 +34,9 @@ export async function answerProbability(
   let { logits } = session;
   let probability = 1;
   for (const [t, wanted] of asked.entries()) {
-    const chances = softmax((await logits.data()) as Float32Array);
-    probability *= wanted.reduce((sum, token) => sum + chances[token], 0);
+    const logs = logSoftmax((await logits.data()) as Float32Array);
+    probability *= wanted.reduce((sum, token) => sum + Math.exp(logs[token]), 0);
     if (t + 1 < asked.length) logits = own(await runToken(llama, session, [tokens[t]]));
   }
   return probability;
-}
-
-function softmax(logits: Float32Array): number[] {
-  const top = logits.reduce((a, b) => Math.max(a, b));
-  const powers = Array.from(logits, (x) => Math.exp(x - top));
-  const sum = powers.reduce((a, b) => a + b, 0);
-  return powers.map((power) => power / sum);
 }
