@@ -4,6 +4,7 @@ import { UserError } from '../errors.ts';
 import { startBackend } from '../backend/start.ts';
 import { clipRecipe, llavaRecipe, smokeRecipes, type ClipRecipe, type LlavaRecipe } from '../train/recipe.ts';
 import { trainClip, trainLlava } from '../train/stages.ts';
+import { systems } from '../train/systems/systems.ts';
 import type { Progress } from '../train/train.ts';
 import { namings, type Naming } from '../world/caption.ts';
 import { side } from '../world/scene.ts';
@@ -12,6 +13,7 @@ import { readInteger } from './options.ts';
 interface TrainFlags {
   out: string;
   stage: 'clip' | 'llava' | 'both';
+  system?: string;
   steps?: number;
   seed: number;
   captions: Naming;
@@ -38,6 +40,14 @@ export function addTrainCommand(program: Command): void {
       new Option('--stage <name>', 'CLIP first; LLaVA looks through it')
         .choices(['clip', 'llava', 'both'])
         .default('both'),
+    )
+    .addOption(
+      new Option(
+        '--system <name>',
+        'a system of the field instead, on the models that come with this program; into a folder of its name',
+      )
+        .choices(Object.keys(systems))
+        .conflicts(['stage', 'captions', 'fixed']),
     )
     .option('--steps <n>', 'another number of steps, for each stage', readInteger(1))
     .option('--seed <n>', 'seed of the first weights and of the data', readInteger(0), 0)
@@ -75,6 +85,10 @@ async function run(flags: TrainFlags): Promise<void> {
   const { out: folder, fresh, checkpointEvery } = flags;
   const options = { folder, fresh, checkpointEvery, onProgress: display.update };
   try {
+    if (flags.system !== undefined) {
+      const { seed, steps, smoke = false } = flags;
+      return await systems[flags.system]({ seed, steps, smoke }, options);
+    }
     if (flags.stage !== 'llava')
       await trainClip(withFlags({ ...recipes.clip, captions: flags.captions }), options);
     const frames = flags.fixed ? [side] : recipes.llava.frames;

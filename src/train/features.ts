@@ -14,14 +14,21 @@ export type FeatureScale = {
 /**
  * The patches of the hidden state that LLaVA's config selects.
  * @param pixels [B, S, S, 3]
+ * @param patches some of them; all P where left out
  * @returns [B, P, D]
  */
-export function readFeatures(vision: ClipVision, pixels: tf.Tensor4D, config: LlavaConfig): tf.Tensor3D {
+export function readFeatures(
+  vision: ClipVision,
+  pixels: tf.Tensor4D,
+  config: LlavaConfig,
+  patches?: readonly number[],
+): tf.Tensor3D {
   return tf.tidy(() => {
     const [layer] = config.vision_feature_layer;
     const hidden = runClipVision(vision, pixels, { hidden: [layer] }).hidden.get(layer)!; // [B, N, D]
     const [B, N, D] = hidden.shape;
-    return tf.slice(hidden, [0, 1, 0], [B, N - 1, D]);
+    const all = tf.slice(hidden, [0, 1, 0], [B, N - 1, D]);
+    return patches ? tf.gather(all, [...patches], 1) : all;
   });
 }
 

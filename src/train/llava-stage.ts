@@ -6,26 +6,20 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { LlavaConfig } from '../checkpoint/architecture.ts';
 import { weightTable } from '../checkpoint/names.ts';
-import { llamaBlock } from '../decoder/block.ts';
-import { readLogits, type Llama } from '../decoder/llama.ts';
-import { createRope, ropeAt } from '../decoder/rope.ts';
-import { createRandom, pick, type Random } from '../random.ts';
-import { spliceImage } from '../decoder/splice.ts';
+import type { Llama } from '../decoder/llama.ts';
 import type { LlamaWeights } from '../decoder/weights.ts';
-import { readPreprocessConfig } from '../node/checkpoint.ts';
 import { project, type ProjectorWeights } from '../projector.ts';
+import { createRandom } from '../random.ts';
 import type { ClipVision } from '../vision/clip.ts';
-import { askScene, type Question } from '../world/questions.ts';
-import { frameOf, framePatches, wholeFrame, type Frame } from '../world/frame.ts';
-import { createScene, side, type Scene, type Split } from '../world/scene.ts';
-import { hashText } from '../world/split.ts';
-import { readTrainingPrompts, type TrainingPrompts } from './ask.ts';
+import type { Scene } from '../world/scene.ts';
 import { measureFeatures, readFeatures, standardise, type FeatureScale } from './features.ts';
 import { initialise, type InitialRules } from './initialise.ts';
+import { createScenes, firstIndex, measureAnswers, openLlavaData, type Asked } from './llava-data.ts';
+import { compressPacked, stageAt, type Compression } from './llavolta.ts';
 import { crossEntropy } from './losses.ts';
-import { packedMask, packedPositions, packQuestions, type Packed } from './pack.ts';
-import { drawPixels } from './pictures.ts';
-import { sceneText, type Told } from './provenance.ts';
+import type { Prompted } from './pack.ts';
+import { openPacked, readPacked, runPacked } from './packed-decoder.ts';
+import type { Told } from './provenance.ts';
 import type { LlavaRecipe } from './recipe.ts';
 import type { Stage } from './train.ts';
 
@@ -34,11 +28,8 @@ export interface LlavaStageWeights {
   decoder: LlamaWeights;
 }
 
-export interface LlavaBatch {
+export interface LlavaBatch extends Prompted {
   features: tf.Tensor3D; // [B, P, D], standardised
-  before: number[];
-  packed: Packed;
-  questions: Question[][]; // [B][questions]
 }
 
 const rules: InitialRules = [
@@ -51,132 +42,72 @@ const rules: InitialRules = [
 /**
  * @param dir the folder that `startLlavaFolder` began
  * @param vision the trained tower, which stays as it is
+ * @param name of the files that a run leaves
  */
 export async function createLlavaStage(
   dir: string,
   config: LlavaConfig,
   vision: ClipVision,
   recipe: LlavaRecipe,
+  name = 'llava',
 ): Promise<Told<Stage<LlavaStageWeights, LlavaBatch>> & { scale: FeatureScale }> {
-  const { pace, seed, pictures, questions } = recipe;
-  const preprocessing = await readPreprocessConfig(dir, config.vision.image_size);
-  const prompts = await readTrainingPrompts(dir, config);
+  const { pace, seed, pictures } = recipe;
+  const data = await openLlavaData(dir, config, recipe);
   const { projector, decoder } = weightTable(config);
   const weights: LlavaStageWeights = initialise(
     { projector: projector!, decoder: decoder! },
     createRandom(seed),
     rules,
   );
-  const look = (scenes: readonly Scene[]) =>
-    tf.tidy(() => readFeatures(vision, drawPixels(scenes, preprocessing), config));
+  const look = (scenes: readonly Scene[], patches?: readonly number[]) =>
+    tf.tidy(() => readFeatures(vision, data.pixels(scenes), config, patches));
   const scale = measureFeatures(createScenes('train', firstIndex(seed), recipe.standardise), pictures, look);
-
-  const drawScenes = (step: number) =>
-    createScenes('train', firstIndex(seed) + step * pictures, pictures, drawFrame(recipe, step));
-  const drawAsked = (scenes: readonly Scene[], draws: string) => {
-    const random = createRandom(hashText(draws));
-    return { asked: scenes.map((scene) => askScene(scene, random, questions)), random };
-  };
-  const drawBatch = (scenes: readonly Scene[], draws: string): LlavaBatch => {
-    const { asked, random } = drawAsked(scenes, draws);
-    const features = tf.tidy(() => {
-      const all = standardise(look(scenes), scale); // [B, P, D]
-      return tf.gather(all, framePatches(scenes[0].frame ?? wholeFrame, config.vision.patch_size), 1); // those of the padding left out
-    });
-    return { features, questions: asked, ...packBatch(prompts, scenes, asked, features.shape[1], random) };
+  const drawBatch = (asked: Asked): LlavaBatch => {
+    const patches = data.patches(asked.scenes); // those of the padding left out
+    const features = tf.tidy(() => standardise(look(asked.scenes, patches), scale));
+    return { features, ...data.prompt(asked, patches.length) };
   };
 
   return {
-    name: 'llava',
+    name,
     pace,
     recipe: JSON.stringify({ ...recipe, pace: undefined }),
     weights,
     scale,
-    draw: (step) => drawBatch(drawScenes(step), `questions ${seed} ${step}`),
-    tell(step) {
-      const scenes = drawScenes(step);
-      const { asked } = drawAsked(scenes, `questions ${seed} ${step}`);
-      return [
-        ...scenes.map(sceneText),
-        ...asked.flat().map(({ question, answer }) => `${question} ${answer}`),
-      ].join('\n');
-    },
-    loss: (current, batch) =>
-      tf.tidy(() => crossEntropy(answerLogits(config, current, batch), batch.packed.targets)),
-    validate(current) {
-      const right = new Map<string, boolean[]>();
-      for (let first = 0; first < recipe.validation; first += pictures) {
-        tf.tidy(() => {
-          const batch = drawBatch(createScenes('validation', first, pictures), `validation ${first}`);
-          const said = tf.argMax(answerLogits(config, current, batch), 1).dataSync();
-          for (const [b, asked] of batch.questions.entries()) {
-            for (const [q, question] of asked.entries()) {
-              const at = batch.packed.firsts[b][q];
-              const isRight = said[at] === batch.packed.targets[at];
-              right.set(question.type, [...(right.get(question.type) ?? []), isRight]);
-            }
-          }
-        });
-      }
-      const share = (cases: boolean[]) => cases.filter(Boolean).length / cases.length;
-      const byType = [...right].sort().map(([type, cases]) => [type, share(cases)] as const);
-      return { accuracy: share([...right.values()].flat()), ...Object.fromEntries(byType) };
-    },
+    draw: (step) => drawBatch(data.step(step)),
+    tell: (step) => data.tell(step),
+    loss: (current, batch, step) =>
+      tf.tidy(() => {
+        const logits = answerLogits(config, current, batch, stageAt(recipe.compressor, step / pace.steps));
+        return crossEntropy(logits, batch.packed.targets);
+      }),
+    validate: (current) =>
+      measureAnswers(data, (asked) => {
+        const batch = drawBatch(asked);
+        return { ...batch, logits: answerLogits(config, current, batch, stageAt(recipe.compressor, 1)) };
+      }),
   };
 }
 
 /**
- * Questions begin 0 to so many places behind the picture, as the later turns of a conversation do. At one distance only,
- * a decoder may tell patches by how far they are, and not by what their features say of their place.
- */
-const mostGap = 96;
-
-/** No two seeds train on the same scenes. */
-const firstIndex = (seed: number): number => seed * 1_000_000;
-
-const createScenes = (split: Split, first: number, count: number, frame?: Frame): Scene[] =>
-  Array.from({ length: count }, (_, i) => createScene(split, first + i, frame));
-
-/** The shape of a step's pictures. */
-function drawFrame({ seed, frames }: LlavaRecipe, step: number): Frame | undefined {
-  const random = createRandom(hashText(`frame ${seed} ${step}`));
-  const [width, height] = [pick(random, frames), pick(random, frames)];
-  return width === side && height === side ? undefined : frameOf(width, height);
-}
-
-function packBatch(
-  { before, filler, tokens, describe }: TrainingPrompts,
-  scenes: readonly Scene[],
-  asked: readonly Question[][],
-  patches: number,
-  random: Random,
-): Pick<LlavaBatch, 'before' | 'packed'> {
-  const ids = scenes.map((scene, b) => [...asked[b].map(tokens), describe(scene)]);
-  const gaps = ids[0].map(() => Math.floor(random() * mostGap));
-  return { before, packed: packQuestions(ids, before.length + patches, filler, gaps) };
-}
-
-/**
  * What the decoder says where answers are due: the layers of inference, under the mask of packed questions.
+ * @param compression before one layer, of the picture's tokens
  * @returns [M, V], a row for each of the M targets
  */
 export function answerLogits(
   { text, projector: projectorConfig }: LlavaConfig,
   { projector, decoder }: LlavaStageWeights,
   { features, before, packed }: Pick<LlavaBatch, 'features' | 'before' | 'packed'>,
+  compression?: Compression,
 ): tf.Tensor2D {
   return tf.tidy(() => {
     const llama: Llama = { config: text, weights: decoder };
     const visual = project({ config: projectorConfig, weights: projector }, features);
-    const prompts = packed.after.map((after) => ({ before, after }));
-    let { hidden } = spliceImage(llama, prompts, visual); // [B, T, E]
-    const [B, T, E] = hidden.shape;
-    const positions = packedPositions(packed.layout);
-    const rope = ropeAt(createRope(text, text.max_position_embeddings), positions); // one row serves the batch
-    const mask = packedMask(packed.layout);
-    for (const layer of decoder.layers) hidden = llamaBlock(layer, hidden, text, { rope, mask }).hidden;
-    const rows = tf.gather(tf.reshape(hidden, [B * T, E]), tf.tensor1d(packed.rows, 'int32'));
-    const logits = readLogits(llama, tf.reshape(rows, [1, packed.rows.length, E]));
-    return tf.reshape(logits, [packed.rows.length, text.vocab_size]);
+    let state = openPacked(llama, visual, { before, packed });
+    const cut = compression?.layer ?? 0;
+    state = runPacked(llama, state, 0, cut);
+    if (!compression) return readPacked(llama, runPacked(llama, state, cut, Infinity), packed);
+    const { state: shorter, rows } = compressPacked(llama, state, packed, before.length, compression.stride);
+    return readPacked(llama, runPacked(llama, shorter, cut, Infinity), { rows });
   });
 }

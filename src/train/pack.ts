@@ -9,6 +9,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { MASKED } from '../tensor/attention.ts';
+import type { Question } from '../world/questions.ts';
 
 /** Where things are in every packed sequence. */
 export interface Layout {
@@ -36,6 +37,13 @@ export interface Packed {
   targets: number[];
   /** Where each answer begins among the targets, [B][questions]. */
   firsts: number[][];
+}
+
+/** A batch's questions as the decoder takes them. */
+export interface Prompted {
+  before: number[];
+  packed: Packed;
+  questions: Question[][]; // [B][questions]
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Every number that training depends on. */
 import { frameSides } from '../world/frame.ts';
 import type { Naming } from '../world/caption.ts';
+import type { CompressionStage } from './llavolta.ts';
 import type { AdamwOptions } from './optimizer.ts';
 import type { Pace } from './train.ts';
 
@@ -63,6 +64,8 @@ export interface LlavaRecipe {
   questions: number;
   /** What a batch's pictures may be wide and high, pixels; the decoder is not shown the padding's tokens. */
   frames: readonly number[];
+  /** LLaVolta's schedule; see llavolta.ts. */
+  compressor?: readonly CompressionStage[];
   /** Pictures by which the vision tower's features are standardised. */
   standardise: number;
   /** Pictures that validation looks at, with all questions that each allows. */

@@ -26,16 +26,23 @@ export async function trainClip(recipe: ClipRecipe, options: TrainOptions): Prom
   await drawStageCurve('clip', options.folder);
 }
 
-/** Trains LLaVA into `FOLDER/llava`, on the vision tower that `FOLDER/clip` holds. */
-export async function trainLlava(recipe: LlavaRecipe, options: TrainOptions): Promise<void> {
-  const source = path.join(options.folder, 'clip');
+/**
+ * Trains LLaVA into `FOLDER/NAME`, on a vision tower that is there.
+ * @param source the folder of a CLIP
+ */
+export async function trainLlava(
+  recipe: LlavaRecipe,
+  options: TrainOptions,
+  source = path.join(options.folder, 'clip'),
+  name = 'llava',
+): Promise<void> {
   const loaded = await loadModel(source);
   if (!loaded.clip) throw new UserError(`${source} has no text tower: it is not of --stage clip`);
   const bytes = await readFile(path.join(source, 'model.safetensors'));
   const { vision, weights: shared } = loaded.clip;
-  const dir = path.join(options.folder, 'llava');
+  const dir = path.join(options.folder, name);
   const config = await startLlavaFolder(dir, recipe, vision.config);
-  const begun = await createLlavaStage(dir, config, vision, recipe);
+  const begun = await createLlavaStage(dir, config, vision, recipe, name);
   // Another tower, another run: a checkpoint that learned to read one cannot go on with the next.
   const tower = createHash('sha256').update(bytes).digest('hex');
   const stage = { ...begun, recipe: `${begun.recipe} ${tower}` };
@@ -53,8 +60,9 @@ export async function trainLlava(recipe: LlavaRecipe, options: TrainOptions): Pr
   });
   tf.dispose([projector, decoder, folded, stage.weights, stage.scale] as unknown as tf.TensorContainer);
   loaded.dispose();
-  await drawStageCurve('llava', options.folder);
+  await drawStageCurve(name, options.folder);
 }
 
-const drawStageCurve = (stage: string, folder: string): Promise<void> =>
+/** Draws what a stage's metrics say into `FOLDER/STAGE.svg`. */
+export const drawStageCurve = (stage: string, folder: string): Promise<void> =>
   drawCurve(path.join(folder, `${stage}.metrics.jsonl`), path.join(folder, `${stage}.svg`), `stage ${stage}`);

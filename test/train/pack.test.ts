@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { free } from '../../src/tensor/scope.ts';
 import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
+import { llavolta } from '../../src/compress/llavolta.ts';
 import { createCache } from '../../src/decoder/cache.ts';
 import { runLlama } from '../../src/decoder/llama.ts';
 import { createRope } from '../../src/decoder/rope.ts';
@@ -11,6 +12,7 @@ import { startBackend } from '../../src/backend/start.ts';
 import { answerLogits } from '../../src/train/llava-stage.ts';
 import { packQuestions, type AskedTokens } from '../../src/train/pack.ts';
 import { axis, draw, expectNear, randoms, tidyEachTest } from '../support/random.ts';
+import { hookOf, sourceOf } from '../support/methods.ts';
 import { tinyLlava } from '../support/tiny.ts';
 
 beforeAll(async () => {
@@ -18,9 +20,17 @@ beforeAll(async () => {
 });
 tidyEachTest();
 
-test('a packed question is answered as if it were asked alone', async () => {
+const compressions = fc.option(
+  fc.record({ layer: fc.constantFrom(0, 1), stride: fc.integer({ min: 1, max: 4 }) }),
+  {
+    nil: undefined,
+  },
+);
+
+test('a packed question is answered as if it were asked alone, with LLaVolta’s compressor or without', async () => {
+  const each = fc.tuple(randoms, axis(2), axis(3), axis(4), compressions);
   await fc.assert(
-    fc.asyncProperty(randoms, axis(2), axis(3), axis(4), async (random, B, questions, P) => {
+    fc.asyncProperty(each, async ([random, B, questions, P, compression]) => {
       const model = tinyLlava(random);
       const { config, projector, decoder } = model;
       const D = config.projector.inner;
@@ -33,8 +43,9 @@ test('a packed question is answered as if it were asked alone', async () => {
       const features = tf.tensor3d(draw(random, [B, P, D]));
       const packed = packQuestions(batch, before.length + P, token());
       const weights = { projector: projector.weights, decoder: decoder.weights };
-      const logits = answerLogits(config, weights, { features, before, packed });
+      const logits = answerLogits(config, weights, { features, before, packed }, compression);
 
+      const U = Math.max(1, Math.round(P / (compression?.stride ?? 1)));
       const expected: number[][] = [];
       const rope = createRope(config.text, 32);
       for (const [b, items] of batch.entries()) {
@@ -42,7 +53,10 @@ test('a packed question is answered as if it were asked alone', async () => {
         for (const { ask, answer } of items) {
           const prompt = spliceImage(decoder, [{ before, after: [...ask, answer[0]] }], visual);
           const cache = createCache();
-          const alone = await runLlama(decoder, prompt, { rope, cache, allLogits: true });
+          const hook =
+            compression &&
+            hookOf(llavolta, sourceOf({ patches: P, decoderLayers: 3 }), U, { layer: compression.layer });
+          const alone = await runLlama(decoder, prompt, { rope, cache, allLogits: true, hook });
           free(cache);
           expected.push(...((await alone.array()) as number[][][])[0].slice(-2));
         }
