@@ -59,7 +59,8 @@ export async function see({ config, vision }: Llava, pixels: tf.Tensor4D, plan: 
 
 /** The method chooses by what was seen; for one that acts elsewhere W keeps all. The caller disposes the tokens. */
 // prettier-ignore
-export async function choose({ projector, clip }: Llava, seen: SeenPictures, plan: Plan, trace?: Trace): Promise<CompressedPictures> {
+export async function choose(model: Llava, seen: SeenPictures, plan: Plan, trace?: Trace): Promise<CompressedPictures> {
+  const { projector, clip } = { ...model, ...plan.brings };
   // VTC-CLS: s = Σ of the last K layers' mean over heads of A_l[:, :, 0, 1:], [CLS] to patches; W has a 1 for each of the
   // top-U of s. PruMerge: such a 1, and the weights of what is like it         compress/vtc-cls.ts, compress/prumerge.ts
   const F = () => seen.features.F(); // whole, for who looks at it
@@ -72,8 +73,10 @@ export async function choose({ projector, clip }: Llava, seen: SeenPictures, pla
 
 /** The decoder reads the prompts with their pictures, and answers. */
 // prettier-ignore
-export async function reply({ projector, decoder }: Llava, picture: Pick<CompressedPictures, 'tokens' | 'places'>, prompts: ImagePrompt[], plan: Plan, options: AnswerOptions) {
+export async function reply(model: Llava, picture: Pick<CompressedPictures, 'tokens' | 'places'>, prompts: ImagePrompt[], plan: Plan, options: AnswerOptions) {
   using own = scope();
+  const { projector, decoder } = { ...model, ...plan.brings }; // a system may have been trained with its own
+
   // Z = gelu(F'·W₁ + b₁)·W₂ + b₂                                                    [B, U, E]         projector.ts
   const Z = own(project(projector, picture.tokens));
   options.trace?.record('projector.output', Z);

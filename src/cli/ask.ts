@@ -53,7 +53,7 @@ export async function prepareQuestion(
   config: LlavaConfig,
   flags: MethodFlags & AskFlags & { newTokens: number },
 ): Promise<Question> {
-  const { method, options } = await readMethod(flags);
+  const { method, options } = await readMethod(flags, config);
   const clip = readsQuestion(method) ? clipFor({ model: dir, clip: flags.clip }) : undefined;
   const budget = parseBudget(flags.keep, patchCount(config.vision));
   const { prompt, tokenizer } = await readQuestion(dir, config, { ...askOf(flags), clip });

@@ -18,6 +18,7 @@ import {
   addAsk,
   addBackend,
   addClip,
+  addWeights,
   askOf,
   readInteger,
   type AskFlags,
@@ -33,6 +34,7 @@ interface CompareFlags extends BackendOption, AskFlags {
   clip?: string;
   keep: string;
   methods: string;
+  weights?: string;
   newTokens: number;
   pad: boolean;
   out: string;
@@ -46,12 +48,16 @@ export function addCompareCommand(program: Command): void {
     .requiredOption('--image <file>', 'PNG, JPEG or WebP')
     .option('--model <dir>', 'a Hugging Face folder of type LLaVA', shippedModel())
     .option('--keep <U>', 'visual tokens to keep: a count, a ratio such as 0.25, or a percentage', '25%')
-    .option('--methods <list>', 'with commas between; options follow a colon: vtc-cls:layers=1', 'all')
+    .option(
+      '--methods <list>',
+      'with commas between, all or trained; options follow a colon: vtc-cls:layers=1',
+      'all',
+    )
     .option('--new-tokens <R>', 'at most this many tokens of answer', readInteger(1), 16)
     .option('--pad', "pad the picture to a square first, as LLaVA-1.5's own code does", false)
     .requiredOption('--out <file>', 'the contact sheet, a PNG')
     .option('--html <file>', 'the same as one page, pictures and all');
-  addBackend(addClip(addAsk(command))).action(run);
+  addBackend(addWeights(addClip(addAsk(command)))).action(run);
 }
 
 async function run(flags: CompareFlags): Promise<void> {
@@ -64,7 +70,7 @@ async function run(flags: CompareFlags): Promise<void> {
   const { vision } = config;
   const [patches, grid] = [patchCount(vision), gridSide(vision)];
   const budget = parseBudget(flags.keep, patches);
-  const find = await methodFinder(flags.methods.split(','));
+  const find = await methodFinder(flags.methods.split(','), { config, weights: flags.weights });
   const variants = parseVariants(flags.methods, 1, find);
   const clip = variants.some(({ method }) => readsQuestion(method)) ? clipFor(flags) : undefined;
   const { prompt, tokenizer } = await readQuestion(flags.model, config, { ...askOf(flags), clip });

@@ -21,7 +21,7 @@ import { checkWritable, writeText } from '../node/files.ts';
 import { startBackend } from '../backend/start.ts';
 import { patchCount } from '../vision/config.ts';
 import { splits } from '../world/split.ts';
-import { addBackend, addClip, addTemplate, readInteger, type BackendOption } from './options.ts';
+import { addBackend, addClip, addWeights, addTemplate, readInteger, type BackendOption } from './options.ts';
 import { createBar, loadWithBar } from './progress.ts';
 import { readLlavaConfig } from './ask.ts';
 import { clipFor, shippedModel } from '../node/shipped.ts';
@@ -72,7 +72,7 @@ export function addEvalCommand(program: Command): void {
     .option('--pad', "pad pictures to a square first, as LLaVA-1.5's own code does", false)
     .option(
       '--methods <list>',
-      'with commas between, or all; options follow a colon: vtc-cls:layers=1:positions=original',
+      'with commas between, all or trained; options follow a colon: vtc-cls:layers=1:positions=original',
       defaultMethods.join(),
     )
     .option('--seeds <n>', 'methods with a seed run under 0 to n − 1, unless one is given', readInteger(1), 3)
@@ -100,7 +100,7 @@ export function addEvalCommand(program: Command): void {
       '--out <dir>',
       'folder for results; an evaluation that was cut off goes on where it stopped',
     );
-  addBackend(addClip(addTemplate(command))).action((flags: EvalFlags) =>
+  addBackend(addWeights(addClip(addTemplate(command)))).action((flags: EvalFlags) =>
     flags.merge ? merge(flags, command) : run(flags),
   );
 }

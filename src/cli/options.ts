@@ -1,7 +1,8 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { MethodOptions, Method } from '../compress/method.ts';
-import { methodOptions, methods } from '../compress/registry.ts';
+import { methodOptions, methods, systems } from '../compress/registry.ts';
 import type { Sampling } from '../decoder/sample.ts';
+import type { ModelConfigs } from '../compress/trained/system.ts';
 import { UserError } from '../errors.ts';
 import { methodFinder } from '../node/method-file.ts';
 import { backendNames } from '../backend/start.ts';
@@ -51,8 +52,17 @@ export function addClip(command: Command): Command {
   );
 }
 
+/** For systems that were trained. */
+export function addWeights(command: Command): Command {
+  return command.option(
+    '--weights <dir>',
+    `the folder of trained systems' weights (${systems.map(({ name }) => name).join(', ')}); the default comes with this program`,
+  );
+}
+
 export interface MethodFlags {
   method: string;
+  weights?: string;
   clip?: string;
   keep: string;
   layers?: string;
@@ -62,10 +72,10 @@ export interface MethodFlags {
 }
 
 export function addMethod(command: Command): Command {
-  return addClip(command)
+  return addWeights(addClip(command))
     .option(
       '--method <name>',
-      `compression method: ${methods.map((m) => m.name).join(', ')}; several in data order, as vtc-cls+fastv; ` +
+      `compression method: ${[...methods, ...systems].map((m) => m.name).join(', ')}; several in data order, as vtc-cls+fastv; ` +
         'or a file with one of your own, as ./mine.ts',
       'vtc-cls',
     )
@@ -81,9 +91,12 @@ export function addMethod(command: Command): Command {
 }
 
 /** The method that the flags name, built-in or in a file, and its options. */
-export async function readMethod(flags: MethodFlags): Promise<{ method: Method; options: MethodOptions }> {
+export async function readMethod(
+  flags: MethodFlags,
+  config?: ModelConfigs,
+): Promise<{ method: Method; options: MethodOptions }> {
   const [name, ...pairs] = flags.method.split(':');
-  const method = (await methodFinder([name]))(name);
+  const method = (await methodFinder([name], { config, weights: flags.weights }))(name);
   const bad = pairs.find((pair) => !/^[^=]+=/.test(pair));
   if (bad !== undefined) throw new UserError(`--method ${flags.method}: "${bad}" should be name=value`);
   const given = Object.fromEntries(

@@ -111,7 +111,10 @@ interface Inputs {
 }
 
 async function readInputs(architecture: Architecture, flags: TraceFlags): Promise<Inputs> {
-  const { method, options: methodOptions } = await readMethod(flags);
+  const { method, options: methodOptions } = await readMethod(
+    flags,
+    architecture.kind === 'llava' ? architecture : undefined,
+  );
   const fromFile = flags.inputs !== undefined && (await readInputFile(flags.inputs, architecture));
   const inputs = fromFile || {
     ids: architecture.kind === 'clip' ? undefined : await readPrompt(architecture, flags),

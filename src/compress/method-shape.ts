@@ -30,7 +30,7 @@ export function faultOfMethod(method: unknown): string | undefined {
   if (!Array.isArray(resources) || !resources.every((resource) => resource === 'questions')) {
     return should('resources', "['questions'] or absent");
   }
-  for (const flag of ['makesTokens', 'means']) {
+  for (const flag of ['makesTokens', 'means', 'single']) {
     if (!['boolean', 'undefined'].includes(typeof method[flag])) return should(flag, 'true, false or absent');
   }
   const { defaults, help } = method;

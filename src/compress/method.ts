@@ -1,5 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import type { Llama } from '../decoder/llama.ts';
 import type { LayerHook } from '../decoder/state.ts';
+import type { Projector } from '../projector.ts';
 import type { TokenMatrix } from '../tensor/token-matrix.ts';
 import type { TraceName } from '../tensor/trace.ts';
 import type { VisionNeeds } from '../vision/clip.ts';
@@ -77,6 +79,12 @@ export interface Choice {
 /** What a method says of the steps that are its own, by their names in the trace. */
 export type Words = Partial<Record<TraceName, string>>;
 
+/** The parts of a model that a system may have been trained with. */
+export interface TrainedParts {
+  projector: Projector;
+  decoder: Llama;
+}
+
 /** What a method does at each stage, for one model and budget. */
 export interface Stages {
   /** The same in words, with this model's numbers: for the printed walk. */
@@ -91,6 +99,8 @@ export interface Stages {
   leaves?: number | 'varies';
   /** Between the decoder's layers: a W over the picture's tokens, or limits. Made anew for each prompt. */
   between?(this: void): LayerHook;
+  /** What was trained with it, in place of the model's own. */
+  brings?: Partial<TrainedParts>;
 }
 
 /** A method's options are named values; the CLI and the evaluation list them without knowing them. */
@@ -110,6 +120,8 @@ export interface Method<Options extends MethodOptions = MethodOptions> {
   resources?: readonly (keyof Resources)[];
   /** Whether its tokens before the decoder are new ones, which have no place in the uncut prompt. */
   makesTokens?: boolean;
+  /** Whether it takes one prompt at a time: what it drops differs in number from one to the next. */
+  single?: boolean;
   /** Whether every token that it makes, wherever, is a mean of others: weights from 0 that sum to 1. */
   means?: boolean;
   defaults: Options;

@@ -1,4 +1,6 @@
 import { UserError } from '../errors.ts';
+import { dyvte } from './trained/dyvte.ts';
+import type { AnySystem } from './trained/system.ts';
 import { cdPruner } from './cdpruner.ts';
 import { divPrune } from './divprune.ts';
 import { downsample } from './downsample.ts';
@@ -55,6 +57,12 @@ export const methods: readonly Method[] = [
   yopo,
 ];
 
+/** What stands for every method of {@link methods}, and for every one of {@link systems}, in a list of names. */
+export const [all, allTrained] = ['all', 'trained'];
+
+/** Every system that was trained; each is a method once its weights are loaded. */
+export const systems: readonly AnySystem[] = [dyvte];
+
 /**
  * @param name of a method, or of several that are stacked: `vtc-cls+fastv`
  * @param own methods besides those of the registry, by the names they go by: a file's path
@@ -63,7 +71,11 @@ export const methods: readonly Method[] = [
 export function findMethod(name: string, own: ReadonlyMap<string, Method> = new Map()): Method {
   const found = splitName(name, [...methods.map((method) => [method.name, method] as const), ...own]);
   if (!found) {
-    throw new UserError(`unknown method "${name}": choose ${methods.map((m) => m.name).join(' or ')}`);
+    const system = systems.find((other) => name.split('+').includes(other.name));
+    if (system)
+      throw new UserError(`${system.name} was trained: it is a method with its weights, for one model`);
+    const known = [...methods, ...systems].map((method) => method.name);
+    throw new UserError(`unknown method "${name}": choose ${known.join(' or ')}`);
   }
   return found.length === 1 ? found[0] : stack(found);
 }

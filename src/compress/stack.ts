@@ -32,6 +32,7 @@ export function stack(methods: readonly Method[]): Method {
     stages: methods.flatMap((method) => method.stages),
     resources: methods.flatMap(({ resources = [] }) => resources),
     makesTokens: methods.some(({ makesTokens }) => makesTokens),
+    single: methods.some(({ single }) => single),
     defaults: join(({ defaults }) => defaults),
     help: join(({ help }) => help),
     prepare(source, budget, options, resources) {

@@ -104,9 +104,15 @@ export function leavesOf(tree: object): Leaf[] {
 /**
  * Checks that a file and a tree agree, before anything is read.
  * @param ignored names in the file that this use of the checkpoint does not need
+ * @param whole what they do not fit, in the refusal
  * @throws UserError listing every missing, unused and misshapen tensor together
  */
-export function checkNames(source: TensorSource, tree: object, ignored: RegExp): void {
+export function checkNames(
+  source: TensorSource,
+  tree: object,
+  ignored: RegExp,
+  whole = 'its config.json',
+): void {
   const leaves = leavesOf(tree);
   const wanted = new Set(leaves.map(({ name }) => name));
   const missing = [...wanted].filter((name) => !source.tensors.has(name));
@@ -123,9 +129,7 @@ export function checkNames(source: TensorSource, tree: object, ignored: RegExp):
   if (problems.length > 0) {
     const cause = likelyCause(missing, unused, misshapen.length);
     const because = cause ? ` (${cause})` : '';
-    throw new UserError(
-      `the weights in ${source.dir} do not fit its config.json${because}: ${problems.join('; ')}`,
-    );
+    throw new UserError(`the weights in ${source.dir} do not fit ${whole}${because}: ${problems.join('; ')}`);
   }
 }
 

@@ -6,20 +6,38 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { checked, formatError } from '../compress/checked.ts';
 import type { Method } from '../compress/method.ts';
 import { faultOfMethod } from '../compress/method-shape.ts';
-import { findMethod, methods } from '../compress/registry.ts';
+import { all, allTrained, findMethod, methods, systems } from '../compress/registry.ts';
+import type { ModelConfigs } from '../compress/trained/system.ts';
 import { UserError } from '../errors.ts';
 import { readWhole, reasonOf } from './files.ts';
 import * as hooks from './method-hooks.ts';
+import { loadSystem } from './systems.ts';
+
+/** The model that methods are for, where systems that were trained are among them. */
+export interface SystemSource {
+  config: ModelConfigs;
+  /** The folder of their weights; that of this program where left out. */
+  weights?: string;
+}
 
 /**
- * Loads the files that names of methods name, and finds methods by name from then on.
- * @param names as the command line takes them: `./mine.ts`, `vtc-cls+./mine.ts`, `mine.ts:layers=1`
- * @throws UserError for a file that holds no method
+ * Loads the files that names of methods name and the weights of systems that were trained, and finds methods by name from
+ * then on.
+ * @param names as the command line takes them: `./mine.ts`, `vtc-cls+./mine.ts`, `mine.ts:layers=1`, `dyvte`
+ * @throws UserError for a file that holds no method, or weights that are not for the model
  */
-export async function methodFinder(names: readonly string[]): Promise<(name: string) => Method> {
+export async function methodFinder(
+  names: readonly string[],
+  { config, weights }: Partial<SystemSource> = {},
+): Promise<(name: string) => Method> {
   const own = new Map<string, Method>();
   for (const file of names.flatMap(filesIn)) {
     if (!own.has(file)) own.set(file, await loadMethodFile(file));
+  }
+  const wanted = new Set(names.flatMap((name) => name.trim().split(':')[0].split('+')));
+  for (const system of config ? systems : []) {
+    if (!wanted.has(system.name) && !wanted.has(allTrained)) continue;
+    own.set(system.name, await loadSystem(system, config!, weights));
   }
   return (name) => findMethod(name, own);
 }
@@ -43,7 +61,7 @@ export async function loadMethodFile(file: string): Promise<Method> {
   const fault = faultOfMethod(method);
   if (fault) throw refuse(fault);
   const { name } = method as Method;
-  if (name === 'all' || methods.some((other) => other.name === name)) {
+  if ([all, allTrained].includes(name) || [...methods, ...systems].some((other) => other.name === name)) {
     throw refuse(`its method is called ${name}, which is taken: give it a name of its own`);
   }
   return checked({ ...bound(method as Method), digest }, file);

@@ -8,7 +8,10 @@ import { fileURLToPath } from 'node:url';
 export type ShippedModel = 'llava' | 'llava-fixed' | 'clip';
 
 /** The folder of a model that comes with the package, as a path that reads well from the working folder. */
-export function shippedModel(name: ShippedModel = 'llava'): string {
+export const shippedModel = (name: ShippedModel = 'llava'): string => shippedFolder(name);
+
+/** The folder of all that was trained for this program, or one in it. */
+export function shippedFolder(name = ''): string {
   const absolute = fileURLToPath(new URL(`../../weights/${name}`, import.meta.url)); // from src/node and from dist/node
   const relative = path.relative(process.cwd(), absolute);
   return relative.startsWith('..') ? absolute : relative;

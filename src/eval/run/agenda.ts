@@ -38,6 +38,8 @@ export type Request = {
   template?: string;
   pad: boolean;
   methods: string;
+  /** The folder of trained systems' weights. */
+  weights?: string;
   seeds: number;
   keep: string;
   newTokens: number;
@@ -65,6 +67,7 @@ export function readRequest(flags: JsonObject, file: string): Request {
     suffix: fields.text('suffix'),
     pad: fields.flag('pad'),
     methods: fields.text('methods'),
+    weights: optional('weights', fields.text),
     seeds: fields.count('seeds'),
     keep: fields.text('keep'),
     newTokens: fields.count('newTokens'),
@@ -95,7 +98,8 @@ export interface Agenda {
 export async function draftAgenda(request: Request, config: LlavaConfig, shard: Shard): Promise<Agenda> {
   const patches = patchCount(config.vision);
   const budgets = [...new Set(request.keep.split(',').map((keep) => parseBudget(keep, patches)))];
-  const find = await methodFinder(request.methods.split(','));
+  const { weights } = request;
+  const find = await methodFinder(request.methods.split(','), { config, weights });
   const planned = planCells(parseVariants(request.methods, request.seeds, find), budgets, patches);
   const task = await openTask(request);
   checkShard(shard, task);

@@ -108,7 +108,7 @@ export async function answerCell(
           return { W: chosen.W, tokens: fillBlank(own(chosen), blank) };
         }),
       );
-      for (const batch of batchByLength(questions, prompts)) {
+      for (const batch of batchByLength(questions, prompts, variant.method.single ? 1 : batchSize)) {
         using own = scope();
         const picture = own(takeRows(compressed, batch.map(rowOf)));
         const asking = batch.map((question) => prompts[question]);
@@ -251,7 +251,11 @@ function questionsByPicture({ pictures, questions }: Task): number[][] {
 }
 
 /** Questions of equal prompt length together, in batches of nearly equal size. */
-function batchByLength(questions: readonly number[], prompts: readonly ImagePrompt[]): number[][] {
+function batchByLength(
+  questions: readonly number[],
+  prompts: readonly ImagePrompt[],
+  most: number,
+): number[][] {
   const byLength = new Map<number, number[]>();
   for (const question of questions) {
     const length = prompts[question].before.length + prompts[question].after.length;
@@ -260,7 +264,7 @@ function batchByLength(questions: readonly number[], prompts: readonly ImageProm
     else byLength.set(length, [question]);
   }
   return [...byLength.values()].flatMap((group) => {
-    const batches = Math.ceil(group.length / batchSize);
+    const batches = Math.ceil(group.length / most);
     const size = Math.ceil(group.length / batches);
     return Array.from({ length: batches }, (_, i) => group.slice(i * size, (i + 1) * size));
   });

@@ -142,9 +142,9 @@ async function compareOne(
   const trace = createTrace(() => false);
   const seen = own(await see(model, pixels, plan, trace));
   const { tokens, places } = own(await choose(model, seen, plan, trace));
-  const visual = own(project(model.projector, tokens));
-  const input = own(spliceImage(model.decoder, [prompt], visual, places));
-  const probability = await answerProbability(model.decoder, input, asked, plan.between?.(), trace);
+  const { projector, decoder } = { ...model, ...plan.brings };
+  const input = own(spliceImage(decoder, [prompt], own(project(projector, tokens)), places));
+  const probability = await answerProbability(decoder, input, asked, plan.between?.(), trace);
   const [{ kept, made, groups }] = followPatches(trace.matrices.values(), plan.keepsCls);
   return { variant, ...answered, probability, kept, made, groups: made > 0 ? groups : undefined };
 }

@@ -1,6 +1,6 @@
 /** Methods as the evaluation is given them: `vtc-cls:layers=1:positions=original`. */
 import type { Method } from '../../compress/method.ts';
-import { findMethod, methodOptions, methods } from '../../compress/registry.ts';
+import { all, allTrained, findMethod, methodOptions, methods, systems } from '../../compress/registry.ts';
 import { UserError } from '../../errors.ts';
 import { positionModes, type ChosenMethod, type Positions } from '../../plan.ts';
 
@@ -15,7 +15,8 @@ export interface Variant extends Omit<ChosenMethod, 'budget'> {
 
 /**
  * Reads a list of variants, with commas between. Each is a method's name and `:name=value` for each option;
- * `positions` is an option of every one. `all` stands for every method with its defaults.
+ * `positions` is an option of every one. `all` stands for every method with its defaults, `trained` for
+ * every system that was trained.
  * @param find finds a method by its name
  * @param seeds a method with a seed becomes so many variants, under 0, 1, …, where its seed is not given
  * @throws UserError for a method, option or value that there is not, and for a variant given twice
@@ -23,7 +24,7 @@ export interface Variant extends Omit<ChosenMethod, 'budget'> {
 export function parseVariants(list: string, seeds = 1, find: FindMethod = findMethod): Variant[] {
   const parse = (text: string) => parseVariant(text, find);
   const texts = list.split(',').map((text) => text.trim());
-  const asked = texts.flatMap((text) => (text === all ? methods.map(({ name }) => name) : [text]));
+  const asked = texts.flatMap((text) => groups[text]?.map(({ name }) => name) ?? [text]);
   refuseTwice(asked.map(parse));
   const seeded = asked.flatMap((text) => {
     const takesSeed = 'seed' in parse(text).method.defaults && !/:seed=/.test(text);
@@ -34,10 +35,14 @@ export function parseVariants(list: string, seeds = 1, find: FindMethod = findMe
 
 type FindMethod = (name: string) => Method;
 
-const all = 'all';
+/** Names that stand for several. */
+const groups: Record<string, readonly { name: string }[] | undefined> = {
+  [all]: methods,
+  [allTrained]: systems,
+};
 
-/** Whether a list asks for every method there is. */
-export const namesAll = (list: string): boolean => list.split(',').some((text) => text.trim() === all);
+/** Whether a list asks for every method of a kind. */
+export const namesAll = (list: string): boolean => list.split(',').some((text) => text.trim() in groups);
 
 /** What a variant's answers are kept under: an edited file is another method. */
 export const keyOf = ({ name, method: { digest } }: Variant): string => (digest ? `${name}:${digest}` : name);

@@ -1,8 +1,11 @@
 /** The trained systems of the field, by the names that `vtc train --system` knows. */
+import { dyvte } from '../../compress/trained/dyvte.ts';
 import { shippedModel } from '../../node/shipped.ts';
 import { schemes } from '../llavolta.ts';
 import { llavaRecipe, smokeRecipes } from '../recipe.ts';
 import { trainLlava } from '../stages.ts';
+import { createDyvteStage, dyvteRecipe } from './dyvte.ts';
+import { trainSystem, type SystemRecipe } from './run.ts';
 import type { TrainOptions } from '../train.ts';
 
 /** What a user may change of a system's recipe. */
@@ -26,7 +29,23 @@ const llavolta =
     return trainLlava(staged, options, shippedModel('clip'), `llavolta-${scheme}`);
   };
 
+/** A recipe with a user's flags. */
+const withFlags = <R extends SystemRecipe>(recipe: R, smoke: Partial<R>, flags: SystemFlags): R => {
+  const chosen = flags.smoke
+    ? { ...recipe, ...smoke, pace: { ...recipe.pace, steps: 6, validateEvery: 3 } }
+    : recipe;
+  const steps = flags.steps ?? chosen.pace.steps;
+  return { ...chosen, seed: flags.seed, pace: { ...chosen.pace, steps } };
+};
+
+/** Few pictures: a test that all parts run. */
+const few = { pictures: 4, questions: 3, validation: 8 };
+
 export const systems: Record<string, TrainSystem> = {
+  'dyvte': (flags, options) => {
+    const recipe = withFlags(dyvteRecipe, few, flags);
+    return trainSystem(dyvte, recipe, (model, dir) => createDyvteStage(model, dir, recipe), options);
+  },
   'llavolta-4stage': llavolta('4stage'),
   'llavolta-heavy': llavolta('heavy'),
   'llavolta-light': llavolta('light'),

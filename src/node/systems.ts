@@ -1,0 +1,47 @@
+/** Loads what a system of the field was trained to: `weights/NAME`, or a folder of the user's. */
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { withWeights, type AnySystem, type ModelConfigs } from '../compress/trained/system.ts';
+import type { Method } from '../compress/method.ts';
+import { UserError } from '../errors.ts';
+import { loadTree } from '../io/load-tree.ts';
+import { checkNames } from '../io/weight-table.ts';
+import { readWhole } from './files.ts';
+import { openSafetensors } from './safetensors.ts';
+import { shippedFolder } from './shipped.ts';
+
+/**
+ * A system as a method, with its weights; they stay for as long as the process runs.
+ * @param dir the folder in which `NAME/model.safetensors` lies; by default that which comes with this program
+ * @throws UserError naming the file, where there is none or it is not for this model
+ */
+export async function loadSystem(
+  system: AnySystem,
+  model: ModelConfigs,
+  dir = shippedFolder(),
+): Promise<Method> {
+  const file = path.join(dir, system.name, 'model.safetensors');
+  if (!existsSync(file)) {
+    throw new UserError(
+      `${file}: there are no weights of ${system.name}; vtc train --system ${system.name} makes them`,
+    );
+  }
+  const digest = createHash('sha256')
+    .update(await readWhole(file))
+    .digest('hex')
+    .slice(0, 8);
+  const saved = await openSafetensors(file);
+  try {
+    const source = {
+      dir: file,
+      tensors: saved.tensors,
+      readFloat32: (name: string) => saved.readFloat32(name),
+    };
+    const table = system.table(model);
+    checkNames(source, table, /^$/, 'the model');
+    return withWeights(system, { weights: await loadTree(source, table), model }, digest);
+  } finally {
+    await saved.close();
+  }
+}
