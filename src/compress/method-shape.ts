@@ -61,7 +61,7 @@ function faultOfOption(name: string, value: unknown, help: unknown): string | un
 const functionOf = { tower: 'inTower', before: 'choose', between: 'between' } as const;
 const isCoarser = (x: unknown): boolean =>
   isRecord(x) && Number.isInteger(x['grid']) && Number(x['grid']) > 0;
-const seen = ['clsAttention', 'attention', 'keys'];
+const seen = ['clsAttention', 'attention', 'keys', 'hidden'];
 
 /** What is wrong with what a method prepared, for a tower of so many layers. */
 export function faultOfStages(made: unknown, method: Method, layers: number): string | undefined {

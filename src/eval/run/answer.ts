@@ -232,7 +232,7 @@ async function compressRounds(rounds: number, compress: (round: number) => Promi
 /** What the album holds for all methods, cut to what one of them needs: a method may use all that it is given. */
 function showOnly(
   seen: SeenPictures,
-  { clsAttention = [], attention = [], keys = [] }: TowerNeeds,
+  { clsAttention = [], attention = [], keys = [], hidden = [] }: TowerNeeds,
 ): SeenPictures {
   const only = <T>(layers: number[], all: Map<number, T>) => new Map(layers.map((l) => [l, all.get(l)!]));
   return {
@@ -240,6 +240,7 @@ function showOnly(
     clsAttention: only(clsAttention, seen.clsAttention),
     attention: only(attention, seen.attention),
     keys: only(keys, seen.keys),
+    hidden: only(hidden, seen.hidden),
   };
 }
 

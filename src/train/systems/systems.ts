@@ -1,11 +1,13 @@
 /** The trained systems of the field, by the names that `vtc train --system` knows. */
 import { dyvte } from '../../compress/trained/dyvte.ts';
+import { vistog } from '../../compress/trained/vistog.ts';
 import { shippedModel } from '../../node/shipped.ts';
 import { schemes } from '../llavolta.ts';
 import { llavaRecipe, smokeRecipes } from '../recipe.ts';
 import { trainLlava } from '../stages.ts';
 import { createDyvteStage, dyvteRecipe } from './dyvte.ts';
-import { trainSystem, type SystemRecipe } from './run.ts';
+import { finish, trainSystem, type SystemRecipe } from './run.ts';
+import { trainVistog, vistogRecipe } from './vistog.ts';
 import type { TrainOptions } from '../train.ts';
 
 /** What a user may change of a system's recipe. */
@@ -44,7 +46,16 @@ const few = { pictures: 4, questions: 3, validation: 8 };
 export const systems: Record<string, TrainSystem> = {
   'dyvte': (flags, options) => {
     const recipe = withFlags(dyvteRecipe, few, flags);
-    return trainSystem(dyvte, recipe, (model, dir) => createDyvteStage(model, dir, recipe), options);
+    return trainSystem(
+      dyvte,
+      recipe,
+      async (model, dir) => finish(await createDyvteStage(model, dir, recipe), options),
+      options,
+    );
+  },
+  'vistog': (flags, options) => {
+    const recipe = withFlags(vistogRecipe, { ...few, align: { ...vistogRecipe.align, steps: 4 } }, flags);
+    return trainSystem(vistog, recipe, (model, dir) => trainVistog(model, dir, recipe, options), options);
   },
   'llavolta-4stage': llavolta('4stage'),
   'llavolta-heavy': llavolta('heavy'),
