@@ -1,5 +1,6 @@
 import { UserError } from '../errors.ts';
 import { dyvte } from './trained/dyvte.ts';
+import { setok } from './trained/setok.ts';
 import { vistog } from './trained/vistog.ts';
 import type { AnySystem } from './trained/system.ts';
 import { cdPruner } from './cdpruner.ts';
@@ -62,7 +63,7 @@ export const methods: readonly Method[] = [
 export const [all, allTrained] = ['all', 'trained'];
 
 /** Every system that was trained; each is a method once its weights are loaded. */
-export const systems: readonly AnySystem[] = [dyvte, vistog];
+export const systems: readonly AnySystem[] = [dyvte, vistog, setok];
 
 /**
  * @param name of a method, or of several that are stacked: `vtc-cls+fastv`

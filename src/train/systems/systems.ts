@@ -1,5 +1,6 @@
 /** The trained systems of the field, by the names that `vtc train --system` knows. */
 import { dyvte } from '../../compress/trained/dyvte.ts';
+import { setok } from '../../compress/trained/setok.ts';
 import { vistog } from '../../compress/trained/vistog.ts';
 import { shippedModel } from '../../node/shipped.ts';
 import { schemes } from '../llavolta.ts';
@@ -7,6 +8,7 @@ import { llavaRecipe, smokeRecipes } from '../recipe.ts';
 import { trainLlava } from '../stages.ts';
 import { createDyvteStage, dyvteRecipe } from './dyvte.ts';
 import { finish, trainSystem, type SystemRecipe } from './run.ts';
+import { setokRecipe, trainSetok } from './setok.ts';
 import { trainVistog, vistogRecipe } from './vistog.ts';
 import type { TrainOptions } from '../train.ts';
 
@@ -56,6 +58,10 @@ export const systems: Record<string, TrainSystem> = {
   'vistog': (flags, options) => {
     const recipe = withFlags(vistogRecipe, { ...few, align: { ...vistogRecipe.align, steps: 4 } }, flags);
     return trainSystem(vistog, recipe, (model, dir) => trainVistog(model, dir, recipe, options), options);
+  },
+  'setok': (flags, options) => {
+    const recipe = withFlags(setokRecipe, { ...few, align: { ...setokRecipe.align, steps: 4 } }, flags);
+    return trainSystem(setok, recipe, (model, dir) => trainSetok(model, dir, recipe, options), options);
   },
   'llavolta-4stage': llavolta('4stage'),
   'llavolta-heavy': llavolta('heavy'),
