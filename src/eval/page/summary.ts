@@ -3,7 +3,7 @@ import type { Stage } from '../../compress/method.ts';
 import { isUncut, type Cell, type CellRecord } from '../run/cell.ts';
 import { joinKept, keptOf, type Kept } from '../run/kept.ts';
 import { createBootstrap, meanOfRuns, type Estimate } from '../task/bootstrap.ts';
-import { addTimes, type Costs, type Times } from '../run/costs.ts';
+import { addTimes, depthsOf, type Costs, type Times } from '../run/costs.ts';
 import { popeFigures, type PopeFigures } from '../task/pope-score.ts';
 import { isRight, mean, type Accuracy } from '../task/score.ts';
 import { isChoice, scorings } from '../task/scoring.ts';
@@ -37,6 +37,8 @@ export interface Row extends Costs {
   hard?: { hard?: Accuracy; rest?: Accuracy };
   /** Which patches stay to the end. */
   kept?: Kept;
+  /** Where it is the question's: the share whose picture went through 1, 2, … decoder layers. */
+  depths?: number[];
   /** For a task in POPE's format. */
   pope?: PopeFigures;
   /** Measured: a picture seen and compressed, a question's prompt read and its answer written. */
@@ -139,6 +141,7 @@ export function summarise(task: Task, done: readonly Done[], { against, hard }: 
       kept: records.every(({ kept }) => kept)
         ? keptOf(joinKept(records.map(({ kept }) => kept!)))
         : undefined,
+      depths: depthsOf(records.flatMap(({ prompts }) => prompts)),
       ...(task.scoring === 'pope' && { pope: meanPope(task, records) }),
       layerTokens: records[0].layerTokens.map((_, l) => mean(records.map((record) => record.layerTokens[l]))),
       prefillFlops: mean(records.map((record) => record.prefillFlops)),
