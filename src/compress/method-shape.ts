@@ -58,7 +58,11 @@ function faultOfOption(name: string, value: unknown, help: unknown): string | un
   return undefined;
 }
 
-const functionOf = { tower: 'inTower', before: 'choose', between: 'between' } as const;
+const functionOf = { tower: 'inTower', before: 'choose', between: 'between', output: 'output' } as const;
+const isNumberToken = (x: unknown): boolean =>
+  isRecord(x) &&
+  [x['id'], x['count']].every(Number.isInteger) &&
+  [x['read'], x['write']].every((each) => typeof each === 'function');
 const isCoarser = (x: unknown): boolean =>
   isRecord(x) && Number.isInteger(x['grid']) && Number(x['grid']) > 0;
 const seen = ['clsAttention', 'attention', 'keys'];
@@ -70,8 +74,16 @@ export function faultOfStages(made: unknown, method: Method, layers: number): st
   const given = stages.filter((stage) => made[functionOf[stage]] !== undefined);
   for (const stage of given) {
     const name = functionOf[stage];
-    if (typeof made[name] !== 'function' && !(stage === 'tower' && isCoarser(made[name]))) {
-      const should = stage === 'tower' ? 'a function or { grid }, patches a side' : 'a function';
+    const other = { tower: isCoarser, before: () => false, between: () => false, output: isNumberToken }[
+      stage
+    ];
+    if ((stage === 'output' || typeof made[name] !== 'function') && !other(made[name])) {
+      const should = {
+        tower: 'a function or { grid }, patches a side',
+        before: 'a function',
+        between: 'a function',
+        output: '{ id, count, read, write }',
+      }[stage];
       return `prepare gave ${tell(made[name])} as ${name}, should be ${should}`;
     }
     if (!method.stages.includes(stage)) {

@@ -1,5 +1,6 @@
 import { UserError } from '../errors.ts';
 import { dyvte } from './trained/dyvte.ts';
+import { perceptionGpt } from './trained/perceptiongpt.ts';
 import type { AnySystem } from './trained/system.ts';
 import { cdPruner } from './cdpruner.ts';
 import { divPrune } from './divprune.ts';
@@ -61,7 +62,7 @@ export const methods: readonly Method[] = [
 export const [all, allTrained] = ['all', 'trained'];
 
 /** Every system that was trained; each is a method once its weights are loaded. */
-export const systems: readonly AnySystem[] = [dyvte];
+export const systems: readonly AnySystem[] = [dyvte, perceptionGpt];
 
 /**
  * @param name of a method, or of several that are stacked: `vtc-cls+fastv`

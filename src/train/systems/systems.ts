@@ -1,10 +1,12 @@
 /** The trained systems of the field, by the names that `vtc train --system` knows. */
 import { dyvte } from '../../compress/trained/dyvte.ts';
+import { perceptionGpt } from '../../compress/trained/perceptiongpt.ts';
 import { shippedModel } from '../../node/shipped.ts';
 import { schemes } from '../llavolta.ts';
 import { llavaRecipe, smokeRecipes } from '../recipe.ts';
 import { trainLlava } from '../stages.ts';
 import { createDyvteStage, dyvteRecipe } from './dyvte.ts';
+import { createPerceptionGptStage, perceptionGptRecipe } from './perceptiongpt.ts';
 import { trainSystem, type SystemRecipe } from './run.ts';
 import type { TrainOptions } from '../train.ts';
 
@@ -49,4 +51,13 @@ export const systems: Record<string, TrainSystem> = {
   'llavolta-4stage': llavolta('4stage'),
   'llavolta-heavy': llavolta('heavy'),
   'llavolta-light': llavolta('light'),
+  'perceptiongpt': (flags, options) => {
+    const recipe = withFlags(perceptionGptRecipe, few, flags);
+    return trainSystem(
+      perceptionGpt,
+      recipe,
+      (model, dir) => createPerceptionGptStage(model, dir, recipe),
+      options,
+    );
+  },
 };
