@@ -10,6 +10,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from './checkpoint/load.ts';
 import { compress, type CompressedPictures } from './compress/compress.ts';
+import { shownOf } from './compress/shown.ts';
 import { cacheLengths } from './decoder/cache.ts';
 import { prefill, writeOn, type GenerateOptions } from './decoder/generate.ts';
 import { spliceImage } from './decoder/splice.ts';
@@ -18,7 +19,6 @@ import { project } from './projector.ts';
 import { scope } from './tensor/scope.ts';
 import type { Trace } from './tensor/trace.ts';
 import type { ImagePrompt } from './text/prompt.ts';
-import { comparePatches } from './vision/contrastive.ts';
 import { checkPictures, checkPixels } from './vision/select.ts';
 import { clipTower } from './vision/tower.ts';
 
@@ -61,12 +61,9 @@ export async function see({ config, vision }: Llava, pixels: tf.Tensor4D, plan: 
 /** The method chooses by what was seen; for one that acts elsewhere W keeps all. The caller disposes the tokens. */
 // prettier-ignore
 export async function choose(model: Llava, seen: SeenPictures, plan: Plan, trace?: Trace): Promise<CompressedPictures> {
-  const { projector, clip } = { ...model, ...plan.brings };
   // VTC-CLS: s = Σ of the last K layers' mean over heads of A_l[:, :, 0, 1:], [CLS] to patches; W has a 1 for each of the
   // top-U of s. PruMerge: such a 1, and the weights of what is like it         compress/vtc-cls.ts, compress/prumerge.ts
-  const F = () => seen.features.F(); // whole, for who looks at it
-  const compare = clip && ((ids: readonly number[][]) => comparePatches(clip, F(), ids)); // for who reads the question
-  const choice = await plan.choose({ ...seen, get F() { return F(); }, project: (x) => project(projector, x), compare });
+  const choice = await plan.choose(shownOf({ ...model, ...plan.brings }, seen)); // a system may bring its own parts
 
   // F' = W·F; where W picks, the last layer's MLP runs for what it picks        [B, U, D]  vision/features.ts
   return compress(choice, seen, plan, trace);
@@ -76,8 +73,7 @@ export async function choose(model: Llava, seen: SeenPictures, plan: Plan, trace
 // prettier-ignore
 export async function reply(model: Llava, picture: Pick<CompressedPictures, 'tokens' | 'places'>, prompts: ImagePrompt[], plan: Plan, options: AnswerOptions) {
   using own = scope();
-  const { projector, decoder } = { ...model, ...plan.brings }; // a system may have been trained with its own
-
+  const { projector, decoder } = { ...model, ...plan.brings };
   // Z = gelu(F'·W₁ + b₁)·W₂ + b₂                                                    [B, U, E]         projector.ts
   const Z = own(project(projector, picture.tokens));
   options.trace?.record('projector.output', Z);

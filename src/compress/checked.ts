@@ -9,7 +9,14 @@ import type { LayerHook, LayerView } from '../decoder/state.ts';
 import { UserError } from '../errors.ts';
 import type { InTower, TowerCut } from '../vision/tower.ts';
 import type { TokenMatrix } from '../tensor/token-matrix.ts';
-import { faultOfLimits, faultOfMatrix, faultOfOrder, faultOfScores, type LimitArguments } from './faults.ts';
+import {
+  faultOfLimits,
+  faultOfMatrix,
+  faultOfOrder,
+  faultOfScores,
+  faultOfTokens,
+  type LimitArguments,
+} from './faults.ts';
 import { watchGiven, type Watch } from './given.ts';
 import { countImage } from './image-tokens.ts';
 import type { Choice, Method, Seen, Source, Stages, TowerNeeds } from './method.ts';
@@ -65,9 +72,10 @@ const known = new WeakSet<Method>();
 
 /** Before the decoder. */
 async function choose(of: Checked, stages: Stages, seen: Seen): Promise<Choice> {
-  const { clsAttention, attention, keys } = seen;
-  const watch = watchGiven({ clsAttention, attention, keys });
-  for (const [name, layers] of Object.entries({ clsAttention, attention, keys })) {
+  const { clsAttention, attention, keys, hidden } = seen;
+  const shown = { clsAttention, attention, keys, hidden };
+  const watch = watchGiven(shown);
+  for (const [name, layers] of Object.entries(shown)) {
     const needed = stages.needs?.[name as keyof TowerNeeds] ?? []; // others' may be there too
     for (const [layer, tensor] of layers) {
       if (needed.includes(layer)) watch.tensor<tf.Tensor>(`${name} of layer ${layer}`, tensor);
@@ -87,7 +95,11 @@ async function choose(of: Checked, stages: Stages, seen: Seen): Promise<Choice> 
     of,
     'choose',
     watch,
-    () => stages.choose!(given),
+    async () => {
+      const choice = await stages.choose!(given);
+      if (choice?.tokens) watch.handOver();
+      return choice;
+    },
     (choice) => faultOfChoice(of, stages, choice, seen.B),
     of.method.makesTokens ? undefined : ({ W }) => faultOfOrder(W),
   );
@@ -97,17 +109,21 @@ function faultOfChoice({ method, source, budget }: Checked, stages: Stages, choi
   if (typeof choice !== 'object' || choice === null) {
     return `returned ${String(choice)}, should be { W } or { W, scores }`;
   }
-  const { W, scores, cls } = choice as Partial<Choice>;
+  const { W, scores, cls, tokens } = choice as Partial<Choice>;
   const { leaves = budget } = stages;
   const rows = leaves === 'varies' ? undefined : leaves - (cls ? 1 : 0);
   const expected = { B, columns: source.patches, rows, picks: !method.makesTokens };
-  return faultOfMatrix(W, expected) ?? faultOfScores(scores, B, source.patches);
+  return (
+    faultOfMatrix(W, expected) ??
+    faultOfScores(scores, B, source.patches) ??
+    faultOfTokens(tokens, W!.shape.slice(0, 2))
+  );
 }
 
 /** All but F, which is not to be made only to be copied. */
 function withoutF(seen: Seen): Omit<Seen, 'F'> {
-  const { B, clsAttention, attention, keys, project } = seen;
-  return { B, clsAttention, attention, keys, project };
+  const { B, clsAttention, attention, keys, hidden, beside, project } = seen;
+  return { B, clsAttention, attention, keys, hidden, beside, project };
 }
 
 /** In the tower, before its layers: a picture of U patches. */

@@ -24,16 +24,17 @@ export type CompressedPictures = {
  * @param picks whether the choice is one among patches
  */
 export function compress(
-  { W, cls = false, scores }: Choice,
+  { W, tokens: made, cls = false, scores }: Choice,
   { features }: { features: Features },
   { keepsCls, picks, originalLength }: { keepsCls: boolean; picks: boolean; originalLength?: number },
   trace?: Trace,
 ): CompressedPictures {
   using own = scope();
+  own(made);
   const first = own([keepsCls, cls].filter(Boolean).map(() => features.cls()!));
   const all = withCls(W, first.length);
   trace?.record('compress.matrix', all);
-  const tokens = own(tf.tidy(() => tf.concat([...first, features.times(W)], 1)));
+  const tokens = own(tf.tidy(() => tf.concat([...first, made ?? features.times(W)], 1)));
   trace?.record('compress.features', tokens);
   const kept = picks ? pickedBy(W) : undefined;
   if (trace) recordChoice(trace, kept, scores);

@@ -6,19 +6,19 @@ import { argmax, descending } from './host.ts';
  *
  *     ρ_i     = exp(−mean of d² to the k nearest, i itself among them)           density
  *     δ_i     = d to the nearest denser token; for the densest, the largest d    how far above its neighbours
- *     centres = top-c of γ = ρ·δ;  every other token joins its nearest centre
+ *     centres = top-c of γ = ρ·δ, or all γ above a threshold;  every other token joins its nearest centre
  *
  * In logarithms, for between features that lie far apart exp(−d²) is 0 for all. The released codes break ties by noise; here the lower index of two equally dense tokens counts as the denser, and the
  * lower of two equally near centres gets the token.
  * @param d2 squared distances of n tokens, [n, n]
  * @param k how many neighbours tell a token's density; n at most
- * @param c how many clusters, 1 ≤ c ≤ n
- * @returns c groups of indices, each with its centre first, by ascending centre
+ * @param c how many clusters, 1 ≤ c ≤ n; or `above`, a γ that a centre's must exceed, and how many where none does
+ * @returns the groups of indices, each with its centre first, by ascending centre
  */
 export function clusterByDensity(
   d2: Float64Array,
   k: number,
-  c: number,
+  c: number | { above: number; otherwise: number },
 ): [centre: number, ...others: number[]][] {
   const n = Math.sqrt(d2.length);
   const all = Array.from({ length: n }, (_, i) => i);
@@ -39,8 +39,10 @@ export function clusterByDensity(
     const denser = all.filter((j) => order(j) > 0 || (order(j) === 0 && j < i));
     return own + Math.log(denser.reduce((least, j) => Math.min(least, d2[i * n + j]), farthest)) / 2;
   });
+  const passing =
+    typeof c === 'number' ? c : logGamma.filter((x) => x > Math.log(c.above)).length || c.otherwise;
   const centres = descending(logGamma)
-    .slice(0, c)
+    .slice(0, passing)
     .sort((i, j) => i - j);
   const groups = new Map(centres.map((centre): [number, [number, ...number[]]] => [centre, [centre]]));
   for (const i of all) {

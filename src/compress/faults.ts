@@ -169,3 +169,13 @@ export function faultOfLimits(
   }
   return undefined;
 }
+
+/** What is wrong with tokens that a merger has made. @param rows B and U */
+export function faultOfTokens(tokens: unknown, rows: readonly number[]): string | undefined {
+  if (tokens === undefined) return undefined;
+  const should = `should be a tensor of ${rows.join(' × ')} × the features' width`;
+  const shape = tokens instanceof tf.Tensor ? (tokens as tf.Tensor).shape : undefined;
+  if (!shape) return `returned ${JSON.stringify(tokens)} as tokens, ${should}`;
+  const fits = shape.length === 3 && shape.slice(0, 2).join() === rows.join();
+  return fits ? undefined : `returned tokens of ${shape.join(' × ')}, ${should}`;
+}

@@ -6,6 +6,8 @@ export interface Watch {
   tensor<T extends tf.Tensor>(name: string, tensor: T): T;
   /** Of what a step gives to the method while it runs: tensors made by `make` are none that the method left. */
   aside<T>(make: () => T): T;
+  /** Of a tensor that the method made for others: it is none that it left. */
+  handOver(): void;
   /** What the method did to what it was given, or left; undefined where nothing. Ends the watch. */
   end(): Promise<string | undefined>;
 }
@@ -24,6 +26,7 @@ export function watchGiven(plain: Record<string, unknown> = {}): Watch {
   const begun = tf.memory().numTensors;
   return {
     aside,
+    handOver: () => void others++,
     tensor(name, tensor) {
       if (!noted.some((one) => one.tensor === tensor)) {
         noted.push({ name, tensor, copy: aside(() => tf.keep(tf.tidy(() => tf.mul(tensor, 1)))) });

@@ -65,7 +65,7 @@ const isNumberToken = (x: unknown): boolean =>
   [x['read'], x['write']].every((each) => typeof each === 'function');
 const isCoarser = (x: unknown): boolean =>
   isRecord(x) && Number.isInteger(x['grid']) && Number(x['grid']) > 0;
-const seen = ['clsAttention', 'attention', 'keys'];
+const seen = ['clsAttention', 'attention', 'keys', 'hidden'];
 
 /** What is wrong with what a method prepared, for a tower of so many layers. */
 export function faultOfStages(made: unknown, method: Method, layers: number): string | undefined {

@@ -62,6 +62,10 @@ export interface Seen {
   attention: Map<number, tf.Tensor4D>;
   /** The keys of each layer the method needs, [CLS] first: [B, H, N, C]. */
   keys: Map<number, tf.Tensor4D>;
+  /** What enters each layer that the method needs, [CLS] first: [B, N, D]. */
+  hidden: Map<number, tf.Tensor3D>;
+  /** Tokens of the method's own, through the tower beside its own; see vision/beside.ts. [U, D] → [B, U, D] */
+  beside?(this: void, tokens: tf.Tensor2D, layers: number): tf.Tensor3D;
   /** What the decoder would see of features: the projector, token by token. [B, U, D] → [B, U, E] */
   project(this: void, features: tf.Tensor3D): tf.Tensor3D;
   /** How alike each patch is to its picture's question, in CLIP's space: [B, P]. Absent where no CLIP was loaded. */
@@ -69,12 +73,14 @@ export interface Seen {
 }
 
 /** Which of the tower's inner tensors a method reads, by layer; what {@link Seen} calls by the same names. */
-export type TowerNeeds = Pick<VisionNeeds, 'clsAttention' | 'attention' | 'keys'>;
+export type TowerNeeds = Pick<VisionNeeds, 'clsAttention' | 'attention' | 'keys' | 'hidden'>;
 
 /** What a method chose before the decoder. */
 export interface Choice {
   /** F' = W·F. */
   W: TokenMatrix;
+  /** F' itself, [B, U, D], of a merger that is more than a mean; W then says of which patches each token is. */
+  tokens?: tf.Tensor3D;
   /** Whether [CLS] itself is one more of the U tokens, the first. */
   cls?: boolean;
   /** What the patches were ranked by, P values of each picture, where they were. */

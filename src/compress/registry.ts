@@ -1,6 +1,8 @@
 import { UserError } from '../errors.ts';
 import { dyvte } from './trained/dyvte.ts';
 import { perceptionGpt } from './trained/perceptiongpt.ts';
+import { setok } from './trained/setok.ts';
+import { vistog } from './trained/vistog.ts';
 import type { AnySystem } from './trained/system.ts';
 import { cdPruner } from './cdpruner.ts';
 import { divPrune } from './divprune.ts';
@@ -62,7 +64,7 @@ export const methods: readonly Method[] = [
 export const [all, allTrained] = ['all', 'trained'];
 
 /** Every system that was trained; each is a method once its weights are loaded. */
-export const systems: readonly AnySystem[] = [dyvte, perceptionGpt];
+export const systems: readonly AnySystem[] = [dyvte, perceptionGpt, vistog, setok];
 
 /**
  * @param name of a method, or of several that are stacked: `vtc-cls+fastv`

@@ -134,6 +134,10 @@ const kernels: Config[] = [
     const pieces = tf.split(dy, sizes, at);
     return Object.fromEntries(pieces.map((piece, i) => [String(i), () => tf.clone(piece)]));
   }),
+  kernel(tf.Pack, { saveAllInputs: true }, (dy, _, { axis }) => {
+    const pieces = tf.unstack(dy, axis);
+    return Object.fromEntries(pieces.map((piece, i) => [String(i), () => tf.clone(piece)]));
+  }),
   kernel(tf.SplitV, {}, (dy, _, { axis }) => ({ x: () => tf.concat(dy as unknown as T[], axis) })),
   kernel(tf.Slice, { inputsToSave: ['x'] }, (dy, [x], { begin }) => ({
     x: () => tf.pad(dy, paddingAround(dy.shape, begin, x.shape)),

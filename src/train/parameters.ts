@@ -42,6 +42,11 @@ export function fromVector(
   });
 }
 
+/** A loss that depends on all weights: on those that it does not touch with a derivative of 0. */
+export function touchAll(loss: tf.Scalar, weights: object): tf.Scalar {
+  return tf.tidy(() => tf.add(loss, tf.sum(tf.mul(toVector(listTensors(weights)), 0))));
+}
+
 /** 1 where weight decay acts, in matrices and tables, and 0 in biases, gains and scales: [n]. */
 export function decayMask(tensors: readonly tf.Tensor[]): tf.Tensor1D {
   return tf.tidy(() => toVector(tensors.map(({ shape }) => tf.fill(shape, shape.length > 1 ? 1 : 0))));

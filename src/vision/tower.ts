@@ -25,10 +25,10 @@ export interface VisionTower {
 }
 
 /** What a method reads of a tower, and `features`, the hidden states that F is made of, from 0. */
-export type SightNeeds = Omit<VisionNeeds, 'hidden' | 'unfinished'> & { features: readonly number[] };
+export type SightNeeds = Omit<VisionNeeds, 'unfinished'> & { features: readonly number[] };
 
 /** What a tower shows of pictures. The caller disposes it. */
-export type Sight = Pick<VisionOutput, 'attention' | 'clsAttention' | 'keys'> & {
+export type Sight = Pick<VisionOutput, 'attention' | 'clsAttention' | 'keys' | 'hidden'> & {
   B: number;
   features: Features;
 };
@@ -64,7 +64,8 @@ export const clipTower = (vision: ClipVision): VisionTower => ({
   async run(pixels, sightNeeds, inside, trace) {
     if (typeof inside === 'object') return runCoarser(vision, pixels, sightNeeds, inside, trace);
     const { features: layers, ...needs } = sightNeeds;
-    const wanted = { ...needs, hidden: [...layers], unfinished: layers.length === 1 };
+    const shown = needs.hidden ?? [];
+    const wanted = { ...needs, hidden: [...layers, ...shown], unfinished: layers.length === 1 };
     const { hidden, unfinished, ...insides } = inside
       ? await runCutting(vision, pixels, wanted, inside, trace)
       : runClipVision(vision, pixels, wanted, trace);
@@ -72,8 +73,12 @@ export const clipTower = (vision: ClipVision): VisionTower => ({
     const features = unfinished
       ? openFeatures(unfinished, this.prefixTokens, (last) => select(new Map([[layers[0], last]])))
       : wholeFeatures(select(hidden));
-    free(hidden);
-    return { B: pixels.shape[0], features, ...insides };
+    for (const layer of layers) {
+      if (shown.includes(layer)) continue;
+      free(hidden.get(layer));
+      hidden.delete(layer);
+    }
+    return { B: pixels.shape[0], features, hidden, ...insides };
   },
 });
 

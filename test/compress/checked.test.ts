@@ -185,7 +185,7 @@ test.each<[string, unknown]>([
   ['prepare gave between, but the method\'s stages are before', () => ({ between: () => ({}) })], // prettier-ignore
   ['prepare gave 3 as choose, should be a function', () => ({ choose: 3 })],
   ['prepare needs keys of layer 3, but the tower has layers 0 to 2', () => ({ choose: () => 0, needs: { keys: [3] } })], // prettier-ignore
-  ['prepare needs values, but a tower shows clsAttention, attention, keys', () => ({ choose: () => 0, needs: { values: [0] } })], // prettier-ignore
+  ['prepare needs values, but a tower shows clsAttention, attention, keys, hidden', () => ({ choose: () => 0, needs: { values: [0] } })], // prettier-ignore
   ['prepare needs 2 of keys, should be a list of layers', () => ({ choose: () => 0, needs: { keys: 2 } })],
 ])('%s', (message, prepare) => {
   const method = methodOf({}, { prepare: prepare as Method['prepare'] });

@@ -89,5 +89,5 @@ test('every method at every budget; none once, and as the baselines', () => {
 
 test('what all methods ask for is asked once', () => {
   const asks = [{ clsAttention: [2] }, {}, { clsAttention: [1, 2], attention: [0] }, { keys: [3] }];
-  expect(joinNeeds(asks)).toEqual({ clsAttention: [2, 1], attention: [0], keys: [3] });
+  expect(joinNeeds(asks)).toEqual({ clsAttention: [2, 1], attention: [0], keys: [3], hidden: [] });
 });

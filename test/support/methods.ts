@@ -30,6 +30,7 @@ export const seenOf = (F: tf.Tensor3D, insides: Partial<Seen> = {}): Seen => ({
   clsAttention: new Map(),
   attention: new Map(),
   keys: new Map(),
+  hidden: new Map(),
   project: (features) => features.clone(),
   ...insides,
 });

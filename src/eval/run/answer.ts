@@ -35,6 +35,8 @@ export interface Exam {
 export interface AnswerOptions {
   /** What the uncut model would say first, in the order of the album's questions. */
   uncut?: readonly FirstToken[];
+  /** One question at a time. */
+  single?: boolean;
   /** B [1, P, D], to fill dropped places with; see fill.ts. */
   blank?: tf.Tensor3D;
   /** Called with the number of questions answered since the last call. */
@@ -64,7 +66,7 @@ export async function answerCell(
   { model, stopTokens, tokenizer, task, prompts, maxNewTokens }: Exam,
   cell: Cell,
   album: Album,
-  { uncut, blank, onQuestions }: AnswerOptions = {},
+  { uncut, blank, single = false, onQuestions }: AnswerOptions = {},
 ): Promise<Answered> {
   const { variant, budget } = cell;
   const started = performance.now();
@@ -108,7 +110,7 @@ export async function answerCell(
           return { W: chosen.W, tokens: fillBlank(own(chosen), blank) };
         }),
       );
-      for (const batch of batchByLength(questions, prompts, variant.method.single ? 1 : batchSize)) {
+      for (const batch of batchByLength(questions, prompts, single ? 1 : batchSize)) {
         using own = scope();
         const picture = own(takeRows(compressed, batch.map(rowOf)));
         const asking = batch.map((question) => prompts[question]);
@@ -232,7 +234,7 @@ async function compressRounds(rounds: number, compress: (round: number) => Promi
 /** What the album holds for all methods, cut to what one of them needs: a method may use all that it is given. */
 function showOnly(
   seen: SeenPictures,
-  { clsAttention = [], attention = [], keys = [] }: TowerNeeds,
+  { clsAttention = [], attention = [], keys = [], hidden = [] }: TowerNeeds,
 ): SeenPictures {
   const only = <T>(layers: number[], all: Map<number, T>) => new Map(layers.map((l) => [l, all.get(l)!]));
   return {
@@ -240,6 +242,7 @@ function showOnly(
     clsAttention: only(clsAttention, seen.clsAttention),
     attention: only(attention, seen.attention),
     keys: only(keys, seen.keys),
+    hidden: only(hidden, seen.hidden),
   };
 }
 

@@ -71,5 +71,6 @@ export function joinNeeds(all: readonly TowerNeeds[]): Required<TowerNeeds> {
     clsAttention: join(all.map((needs) => needs.clsAttention)),
     attention: join(all.map((needs) => needs.attention)),
     keys: join(all.map((needs) => needs.keys)),
+    hidden: join(all.map((needs) => needs.hidden)),
   };
 }

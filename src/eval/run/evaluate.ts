@@ -36,7 +36,10 @@ export interface Work {
   onQuestions?: (count: number) => void;
 }
 
-/** Cell by cell; the vision tower runs once for all cells that show the same pictures. */
+/**
+ * Cell by cell; the vision tower runs once for all cells that show the same pictures. What takes one prompt at a time, or
+ * leaves as many tokens as the picture makes of it, is shown the pictures one by one.
+ */
 export async function evaluate(
   exam: Evaluation,
   { cells, onCell, onFocus, onQuestions, onUncut, ...work }: Work,
@@ -44,21 +47,24 @@ export async function evaluate(
   using own = scope();
   const blank = exam.fill === 'blank' ? own(await seeBlank(exam)) : undefined;
   let { uncut } = work;
-  for (const pictures of pictureSources) {
-    const shown = cells.filter((cell) => cell.pictures === pictures);
+  const planOf = ({ variant, budget }: Cell) =>
+    prepare(exam.model.config, { ...variant, budget }, resourcesOf(exam.prompts.slice(0, 1)));
+  const isSingle = (cell: Cell) => cell.variant.method.single === true || planOf(cell).leaves === 'varies';
+  for (const [pictures, single] of pictureSources.flatMap((of) =>
+    [false, true].map((one) => [of, one] as const),
+  )) {
+    const shown = cells.filter((cell) => cell.pictures === pictures && isSingle(cell) === single);
     shown.sort((a, b) => Number(isUncut(b)) - Number(isUncut(a))); // before those that are held against it
-    const focus = pictures === 'own' ? onFocus : undefined;
+    const focus = pictures === 'own' && !single ? onFocus : undefined;
     if (shown.length === 0 && !focus) continue;
-    const some = resourcesOf(exam.prompts.slice(0, 1));
-    const needs = shown.map(
-      ({ variant, budget }) => prepare(exam.model.config, { ...variant, budget }, some).needs,
-    );
+    const needs = shown.map((cell) => planOf(cell).needs);
     if (focus) needs.push({ clsAttention: focusLayers(exam.model.config) });
     const album = openAlbum(exam.model, takePictures(exam.task, pictures), {
       preprocessing: exam.preprocessing,
       needs: joinNeeds(needs),
       only: shardPictures(exam.shard ?? whole, exam.task.pictures.length),
       keepBytes: shown.length > 1 || focus ? (exam.keepBytes ?? 2 ** 30) : 0,
+      chunkValues: single ? 1 : undefined,
     });
     try {
       if (focus) await focus(await measureFocus(exam.model, exam.task, album));
@@ -68,6 +74,7 @@ export async function evaluate(
         const { record, firsts } = await answerCell(exam, cell, album, {
           uncut: pictures === 'own' && !isUncut(cell) ? uncut : undefined,
           blank: fills,
+          single,
           onQuestions,
         });
         if (firsts) {

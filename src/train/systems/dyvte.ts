@@ -24,7 +24,7 @@ import { openLlavaData, type Asked } from '../llava-data.ts';
 import { crossEntropy } from '../losses.ts';
 import { openPacked, readPacked, runPacked, type PackedState } from '../packed-decoder.ts';
 import type { Prompted } from '../pack.ts';
-import { listTensors, toVector } from '../parameters.ts';
+import { touchAll } from '../parameters.ts';
 import { llavaRecipe } from '../recipe.ts';
 import { dataSeed, type SystemRecipe, type SystemStage } from './run.ts';
 
@@ -94,8 +94,7 @@ export async function createDyvteStage(
 /** The loss of one layer's gate; the others' take part with nothing. */
 export function gateLoss(weights: DyvteWeights, { layer, x, labels }: DyvteBatch): tf.Scalar {
   return tf.tidy(() => {
-    const nothing = tf.mul(toVector(listTensors(weights)), 0); // without it they would have no gradient at all
-    return tf.add(crossEntropy(runGate(weights.gates[layer], x), labels), tf.sum(nothing));
+    return touchAll(crossEntropy(runGate(weights.gates[layer], x), labels), weights);
   });
 }
 

@@ -23,17 +23,33 @@ export interface SystemRecipe {
 /** A stage that trains a system on a model. */
 export type SystemStage<Weights extends object, Batch> = Told<Stage<Weights, Batch>>;
 
+/** Trains a stage, and frees what it began with. */
+export async function finish<Weights extends object, Batch>(
+  stage: SystemStage<Weights, Batch>,
+  options: TrainOptions,
+): Promise<Outcome<Weights>> {
+  const weights = await train(stage, options);
+  tf.dispose(stage.weights as unknown as tf.TensorContainer);
+  return { stage, weights };
+}
+
 /** Scenes that no stage of the shipped models has seen: theirs are of seeds from 0. */
 export const dataSeed = (seed: number): number => 100 + seed;
 
+/** What a system's training comes to: its weights, and the stage that they come from last. */
+export interface Outcome<Weights extends object> {
+  weights: Weights;
+  stage: Told<{ name: string; pace: Pace }>;
+}
+
 /**
  * Trains a system on the shipped LLaVA, into `FOLDER/NAME/model.safetensors`.
- * @param open makes the stage, once the model is there
+ * @param run its stages, once the model is there
  */
-export async function trainSystem<Weights extends object, Batch>(
+export async function trainSystem<Weights extends object>(
   { name, table }: AnySystem,
   recipe: SystemRecipe,
-  open: (model: Llava, dir: string) => Promise<SystemStage<Weights, Batch>>,
+  run: (model: Llava, dir: string) => Promise<Outcome<Weights>>,
   options: TrainOptions,
 ): Promise<void> {
   using own = scope();
@@ -41,10 +57,9 @@ export async function trainSystem<Weights extends object, Batch>(
   await makeFolder(folder);
   const dir = shippedModel();
   const { llava } = own(await loadModel(dir)) as { llava: Llava };
-  const stage = await open(llava, dir);
-  const weights = await train(stage, options);
+  const { stage, weights } = await run(llava, dir);
   const tensors = await storeTree(table(llava.config), weights);
   await writeWeights(folder, tensors, describeTraining(stage, recipe));
-  tf.dispose([weights, stage.weights] as unknown as tf.TensorContainer);
+  tf.dispose(weights as unknown as tf.TensorContainer);
   await drawStageCurve(stage.name, options.folder);
 }

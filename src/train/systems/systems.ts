@@ -1,13 +1,17 @@
 /** The trained systems of the field, by the names that `vtc train --system` knows. */
 import { dyvte } from '../../compress/trained/dyvte.ts';
 import { perceptionGpt } from '../../compress/trained/perceptiongpt.ts';
+import { setok } from '../../compress/trained/setok.ts';
+import { vistog } from '../../compress/trained/vistog.ts';
 import { shippedModel } from '../../node/shipped.ts';
 import { schemes } from '../llavolta.ts';
 import { llavaRecipe, smokeRecipes } from '../recipe.ts';
 import { trainLlava } from '../stages.ts';
 import { createDyvteStage, dyvteRecipe } from './dyvte.ts';
 import { createPerceptionGptStage, perceptionGptRecipe } from './perceptiongpt.ts';
-import { trainSystem, type SystemRecipe } from './run.ts';
+import { finish, trainSystem, type SystemRecipe } from './run.ts';
+import { setokRecipe, trainSetok } from './setok.ts';
+import { trainVistog, vistogRecipe } from './vistog.ts';
 import type { TrainOptions } from '../train.ts';
 
 /** What a user may change of a system's recipe. */
@@ -46,7 +50,20 @@ const few = { pictures: 4, questions: 3, validation: 8 };
 export const systems: Record<string, TrainSystem> = {
   'dyvte': (flags, options) => {
     const recipe = withFlags(dyvteRecipe, few, flags);
-    return trainSystem(dyvte, recipe, (model, dir) => createDyvteStage(model, dir, recipe), options);
+    return trainSystem(
+      dyvte,
+      recipe,
+      async (model, dir) => finish(await createDyvteStage(model, dir, recipe), options),
+      options,
+    );
+  },
+  'vistog': (flags, options) => {
+    const recipe = withFlags(vistogRecipe, { ...few, align: { ...vistogRecipe.align, steps: 4 } }, flags);
+    return trainSystem(vistog, recipe, (model, dir) => trainVistog(model, dir, recipe, options), options);
+  },
+  'setok': (flags, options) => {
+    const recipe = withFlags(setokRecipe, { ...few, align: { ...setokRecipe.align, steps: 4 } }, flags);
+    return trainSystem(setok, recipe, (model, dir) => trainSetok(model, dir, recipe, options), options);
   },
   'llavolta-4stage': llavolta('4stage'),
   'llavolta-heavy': llavolta('heavy'),
@@ -56,7 +73,7 @@ export const systems: Record<string, TrainSystem> = {
     return trainSystem(
       perceptionGpt,
       recipe,
-      (model, dir) => createPerceptionGptStage(model, dir, recipe),
+      async (model, dir) => finish(await createPerceptionGptStage(model, dir, recipe), options),
       options,
     );
   },
