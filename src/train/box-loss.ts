@@ -8,7 +8,9 @@ import { shape } from '../tensor/axes.ts';
  *     L1   = mean over the four |b − t|
  *     GIoU = 1 − (I/U − (C − U)/C)       I intersection, U union, C the smallest box around both (Rezatofighi et al., 1902.09630)
  *
- * A box whose corners are the wrong way round has no area; L1 turns it.
+ * To GIoU a box whose corners are the wrong way round is the box between them; L1 turns it. Were it a box of no area, GIoU would
+ * draw the corners of every box that is still far off past one another, by making C smaller, and leave them there: after 200
+ * steps all boxes were inside out.
  * @param truth boxes of some area
  */
 export function boxLoss(boxes: tf.Tensor2D, truth: tf.Tensor2D): tf.Scalar {
@@ -32,8 +34,8 @@ export function giouLoss(boxes: tf.Tensor2D, truth: tf.Tensor2D): tf.Tensor2D {
 type Corners = { from: tf.Tensor2D; to: tf.Tensor2D };
 
 function cornersOf(boxes: tf.Tensor2D): Corners {
-  const [from, to] = tf.split<tf.Tensor2D>(boxes, 2, 1);
-  return { from, to };
+  const [one, other] = tf.split<tf.Tensor2D>(boxes, 2, 1);
+  return { from: tf.minimum(one, other), to: tf.maximum(one, other) };
 }
 
 /** [M, 1] */

@@ -1,7 +1,9 @@
 /** Boxes in float64, corner by corner. */
 
-/** 1 − GIoU of (x0, y0, x1, y1) and another; a box whose corners are the wrong way round has no area. */
-export function giouLossOf(a: readonly number[], b: readonly number[]): number {
+/** 1 − GIoU of a box between two corners, whichever way round, and (x0, y0, x1, y1). */
+export function giouLossOf(corners: readonly number[], b: readonly number[]): number {
+  const [p, q, r, s] = corners;
+  const a = [p < r ? p : r, q < s ? q : s, p < r ? r : p, q < s ? s : q];
   const side = (from: number, to: number) => (to > from ? to - from : 0);
   const area = (box: readonly number[]) => side(box[0], box[2]) * side(box[1], box[3]);
   const left = a[0] > b[0] ? a[0] : b[0];

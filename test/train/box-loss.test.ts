@@ -27,7 +27,7 @@ describe.each(['cpu', ...backendsUnderTest.filter((name) => name === 'tensorflow
   });
   tidyEachTest();
 
-  test('is 1 − (I/U − (C − U)/C), also of boxes whose corners are the wrong way round', () => {
+  test('is 1 − (I/U − (C − U)/C), whichever way round the corners are', () => {
     fc.assert(
       fc.property(randoms, fc.integer({ min: 1, max: 5 }), (random, M) => {
         const truth = drawBoxes(random, M);
