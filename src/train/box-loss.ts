@@ -2,22 +2,31 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { shape } from '../tensor/axes.ts';
 
+/** How much L1 weighs against GIoU: as DETR's 5 Σ|b − t| does against its 2·GIoU (2005.12872). */
+const l1Weight = 10;
+
 /**
- * The mean of both:
+ * The mean over M of
  *
+ *     10·L1 + GIoU
  *     L1   = mean over the four |b − t|
  *     GIoU = 1 − (I/U − (C − U)/C)       I intersection, U union, C the smallest box around both (Rezatofighi et al., 1902.09630)
  *
- * To GIoU a box whose corners are the wrong way round is the box between them; L1 turns it. Were it a box of no area, GIoU would
- * draw the corners of every box that is still far off past one another, by making C smaller, and leave them there: after 200
- * steps all boxes were inside out.
+ * A box that is apart from the true one comes nearer to it, for GIoU, by becoming smaller: it makes C smaller. With equal weights
+ * all boxes shrank to points while they were still a few patches off, and stayed points (mean overlap .000 after 200 steps).
  * @param truth boxes of some area
  */
 export function boxLoss(boxes: tf.Tensor2D, truth: tf.Tensor2D): tf.Scalar {
-  return tf.tidy(() => tf.add(tf.mean(tf.abs(tf.sub(boxes, truth))), tf.mean(giouLoss(boxes, truth))));
+  return tf.tidy(() => {
+    const l1 = tf.mean(tf.abs(tf.sub(boxes, truth)));
+    return tf.add(tf.mul(l1, l1Weight), tf.mean(giouLoss(boxes, truth)));
+  });
 }
 
-/** 1 − GIoU of each pair, [M, 1]: 0 for the same box, towards 2 for boxes far apart. */
+/**
+ * 1 − GIoU of each pair, [M, 1]: 0 for the same box, towards 2 for boxes far apart. The corners of a box may be the wrong way
+ * round: L1 turns it. As a box of no area it would have no gradient to come right by.
+ */
 export function giouLoss(boxes: tf.Tensor2D, truth: tf.Tensor2D): tf.Tensor2D {
   return tf.tidy(() => {
     shape({ boxes, truth }, 'M 4');

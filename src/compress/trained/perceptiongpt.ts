@@ -16,6 +16,7 @@
  * | M | – | 512, an eighth of E, :390-393 | half of E: an eighth of our 128 would be 16 |
  * | e | the token’s embedding | `last_hidden_state` of the position before the label, after the final norm, :505-509 | the same |
  * | box | – | targets x0 y0 x1 y1, which the GIoU reads as cx cy w h, :489-531 with utils/box_utils.py:114 | x0 y0 x1 y1 everywhere |
+ * | loss | – | CE + L1 + GIoU, all weights 1, :489-531 | CE + 10·L1 + GIoU (train/box-loss.ts) |
  * | mask | lightweight encoders and decoders, as for boxes | SAM’s two-way transformer, enhancer/sam.py:304-400 | left out: boxes alone |
  * | visual features | – | two softmax mixtures over 24 hidden states, :317-318 | LLaVA's F, so that methods before the decoder prune it |
  * | trained | – | LoRA on q and v; embeddings, lm_head, projector, heads whole | all of projector and decoder, and both MLPs (train/systems/perceptiongpt.ts) |

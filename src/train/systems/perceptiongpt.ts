@@ -3,9 +3,11 @@
  * MLPs learn together, the tower stays. A step asks what LLaVA's own training asks and, of each scene, where things are and
  * what is in a box; boxes in questions and answers are the true ones (teacher forcing).
  *
- *     loss = CrossEntropy over all answers + mean over the boxes that are said of (L1 + GIoU)
+ *     loss = CrossEntropy over all answers + mean over the boxes that are said of (10·L1 + GIoU)
  *
- * as the release, all weights 1 (perceptionGPT.py:489-531); there the mask's losses are added, and LoRA spares the decoder.
+ * The release weighs all alike (perceptionGPT.py:489-531) and reads its x0 y0 x1 y1 as cx cy w h for GIoU: such boxes are large
+ * and hardly ever apart. Ours are of one or two patches; why L1 weighs more with them is in box-loss.ts. The release adds the
+ * mask's losses, and trains the decoder by LoRA.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from '../../checkpoint/load.ts';
@@ -43,7 +45,7 @@ export interface PerceptionGptRecipe extends SystemRecipe {
 }
 
 export const perceptionGptRecipe: PerceptionGptRecipe = {
-  pace: { ...llavaRecipe.pace, steps: 600, peak: 7e-4, warmUp: 30, validateEvery: 100 },
+  pace: { ...llavaRecipe.pace, steps: 600, peak: 1e-3, warmUp: 30, validateEvery: 100 },
   seed: 0,
   pictures: 32,
   questions: 5,
