@@ -155,6 +155,19 @@ export function readIds(text: string): number[] {
   return ids;
 }
 
+/** x0, y0, x1, y1. */
+export type Box = readonly [number, number, number, number];
+
+/** `0.1,0.2,0.25,0.35` and those before it. */
+export function collectBox(text: string, all: Box[] = []): Box[] {
+  const numbers = text.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
+  const [x0, y0, x1, y1] = numbers;
+  if (numbers.length !== 4 || !numbers.every((x) => x >= 0 && x <= 1) || x0 >= x1 || y0 >= y1) {
+    throw new InvalidArgumentError('It should be x0,y0,x1,y1 from 0 to 1, the upper left corner first.');
+  }
+  return [...all, [x0, y0, x1, y1]];
+}
+
 function collect(value: string, all: string[]): string[] {
   if (!/^[^=]+=/.test(value)) throw new InvalidArgumentError('It should be name=value.');
   return [...all, value];

@@ -34,7 +34,7 @@ export function embedNumbers(
   if (places.length !== numbers.length || numbers.some((row) => row.length !== token.count)) {
     const given = numbers.map((row) => row.length).join(', ') || 'none';
     throw new UserError(
-      `token ${token.id} stands ${places.length} times in the prompt, for ${token.count} numbers each; given are ${given}`,
+      `token ${token.id} stands ${formatTimes(places.length)} in the prompt, for ${token.count} numbers each time; given are ${given}`,
     );
   }
   return tf.tidy(() => {
@@ -43,6 +43,9 @@ export function embedNumbers(
     return replaceRows(words, places, token.write(tf.tensor2d(numbers as number[][])));
   });
 }
+
+/** `once`, `3 times` */
+export const formatTimes = (count: number): string => (count === 1 ? 'once' : `${count} times`);
 
 /** Where the token stands, places of [B · T]. */
 export const placesOf = (ids: readonly (readonly number[])[], { id }: Pick<NumberToken, 'id'>): number[] =>

@@ -6,7 +6,7 @@ import { createBootstrap, meanOfRuns, type Estimate } from '../task/bootstrap.ts
 import { addTimes, type Costs, type Times } from '../run/costs.ts';
 import { popeFigures, type PopeFigures } from '../task/pope-score.ts';
 import { isRight, mean, type Accuracy } from '../task/score.ts';
-import { isChoice, scorings } from '../task/scoring.ts';
+import { isChoice, markers } from '../task/scoring.ts';
 import type { PictureSource, Task } from '../task/task.ts';
 
 /** One series at one budget; figures are means over its seeds and over the models. */
@@ -37,6 +37,8 @@ export interface Row extends Costs {
   hard?: { hard?: Accuracy; rest?: Accuracy };
   /** Which patches stay to the end. */
   kept?: Kept;
+  /** For a task of boxes: the share that overlaps by more than one half. */
+  half?: Accuracy;
   /** For a task in POPE's format. */
   pope?: PopeFigures;
   /** Measured: a picture seen and compressed, a question's prompt read and its answer written. */
@@ -62,7 +64,7 @@ export interface Comparisons {
 export function summarise(task: Task, done: readonly Done[], { against, hard }: Comparisons = {}): Row[] {
   const { questions } = task;
   const marksOf = ({ answers }: Pick<CellRecord, 'answers'>): number[] =>
-    answers.map((answer, i) => scorings[task.scoring](answer, questions[i]));
+    answers.map((answer, i) => markers[task.scoring](answer, questions[i]));
   const bootstrap = createBootstrap(questions.map(({ picture }) => picture));
   const uncut = new Map(
     done.flatMap(({ cell, record, model = 0 }) => (isUncut(cell) ? [[model, record] as const] : [])),
@@ -139,6 +141,11 @@ export function summarise(task: Task, done: readonly Done[], { against, hard }: 
       kept: records.every(({ kept }) => kept)
         ? keptOf(joinKept(records.map(({ kept }) => kept!)))
         : undefined,
+      ...(task.scoring === 'boxes' && {
+        half: bootstrap.share(
+          meanOfRuns(records.map((record) => marksOf(record).map((mark) => Number(mark > 0.5)))),
+        ),
+      }),
       ...(task.scoring === 'pope' && { pope: meanPope(task, records) }),
       layerTokens: records[0].layerTokens.map((_, l) => mean(records.map((record) => record.layerTokens[l]))),
       prefillFlops: mean(records.map((record) => record.prefillFlops)),
