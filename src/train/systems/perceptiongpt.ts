@@ -23,16 +23,32 @@ import { project } from '../../projector.ts';
 import { createRandom, shuffle } from '../../random.ts';
 import { linear } from '../../tensor/linear.ts';
 import { askBoxes, overlap, type BoxQuestion } from '../../world/box-questions.ts';
+import type { Scene } from '../../world/scene.ts';
 import { boxLoss } from '../box-loss.ts';
-import { readFeatures } from '../features.ts';
+import {
+  foldScale,
+  measureFeatures,
+  readFeatures,
+  standardise,
+  unfoldScale,
+  type FeatureScale,
+} from '../features.ts';
 import { initialise, type InitialRules } from '../initialise.ts';
-import { measureAnswers, openLlavaData, type Asked, type LlavaData } from '../llava-data.ts';
+import {
+  createScenes,
+  firstIndex,
+  measureAnswers,
+  openLlavaData,
+  type Asked,
+  type LlavaData,
+} from '../llava-data.ts';
 import { crossEntropy } from '../losses.ts';
 import type { Prompted } from '../pack.ts';
 import { openPacked, packedStates, runPacked } from '../packed-decoder.ts';
 import { listTensors, replaceTensors } from '../parameters.ts';
 import { llavaRecipe } from '../recipe.ts';
-import { dataSeed, type SystemRecipe, type SystemStage } from './run.ts';
+import type { TrainOptions } from '../train.ts';
+import { dataSeed, finish, type Outcome, type SystemRecipe, type SystemStage } from './run.ts';
 
 export interface PerceptionGptRecipe extends SystemRecipe {
   /** Pictures in a batch, and about each so many ordinary questions, objects to be located and boxes to be named. */
@@ -41,38 +57,49 @@ export interface PerceptionGptRecipe extends SystemRecipe {
   locate: number;
   identify: number;
   frames: readonly number[];
+  /** Pictures by which the tower's features are standardised. */
+  standardise: number;
   validation: number;
 }
 
 export const perceptionGptRecipe: PerceptionGptRecipe = {
-  pace: { ...llavaRecipe.pace, steps: 600, peak: 1e-3, warmUp: 30, validateEvery: 100 },
+  pace: { ...llavaRecipe.pace, steps: 500, peak: 8e-4, warmUp: 30, validateEvery: 100 },
   seed: 0,
   pictures: 32,
   questions: 5,
   locate: 4,
   identify: 2,
   frames: llavaRecipe.frames,
+  standardise: 256,
   validation: 128,
 };
 
 export interface PerceptionGptBatch extends Prompted {
-  features: tf.Tensor3D; // [B, P, D]
+  features: tf.Tensor3D; // [B, P, D], standardised
   /** What is asked with boxes, [B][locate + identify], each with one `<loc>`. */
   about: BoxQuestion[][];
 }
 
-/** @param dir the model's folder */
+/** @param dir the model's folder @returns the stage, whose projector is of standardised features, and their scale */
 export async function createPerceptionGptStage(
   model: Llava,
   dir: string,
   recipe: PerceptionGptRecipe,
-): Promise<SystemStage<PerceptionGptWeights, PerceptionGptBatch>> {
+): Promise<SystemStage<PerceptionGptWeights, PerceptionGptBatch> & { scale: FeatureScale }> {
   const { config, vision } = model;
-  const data = await openLlavaData(dir, config, { ...recipe, seed: dataSeed(recipe.seed) }, boxWords);
+  const seed = dataSeed(recipe.seed);
+  const data = await openLlavaData(dir, config, { ...recipe, seed }, boxWords);
+  const look = (scenes: readonly Scene[], patches?: readonly number[]) =>
+    tf.tidy(() => readFeatures(vision, data.pixels(scenes), config, patches));
+  const scale = measureFeatures(
+    createScenes('train', firstIndex(seed), recipe.standardise),
+    recipe.pictures,
+    look,
+  );
   const open = (asked: Asked): PerceptionGptBatch => {
     const about = asked.scenes.map((_, b) => drawBoxes(asked, b, recipe));
     const patches = data.patches(asked.scenes);
-    const features = tf.tidy(() => readFeatures(vision, data.pixels(asked.scenes), config, patches));
+    const features = tf.tidy(() => standardise(look(asked.scenes, patches), scale));
     const more = about.map((questions) => questions.map(data.prompts.phrase));
     return { features, about, ...data.prompt(asked, patches.length, more) };
   };
@@ -80,7 +107,8 @@ export async function createPerceptionGptStage(
     name: perceptionGpt.name,
     pace: recipe.pace,
     recipe: JSON.stringify({ ...recipe, pace: undefined }),
-    weights: beginWeights(model, recipe.seed),
+    weights: beginWeights(model, scale, recipe.seed),
+    scale,
     draw: (step) => open(data.step(step)),
     tell(step) {
       const asked = data.step(step);
@@ -110,8 +138,26 @@ const rules: InitialRules = [
   [/embed_tokens/, { std: 0.5 }],
 ];
 
+/** Trains the stage; its projector then takes features as they are. */
+export async function trainPerceptionGpt(
+  model: Llava,
+  dir: string,
+  recipe: PerceptionGptRecipe,
+  options: TrainOptions,
+): Promise<Outcome<PerceptionGptWeights>> {
+  const { scale, ...stage } = await createPerceptionGptStage(model, dir, recipe);
+  const { weights } = await finish(stage, options);
+  const folded = foldScale(weights.projector, scale);
+  tf.dispose([weights.projector.linear_1, scale] as unknown as tf.TensorContainer);
+  return { stage, weights: { ...weights, projector: folded } };
+}
+
 /** The model's weights, with rows for the two words; the rest drawn. */
-function beginWeights({ config, projector, decoder }: Llava, seed: number): PerceptionGptWeights {
+function beginWeights(
+  { config, projector, decoder }: Llava,
+  scale: FeatureScale,
+  seed: number,
+): PerceptionGptWeights {
   return tf.tidy(() => {
     const drawn = initialise(perceptionGpt.table(config), createRandom(seed), rules);
     const { vocab_size: V, hidden_size: E } = config.text;
@@ -120,7 +166,7 @@ function beginWeights({ config, projector, decoder }: Llava, seed: number): Perc
     const columns = tf.slice(more.lm_head.weight as tf.Tensor2D, [0, V], [E, boxWords.length]);
     const begun: PerceptionGptWeights = {
       ...drawn,
-      projector: projector.weights,
+      projector: unfoldScale(projector.weights, scale),
       decoder: {
         ...from,
         embed_tokens: tf.concat([from.embed_tokens, rows]),

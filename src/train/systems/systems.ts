@@ -8,7 +8,7 @@ import { schemes } from '../llavolta.ts';
 import { llavaRecipe, smokeRecipes } from '../recipe.ts';
 import { trainLlava } from '../stages.ts';
 import { createDyvteStage, dyvteRecipe } from './dyvte.ts';
-import { createPerceptionGptStage, perceptionGptRecipe } from './perceptiongpt.ts';
+import { perceptionGptRecipe, trainPerceptionGpt } from './perceptiongpt.ts';
 import { finish, trainSystem, type SystemRecipe } from './run.ts';
 import { setokRecipe, trainSetok } from './setok.ts';
 import { trainVistog, vistogRecipe } from './vistog.ts';
@@ -69,11 +69,11 @@ export const systems: Record<string, TrainSystem> = {
   'llavolta-heavy': llavolta('heavy'),
   'llavolta-light': llavolta('light'),
   'perceptiongpt': (flags, options) => {
-    const recipe = withFlags(perceptionGptRecipe, few, flags);
+    const recipe = withFlags(perceptionGptRecipe, { ...few, standardise: 8 }, flags);
     return trainSystem(
       perceptionGpt,
       recipe,
-      async (model, dir) => finish(await createPerceptionGptStage(model, dir, recipe), options),
+      (model, dir) => trainPerceptionGpt(model, dir, recipe, options),
       options,
     );
   },
