@@ -175,9 +175,18 @@ export {
   type Stage,
   type Stages,
   type TowerNeeds,
+  type TrainedParts,
   type Words,
 } from './compress/method.ts';
-export { findMethod, methodOptions, methods } from './compress/registry.ts';
+export { findMethod, methodOptions, methods, systems } from './compress/registry.ts';
+export type { Leaf, Tree } from './io/weight-table.ts';
+export {
+  withWeights,
+  type AnySystem,
+  type ModelConfigs,
+  type Trained,
+  type TrainedSystem,
+} from './compress/trained/system.ts';
 export { clsLayer, gridOf, onlyLayer, selectedLayer } from './compress/selected-layer.ts';
 export { scoreByCls } from './compress/score.ts';
 export { keepBest, keepTopK } from './compress/top-k.ts';

@@ -8,7 +8,8 @@ export { backendNames, startBackend, type BackendChoice, type BackendName } from
 export { diskFolder, openFile } from './node/folder.ts';
 export { openSafetensors, writeSafetensors } from './node/safetensors.ts';
 export { decodeImage, decodeImageBytes, encodePng } from './node/decode.ts';
-export { loadMethodFile, methodFinder } from './node/method-file.ts';
+export { loadMethodFile, methodFinder, type SystemSource } from './node/method-file.ts';
+export { loadSystem } from './node/systems.ts';
 export { bounded } from './node/runner.ts';
 export { shippedModel, type ShippedModel } from './node/shipped.ts';
 

@@ -274,6 +274,14 @@ test('the tables tell accuracies at equal tokens and equal FLOPs, the baselines,
   expect(cellsOf('Where [CLS] looks', 'layer 1')).toEqual(['70.0', '7.0 ×']);
 });
 
+test('where the question says how deep a picture goes, a table tells', () => {
+  expect(writeMarkdown(results)).not.toContain('How deep the picture goes');
+  const deep = rows.map((row) => (row.series === 'vtc-cls' ? { ...row, depths: [0.25, 0.5, 0.25] } : row));
+  const text = writeMarkdown({ ...results, rows: deep });
+  expect(text).toMatch(/### How deep the picture goes[^#]*\| method +\| tokens \| +1 \| +2 \| +3 \|/);
+  expect(text).toMatch(/### How deep the picture goes[^#]*\| vtc-cls +\| +8 \| +25.0 \| +50.0 \| +25.0 \|/);
+});
+
 test('the curves are an SVG with both axes, every series and the baselines', async () => {
   const svg = await drawCurves(results);
   expect(svg).toMatch(/^<svg[^>]*>/);

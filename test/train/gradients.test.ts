@@ -1,5 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { beforeAll, describe, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { runGate, type Gate } from '../../src/compress/trained/dyvte.ts';
+import { mergeClusters, setok } from '../../src/compress/trained/setok.ts';
+import { compareGroups, mergeGroups, vistog } from '../../src/compress/trained/vistog.ts';
 import { llamaBlock } from '../../src/decoder/block.ts';
 import { readLogits } from '../../src/decoder/llama.ts';
 import { applyRope, createRope, ropeAt } from '../../src/decoder/rope.ts';
@@ -13,6 +16,8 @@ import { embed, linear } from '../../src/tensor/linear.ts';
 import { layerNorm, rmsNorm } from '../../src/tensor/norm.ts';
 import { registerGradients } from '../../src/train/gradients.ts';
 import { binaryCrossEntropy, crossEntropy, infoNce } from '../../src/train/losses.ts';
+import { assignStraight } from '../../src/train/systems/vistog.ts';
+import { runBeside } from '../../src/vision/beside.ts';
 import { clipBlock } from '../../src/vision/block.ts';
 import { contrast, embedPictures, embedTexts, type Clip } from '../../src/vision/contrastive.ts';
 import { clipContrastTable } from '../../src/vision/contrastive.ts';
@@ -20,11 +25,13 @@ import { embedImage } from '../../src/vision/embeddings.ts';
 import { clipTextTable } from '../../src/vision/text.ts';
 import { backendsUnderTest } from '../support/backends.ts';
 import { checkGradients, some } from '../support/gradients.ts';
+import { relativeError } from '../support/golden.ts';
 import { seededRandom, tidyEachTest, type Random } from '../support/random.ts';
 import {
   randomWeights,
   tinyLlama,
   tinyLlamaConfig,
+  tinyLlava,
   tinyProjector,
   tinyVision,
   tinyVisionConfig,
@@ -77,6 +84,66 @@ describe.each(backends)('gradients equal finite differences on %s', (backend) =>
     );
     const kept = tf.tensor2d([[0, 2], [1, 1]], [2, 2], 'int32'); // prettier-ignore
     checkGradients(random, { x: some(random, 2, 3, 4) }, ({ x }) => gatherTokens(x as tf.Tensor3D, kept));
+  });
+
+  test('a stack', () => {
+    checkGradients(random, { x: some(random, 2, 3), y: some(random, 2, 3) }, ({ x, y }) =>
+      tf.stack([x, y, x], 1),
+    );
+  });
+
+  test('DyVTE’s gate', () => {
+    const gate = { w1: { weight: some(random, 8, 4) }, w2: { weight: some(random, 4, 2) } } as Gate;
+    checkGradients(random, { gate, x: some(random, 3, 8) }, ({ gate, x }) => runGate(gate, x as tf.Tensor2D));
+  });
+
+  test('VisToG’s tokens beside the tower’s, similarities and merging', () => {
+    const tower = tinyVision(random);
+    const D = tinyVisionConfig.hidden_size;
+    const hidden = new Map([0, 1].map((l) => [l, some(random, 2, 5, D) as tf.Tensor3D]));
+    checkGradients(random, { tokens: some(random, 3, D) }, ({ tokens }) =>
+      runBeside(tower, hidden, tokens as tf.Tensor2D, 2),
+    );
+    const configs = {
+      vision: tinyVisionConfig,
+      projector: tinyLlava(random).config.projector,
+      text: tinyLlamaConfig,
+    };
+    const { grouping } = randomWeights(random, { grouping: vistog.table(configs).grouping });
+    const inputs = {
+      grouping,
+      g: some(random, 2, 3, D) as tf.Tensor3D,
+      F: some(random, 2, 4, D) as tf.Tensor3D,
+    };
+    checkGradients(random, inputs, ({ grouping, g, F }) => {
+      const W = tf.softmax(compareGroups(grouping, g, F)); // [B, U, P], rows that sum to 1
+      return mergeGroups(grouping, g, F, W);
+    });
+  });
+
+  test('the straight-through choice hands the derivative of its softmax on, over the size of the group', () => {
+    const z = some(random, 2, 3, 5) as tf.Tensor3D;
+    const r = some(random, 2, 3, 5);
+    const counts = tf.tile(
+      tf.maximum(tf.sum(tf.cast(tf.greater(assignStraight(z), 0), 'float32'), 2, true), 1),
+      [1, 1, 5],
+    );
+    const soft = (x: tf.Tensor3D) => tf.transpose(tf.softmax(tf.transpose(x, [0, 2, 1])), [0, 2, 1]);
+    const [hard] = tf.grads((x) => tf.sum(tf.mul(assignStraight(x as tf.Tensor3D), r)))([z]);
+    const [expected] = tf.grads((x) => tf.sum(tf.mul(soft(x as tf.Tensor3D), tf.div(r, counts))))([z]);
+    expect(relativeError(hard, expected)).toBeLessThan(1e-5);
+  });
+
+  test('SeTok’s merger, clusters apart', () => {
+    const configs = {
+      vision: tinyVisionConfig,
+      projector: tinyLlava(random).config.projector,
+      text: tinyLlamaConfig,
+    };
+    const { merger } = randomWeights(random, { merger: setok.table(configs).merger });
+    const W = tf.tensor3d([[[0.5, 0, 0.5, 0], [0, 1, 0, 0], [0, 0, 0, 1]]]); // prettier-ignore
+    const x = some(random, 1, 4, tinyVisionConfig.hidden_size) as tf.Tensor3D;
+    checkGradients(random, { merger, x }, ({ merger, x }) => mergeClusters(merger, x, W));
   });
 
   test('RoPE and embedding', () => {

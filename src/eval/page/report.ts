@@ -68,6 +68,7 @@ export function writeMarkdown(results: Results): string {
     `### What kind of answer\n\n${answersTable(rows)}`,
     `### Cost of a question\n\nMeans over the questions: tokens in each decoder layer after the prompt, text and picture; ` +
       `FLOPs of reading it; its keys and values in float32.\n\n${costTable(rows)}`,
+    ...depthsPart(rows),
     `### Milliseconds of a question\n\nMeasured, in batches: seeing a picture, the tower and the method's part before the ` +
       `decoder together, as if for this method alone; reading a prompt (prefill); writing the answer (decode).\n\n${timesTable(rows)}`,
   ];
@@ -138,6 +139,17 @@ function comparedParts({ rows, comparisons: { against, hard } }: Results): strin
     );
   }
   return parts;
+}
+
+/** How deep pictures go, where a method leaves that to the question. */
+function depthsPart(rows: readonly Row[]): string[] {
+  const deep = rows.filter(({ depths }) => depths);
+  if (deep.length === 0) return [];
+  const head = ['method', 'tokens', ...deep[0].depths!.map((_, l) => String(l + 1))];
+  const lines = deep.map((row) => [nameOf(row), String(row.budget), ...row.depths!.map(percent)]);
+  return [
+    `### How deep the picture goes\n\nPer cent of the questions whose picture was in so many decoder layers.\n\n${markdownTable(head, lines, 1)}`,
+  ];
 }
 
 /** How wrong answers are wrong, and how near the uncut model the others are. */

@@ -3,7 +3,7 @@ import type { Stage } from '../../compress/method.ts';
 import { isUncut, type Cell, type CellRecord } from '../run/cell.ts';
 import { joinKept, keptOf, type Kept } from '../run/kept.ts';
 import { createBootstrap, meanOfRuns, type Estimate } from '../task/bootstrap.ts';
-import { addTimes, type Costs, type Times } from '../run/costs.ts';
+import { addTimes, depthsOf, type Costs, type Times } from '../run/costs.ts';
 import { popeFigures, type PopeFigures } from '../task/pope-score.ts';
 import { isRight, mean, type Accuracy } from '../task/score.ts';
 import { isChoice, markers } from '../task/scoring.ts';
@@ -39,6 +39,8 @@ export interface Row extends Costs {
   kept?: Kept;
   /** For a task of boxes: the share that overlaps by more than one half. */
   half?: Accuracy;
+  /** Where it is the question's: the share whose picture went through 1, 2, … decoder layers. */
+  depths?: number[];
   /** For a task in POPE's format. */
   pope?: PopeFigures;
   /** Measured: a picture seen and compressed, a question's prompt read and its answer written. */
@@ -146,6 +148,7 @@ export function summarise(task: Task, done: readonly Done[], { against, hard }: 
           meanOfRuns(records.map((record) => marksOf(record).map((mark) => Number(mark > 0.5)))),
         ),
       }),
+      depths: depthsOf(records.flatMap(({ prompts }) => prompts)),
       ...(task.scoring === 'pope' && { pope: meanPope(task, records) }),
       layerTokens: records[0].layerTokens.map((_, l) => mean(records.map((record) => record.layerTokens[l]))),
       prefillFlops: mean(records.map((record) => record.prefillFlops)),

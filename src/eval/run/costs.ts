@@ -49,6 +49,20 @@ export function costOf(config: DecoderConfig, prompts: readonly PromptCount[]): 
   };
 }
 
+/**
+ * How deep the picture goes, where that is the question's: for 1, 2, … L decoder layers the share of the questions whose
+ * prompts had all their tokens in so many.
+ * @returns undefined where all went equally deep
+ */
+export function depthsOf(prompts: readonly PromptCount[]): number[] | undefined {
+  const counts = (prompts[0]?.layers ?? []).map(() => 0);
+  for (const { layers, questions } of prompts) {
+    counts[layers.filter((tokens) => tokens === layers[0]).length - 1] += questions;
+  }
+  const all = counts.reduce((sum, n) => sum + n, 0);
+  return all === 0 || counts.includes(all) ? undefined : counts.map((n) => n / all);
+}
+
 export function addTimes(times: readonly Times[]): Times {
   const sum = (part: keyof Times) => times.reduce((total, time) => total + time[part], 0);
   return { see: sum('see'), prefill: sum('prefill'), decode: sum('decode') };
