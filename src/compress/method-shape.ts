@@ -30,6 +30,8 @@ export function faultOfMethod(method: unknown): string | undefined {
   if (!Array.isArray(resources) || !resources.every((resource) => resource === 'questions')) {
     return should('resources', "['questions'] or absent");
   }
+  const adds = method['adds'] ?? [];
+  if (!Array.isArray(adds) || !adds.every(isText)) return should('adds', 'a list of words or absent');
   for (const flag of ['makesTokens', 'means', 'single']) {
     if (!['boolean', 'undefined'].includes(typeof method[flag])) return should(flag, 'true, false or absent');
   }
