@@ -19,13 +19,13 @@ import { writeAnswer } from '../text/spoken-numbers.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { patchCount } from '../vision/config.ts';
+import type { Box } from '../world/scene.ts';
 import {
   askOf,
   readMethod,
   readSampling,
   type AskFlags,
   type MethodFlags,
-  type Box,
   type SamplingFlags,
 } from './options.ts';
 

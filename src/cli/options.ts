@@ -6,6 +6,7 @@ import type { ModelConfigs } from '../compress/trained/system.ts';
 import { UserError } from '../errors.ts';
 import { methodFinder } from '../node/method-file.ts';
 import { backendNames } from '../backend/start.ts';
+import type { Box } from '../world/scene.ts';
 
 /** Options that several commands share, each defined once. */
 
@@ -154,9 +155,6 @@ export function readIds(text: string): number[] {
   if (ids.some(Number.isNaN)) throw new InvalidArgumentError('It should be token ids with commas between.');
   return ids;
 }
-
-/** x0, y0, x1, y1. */
-export type Box = readonly [number, number, number, number];
 
 /** `0.1,0.2,0.25,0.35` and those before it. */
 export function collectBox(text: string, all: Box[] = []): Box[] {

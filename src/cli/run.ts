@@ -12,6 +12,7 @@ import { shippedModel } from '../node/shipped.ts';
 import type { Plan } from '../plan.ts';
 import type { Answer } from '../story.ts';
 import { patchCount } from '../vision/config.ts';
+import type { Box } from '../world/scene.ts';
 import {
   answerQuestion,
   prepareQuestion,
@@ -30,7 +31,6 @@ import {
   readInteger,
   type AskFlags,
   type BackendOption,
-  type Box,
   type MethodFlags,
   type SamplingFlags,
 } from './options.ts';

@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { startBackend } from '../../src/backend/start.ts';
 import { boxLoss, giouLoss } from '../../src/train/box-loss.ts';
 import { registerGradients } from '../../src/train/gradients.ts';
-import { overlap } from '../../src/world/box-questions.ts';
+import { overlap } from '../../src/world/overlap.ts';
 import { backendsUnderTest } from '../support/backends.ts';
 import { checkGradients } from '../support/gradients.ts';
 import { giouLossOf } from '../reference/boxes.ts';

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import fc from 'fast-check';
 import { createRandom } from '../../src/random.ts';
-import { askBoxes, overlap, shareOf } from '../../src/world/box-questions.ts';
+import { askBoxes, shareOf } from '../../src/world/box-questions.ts';
+import { overlap } from '../../src/world/overlap.ts';
 import { askScene } from '../../src/world/questions.ts';
 import { createScene } from '../../src/world/scene.ts';
 import { splits } from '../../src/world/split.ts';

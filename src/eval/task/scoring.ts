@@ -1,6 +1,6 @@
 /** How an answer is marked, by the task: 1 for a right one, 0 for a wrong one, VQA and boxes also between. */
 import { readSpoken } from '../../text/spoken-numbers.ts';
-import { overlap } from '../../world/box-questions.ts';
+import { overlap } from '../../world/overlap.ts';
 import { saysYes } from './pope-score.ts';
 import { isRight } from './score.ts';
 import { vqaAccuracy } from './vqa-score.ts';

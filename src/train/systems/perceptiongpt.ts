@@ -22,7 +22,8 @@ import type { Llama } from '../../decoder/llama.ts';
 import { project } from '../../projector.ts';
 import { createRandom, shuffle } from '../../random.ts';
 import { linear } from '../../tensor/linear.ts';
-import { askBoxes, overlap, type BoxQuestion } from '../../world/box-questions.ts';
+import { askBoxes, type BoxQuestion } from '../../world/box-questions.ts';
+import { overlap } from '../../world/overlap.ts';
 import type { Scene } from '../../world/scene.ts';
 import { boxLoss } from '../box-loss.ts';
 import {
