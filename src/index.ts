@@ -144,16 +144,19 @@ export {
   decode,
   generate,
   prefill,
+  writeOn,
   type GenerateOptions,
   type Session,
   type PrefillOptions,
   type DecodingOption,
+  type Written,
 } from './decoder/generate.ts';
 export { runLlama, type Llama, type LlamaRun } from './decoder/llama.ts';
 export { applyRope, createRope, ropeAt, type Rope, type RopeRows } from './decoder/rope.ts';
 export { greedy, pickToken, type Sampling } from './decoder/sample.ts';
 export type { LlamaWeights, LlamaBlockWeights } from './decoder/weights.ts';
-export { embedText, spliceImage, type OriginalPlaces } from './decoder/splice.ts';
+export type { NumberToken } from './decoder/number-token.ts';
+export { embedText, spliceImage, type OriginalPlaces, type SplicedPrompt } from './decoder/splice.ts';
 export type { DecoderInput, DecoderState, LayerHook, LayerLimits, LayerView, Role } from './decoder/state.ts';
 
 // Compression

@@ -32,6 +32,8 @@ export interface Wording {
   clip?: Folder;
   /** Reads a chat template, instead of the folder's. */
   template?: () => Promise<TemplateSource>;
+  /** Words behind the model's own, of a system that adds some. */
+  adds?: readonly string[];
 }
 
 /**
@@ -42,16 +44,16 @@ export interface Wording {
 export async function readAsker(
   folder: Folder,
   config: LlavaConfig,
-  { clip, template }: Wording = {},
+  { clip, template, adds = [] }: Wording = {},
   runner: Runner = inPlace,
 ): Promise<Asker> {
-  const tokenizer = await readTokenizer(folder, config.text.bos_token_id, runner);
+  const tokenizer = await openTokenizer(folder, config, adds, runner);
   const image = tokenizer.tokenOf(config.image_token_index);
   const writePrompt = await readPromptTemplate(folder, { template: await template?.(), image }, runner);
   const readWords =
     clip === undefined ? undefined : await readWording(clip, (await readClipConfig(clip)).text, runner);
   const ask = (question: string) => {
-    const prompt = tokenizePrompt(writePrompt(question), tokenizer, config);
+    const prompt = tokenizePrompt(writePrompt(question), tokenizer, config, adds);
     return readWords ? { ...prompt, question: readWords(question, 'the question') } : prompt;
   };
   return { ask, tokenizer };
@@ -64,11 +66,22 @@ export interface Asker {
   tokenizer: Tokenizer;
 }
 
-function tokenizePrompt(text: string, tokenizer: Tokenizer, config: LlavaConfig): ImagePrompt {
+/** The folder's tokenizer, and the words that a system adds. */
+function openTokenizer(folder: Folder, { text }: LlavaConfig, adds: readonly string[], runner: Runner) {
+  const ids = Object.fromEntries(adds.map((word, i) => [word, text.vocab_size + i]));
+  return readTokenizer(folder, text.bos_token_id, runner, ids);
+}
+
+function tokenizePrompt(
+  text: string,
+  tokenizer: Tokenizer,
+  config: LlavaConfig,
+  adds: readonly string[],
+): ImagePrompt {
   // A template may have written the BOS token itself; then nothing more is added, as in transformers.
   const plain = tokenizer.encodePlain(text);
   const ids = plain[0] === config.text.bos_token_id ? plain : tokenizer.encode(text);
-  return cutPrompt(ids, config, 'the prompt');
+  return cutPrompt(ids, config, 'the prompt', adds.length);
 }
 
 /** What is asked of a picture: a question that the template puts into words, or the words themselves. */
@@ -88,24 +101,25 @@ export async function readQuestion(
   asked: Asked | string,
   runner: Runner = inPlace,
 ): Promise<{ prompt: ImagePrompt; tokenizer: Tokenizer }> {
-  const { question, prompt, clip, template } = typeof asked === 'string' ? { question: asked } : asked;
+  const given: Asked = typeof asked === 'string' ? { question: asked } : asked;
+  const { question, prompt, clip, template, adds = [] } = given;
   if (prompt === undefined) {
     if (question === undefined) throw new UserError('something must be asked: give --question or --prompt');
-    const { ask, tokenizer } = await readAsker(folder, config, { clip, template }, runner);
+    const { ask, tokenizer } = await readAsker(folder, config, { clip, template, adds }, runner);
     return { prompt: ask(question), tokenizer };
   }
   const other = question !== undefined ? '--question' : template !== undefined ? '--template' : undefined;
   if (other !== undefined) throw new UserError(`--prompt is the whole prompt: leave ${other} out`);
   if (clip !== undefined)
     throw new UserError('a method that reads the question needs --question, not --prompt');
-  const tokenizer = await readTokenizer(folder, config.text.bos_token_id, runner);
+  const tokenizer = await openTokenizer(folder, config, adds, runner);
   const image = tokenizer.tokenOf(config.image_token_index) ?? '<image>';
   if (!prompt.includes(image)) {
     throw new UserError(
       `--prompt has no ${image}, which says where the picture goes: ${JSON.stringify(prompt)}`,
     );
   }
-  return { prompt: tokenizePrompt(prompt, tokenizer, config), tokenizer };
+  return { prompt: tokenizePrompt(prompt, tokenizer, config, adds), tokenizer };
 }
 
 /** @throws UserError when the folder holds no CLIP, or one without its text tower */
@@ -143,9 +157,13 @@ export async function readWording(
   };
 }
 
-/** Token ids, checked and cut at the picture. @param what names them in a message */
-export function cutPrompt(ids: readonly number[], config: LlavaConfig, what: string): ImagePrompt {
+/**
+ * Token ids, checked and cut at the picture.
+ * @param what names them in a message
+ * @param more words that a system adds to the model's
+ */
+export function cutPrompt(ids: readonly number[], config: LlavaConfig, what: string, more = 0): ImagePrompt {
   const prompt = cutAtImage(ids, config.image_token_index, visualTokenCount(config));
-  checkIds([...prompt.before, ...prompt.after], config.text.vocab_size, what);
+  checkIds([...prompt.before, ...prompt.after], config.text.vocab_size + more, what);
   return prompt;
 }

@@ -88,8 +88,8 @@ export function prepareAnswer(
       `the prompts of a batch differ in length without their picture: ${lengths.join(', ')}`,
     );
   }
-  for (const { before, after } of prompts)
-    checkIds([...before, ...after], config.text.vocab_size, 'the prompt');
+  const { vocab_size } = plan.brings?.decoder?.config ?? config.text;
+  for (const { before, after } of prompts) checkIds([...before, ...after], vocab_size, 'the prompt');
   checkContext(config.text, lengths[0] + chosen.budget, decoding.maxNewTokens); // at least so many; prefill checks exactly
   return plan;
 }

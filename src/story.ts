@@ -4,14 +4,15 @@
  *
  * Where they become fewer the method's plan says: in the tower (ToMe; downsample, by a smaller picture), before the decoder
  * (VTC-CLS, PruMerge) or between its layers (FastV). What is chosen among tokens is a matrix W, and the new ones are W
- * times the old: rows of a single 1 prune, rows of several weights merge. At the other two places all tokens pass.
+ * times the old: rows of a single 1 prune, rows of several weights merge. At the other two places all tokens pass. A system
+ * on the output (PerceptionGPT) drops nothing: one of the decoder's tokens stands for a box, said and read.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from './checkpoint/load.ts';
 import { compress, type CompressedPictures } from './compress/compress.ts';
 import { shownOf } from './compress/shown.ts';
 import { cacheLengths } from './decoder/cache.ts';
-import { decode, prefill, type GenerateOptions } from './decoder/generate.ts';
+import { prefill, writeOn, type GenerateOptions } from './decoder/generate.ts';
 import { spliceImage } from './decoder/splice.ts';
 import type { Plan } from './plan.ts';
 import { project } from './projector.ts';
@@ -22,7 +23,7 @@ import { checkPictures, checkPixels } from './vision/select.ts';
 import { clipTower } from './vision/tower.ts';
 
 /** How the decoder writes, and who watches. */
-export type AnswerOptions = Omit<GenerateOptions, 'hook'>;
+export type AnswerOptions = Omit<GenerateOptions, 'hook' | 'numberToken'>;
 /** What the tower has shown of B pictures. */
 export type SeenPictures = Awaited<ReturnType<typeof see>>;
 /** The answers' tokens, how many tokens each layer's cache held after the prompt, and the patches that were kept. */
@@ -78,12 +79,12 @@ export async function reply(model: Llava, picture: Pick<CompressedPictures, 'tok
   options.trace?.record('projector.output', Z);
 
   // X = [text before | Z | text after]                                              [B, T, E]    decoder/splice.ts
-  const X = own(spliceImage(decoder, prompts, Z, picture.places));
+  const X = own(spliceImage(decoder, prompts, Z, picture.places, plan.output));
 
   // The decoder reads X once, filling its caches. FastV: before layer k the image's rows ← W·them  decoder/llama.ts
-  const session = own(await prefill(decoder, X, { ...options, hook: plan.between?.() }));
+  const session = own(await prefill(decoder, X, { ...options, hook: plan.between?.(), numberToken: plan.output }));
   const prefillLengths = cacheLengths(session.cache); // by layer, after the prompt
 
-  // Then it writes a token a step                                                               decoder/generate.ts
-  return { tokens: await decode(decoder, session, options), promptTokens: X.hidden.shape[1], prefillLengths };
+  // Then it writes a token a step, and what numbers are meant by those that stand for some        decoder/generate.ts
+  return { ...(await writeOn(decoder, session, options)), promptTokens: X.hidden.shape[1], prefillLengths };
 }

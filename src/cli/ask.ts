@@ -5,6 +5,7 @@ import type { Model } from '../checkpoint/load.ts';
 import { parseBudget } from '../compress/budget.ts';
 import type { Method, MethodOptions } from '../compress/method.ts';
 import { scoreByCls } from '../compress/score.ts';
+import { formatTimes, placesOf } from '../decoder/number-token.ts';
 import { UserError } from '../errors.ts';
 import type { LoadedPicture } from '../inputs.ts';
 import { readCheckedConfig } from '../node/checkpoint.ts';
@@ -14,9 +15,11 @@ import { prepareAnswer, readsQuestion, type Plan } from '../plan.ts';
 import { answer, type Answer } from '../story.ts';
 import { scope } from '../tensor/scope.ts';
 import { createTrace, type RecordedTrace, type Step } from '../tensor/trace.ts';
+import { writeAnswer } from '../text/spoken-numbers.ts';
 import type { ImagePrompt } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { patchCount } from '../vision/config.ts';
+import type { Box } from '../world/scene.ts';
 import {
   askOf,
   readMethod,
@@ -51,16 +54,38 @@ export interface Question {
 export async function prepareQuestion(
   dir: string,
   config: LlavaConfig,
-  flags: MethodFlags & AskFlags & { newTokens: number },
+  flags: MethodFlags & AskFlags & { newTokens: number; box?: Box[] },
 ): Promise<Question> {
   const { method, options } = await readMethod(flags, config);
   const clip = readsQuestion(method) ? clipFor({ model: dir, clip: flags.clip }) : undefined;
   const budget = parseBudget(flags.keep, patchCount(config.vision));
-  const { prompt, tokenizer } = await readQuestion(dir, config, { ...askOf(flags), clip });
+  const { adds } = method;
+  const asked = await readQuestion(dir, config, { ...askOf(flags), clip, adds });
+  const { tokenizer } = asked;
+  const prompt = { ...asked.prompt, numbers: flags.box };
   const { newTokens: maxNewTokens, positions } = flags;
   const chosen = { method, methodOptions: options, budget, positions };
   const plan = prepareAnswer(config, chosen, [prompt], { maxNewTokens });
+  checkBoxes(method, plan, prompt, tokenizer);
   return { method, options, budget, prompt, plan, tokenizer, clip };
+}
+
+/** @throws UserError for boxes that nothing stands for, or too few of them */
+function checkBoxes(
+  { name }: Method,
+  { output }: Plan,
+  { before, after, numbers = [] }: ImagePrompt,
+  tokenizer: Tokenizer,
+): void {
+  if (!output) {
+    if (numbers.length > 0) throw new UserError(`--box: ${name} has no word for a box; perceptiongpt has`);
+    return;
+  }
+  const count = placesOf([[...before, ...after]], output).length;
+  if (count === numbers.length) return;
+  throw new UserError(
+    `the prompt has ${tokenizer.tokenOf(output.id)} ${formatTimes(count)}, but --box is given ${formatTimes(numbers.length)}: one for each`,
+  );
 }
 
 export interface QuestionResult {
@@ -92,7 +117,8 @@ export async function answerQuestion(
     stopTokens,
   };
   const answered = await answer(model.llava!, picture.pixels, [prompt], plan, { ...options, trace }); // as its config says
-  const text = tokenizer.decode(answered.tokens[0]).trim();
+  const spoken = plan.output && { id: plan.output.id, numbers: answered.numbers![0] };
+  const text = writeAnswer(tokenizer, answered.tokens[0], spoken);
   const { steps, matrices } = trace;
   return {
     text,

@@ -73,7 +73,8 @@ async function run(flags: CompareFlags): Promise<void> {
   const find = await methodFinder(flags.methods.split(','), { config, weights: flags.weights });
   const variants = parseVariants(flags.methods, 1, find);
   const clip = variants.some(({ method }) => readsQuestion(method)) ? clipFor(flags) : undefined;
-  const { prompt, tokenizer } = await readQuestion(flags.model, config, { ...askOf(flags), clip });
+  const adds = [...new Set(variants.flatMap(({ method }) => method.adds ?? []))];
+  const { prompt, tokenizer } = await readQuestion(flags.model, config, { ...askOf(flags), clip, adds });
   const loaded = await readPicture(flags.image, flags.model, vision.image_size, flags.pad);
   try {
     const model = await loadWithBar(flags.model, clip);

@@ -8,7 +8,7 @@ import { evaluate } from '../eval/run/evaluate.ts';
 import { fillings } from '../eval/run/fill.ts';
 import { canFocus, focusOf, joinFocus, type FocusCounts } from '../eval/run/focus.ts';
 import { findShards, mergeShards } from '../eval/shards/merge.ts';
-import { draftAgenda, readRequest, type Agenda, type Request } from '../eval/run/agenda.ts';
+import { draftAgenda, readRequest, worldTasks, type Agenda, type Request } from '../eval/run/agenda.ts';
 import { describeCommit, describeMachine } from '../node/provenance.ts';
 import { writeMarkdown, type Results } from '../eval/page/report.ts';
 import { scorings } from '../eval/task/scoring.ts';
@@ -56,8 +56,11 @@ export function addEvalCommand(program: Command): void {
       [shippedModel()],
     )
     .addOption(
-      new Option('--task <name>', 'the drawn world, or --questions in the format of POPE, VQA or vtc world')
-        .choices(['world', ...Object.keys(scorings)])
+      new Option(
+        '--task <name>',
+        'the drawn world in words, with boxes to be said or to be named, or --questions in the format of POPE, VQA or vtc world',
+      )
+        .choices([...worldTasks, ...Object.keys(scorings)])
         .default('world'),
     )
     .addOption(new Option('--split <name>', 'which scenes of the world').choices(splits).default('test'))
@@ -72,7 +75,7 @@ export function addEvalCommand(program: Command): void {
     .option('--pad', "pad pictures to a square first, as LLaVA-1.5's own code does", false)
     .option(
       '--methods <list>',
-      'with commas between, all or trained; options follow a colon: vtc-cls:layers=1:positions=original',
+      'with commas between, all, trained or all+NAME; options follow a colon: vtc-cls:layers=1:positions=original',
       defaultMethods.join(),
     )
     .option('--seeds <n>', 'methods with a seed run under 0 to n − 1, unless one is given', readInteger(1), 3)

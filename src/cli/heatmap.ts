@@ -3,6 +3,7 @@ import { followPatches } from '../eval/run/follow.ts';
 import type { LlavaConfig } from '../checkpoint/architecture.ts';
 import type { LoadedPicture } from '../inputs.ts';
 import { encodePng } from '../node/decode.ts';
+import { drawBoxes } from '../report/boxes.ts';
 import { blank } from '../report/canvas.ts';
 import { drawSheet, drawSquare, showPixels, type Panel } from '../report/heatmap.ts';
 import { colourDepth, paintPictures, shadePicture } from '../report/terminal.ts';
@@ -24,6 +25,16 @@ export async function saveHeatmap(
   if (kept) panels.push({ title: `kept: ${kept[0].length} of ${grid ** 2}`, kept: kept[0] });
   const picture = showPixels(values, vision.image_size, config);
   await encodePng(await drawSheet(picture, { grid, patch: vision.patch_size }, panels, 3), file);
+}
+
+/** What the model sees, with boxes in shares of its side. */
+export async function saveBoxes(
+  file: string,
+  { vision }: LlavaConfig,
+  { values, config }: LoadedPicture,
+  boxes: readonly (readonly number[])[],
+): Promise<void> {
+  await encodePng(drawBoxes(showPixels(values, vision.image_size, config), boxes), file);
 }
 
 /** Picture, scores and what became of the patches, side by side, where standard output is a terminal with colours. */

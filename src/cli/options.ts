@@ -6,6 +6,7 @@ import type { ModelConfigs } from '../compress/trained/system.ts';
 import { UserError } from '../errors.ts';
 import { methodFinder } from '../node/method-file.ts';
 import { backendNames } from '../backend/start.ts';
+import type { Box } from '../world/scene.ts';
 
 /** Options that several commands share, each defined once. */
 
@@ -153,6 +154,16 @@ export function readIds(text: string): number[] {
   const ids = text.split(',').map((part) => (/^\s*\d+\s*$/.test(part) ? Number(part) : NaN));
   if (ids.some(Number.isNaN)) throw new InvalidArgumentError('It should be token ids with commas between.');
   return ids;
+}
+
+/** `0.1,0.2,0.25,0.35` and those before it. */
+export function collectBox(text: string, all: Box[] = []): Box[] {
+  const numbers = text.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
+  const [x0, y0, x1, y1] = numbers;
+  if (numbers.length !== 4 || !numbers.every((x) => x >= 0 && x <= 1) || x0 >= x1 || y0 >= y1) {
+    throw new InvalidArgumentError('It should be x0,y0,x1,y1 from 0 to 1, the upper left corner first.');
+  }
+  return [...all, [x0, y0, x1, y1]];
 }
 
 function collect(value: string, all: string[]): string[] {

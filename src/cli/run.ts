@@ -12,6 +12,7 @@ import { shippedModel } from '../node/shipped.ts';
 import type { Plan } from '../plan.ts';
 import type { Answer } from '../story.ts';
 import { patchCount } from '../vision/config.ts';
+import type { Box } from '../world/scene.ts';
 import {
   answerQuestion,
   prepareQuestion,
@@ -20,12 +21,13 @@ import {
   type QuestionResult,
 } from './ask.ts';
 import { formatBytes, formatCount } from './format.ts';
-import { paintRun, saveHeatmap } from './heatmap.ts';
+import { paintRun, saveBoxes, saveHeatmap } from './heatmap.ts';
 import {
   addAsk,
   addBackend,
   addMethod,
   addSampling,
+  collectBox,
   readInteger,
   type AskFlags,
   type BackendOption,
@@ -41,6 +43,8 @@ interface RunFlags extends BackendOption, MethodFlags, SamplingFlags, AskFlags {
   newTokens: number;
   pad: boolean;
   heatmap?: string;
+  box?: Box[];
+  draw?: string;
   json: boolean;
   quiet: boolean;
 }
@@ -58,17 +62,24 @@ export function addRunCommand(program: Command): void {
     .option('--new-tokens <R>', 'at most this many tokens of answer', readInteger(1), 64)
     .option('--pad', "pad the picture to a square first, as LLaVA-1.5's own code does", false)
     .option('--heatmap <file>', 'save the attention over the picture as a PNG')
+    .option(
+      '--box <x0,y0,x1,y1>',
+      'what a <loc> of the question stands for, shares of what the model sees; repeatable (perceptiongpt)',
+      collectBox,
+    )
+    .option('--draw <file>', 'save what the model sees with the boxes of its answer as a PNG (perceptiongpt)')
     .addOption(new Option('--quiet', 'print the answer alone').default(false).conflicts('json'))
     .option('--json', 'print one JSON object instead of text', false);
   addBackend(addSampling(addMethod(addAsk(command)))).action(run);
 }
 
 async function run(flags: RunFlags): Promise<void> {
-  if (flags.heatmap !== undefined) {
-    if (!['', '.png'].includes(path.extname(flags.heatmap).toLowerCase())) {
-      throw new UserError(`--heatmap ${flags.heatmap}: what is written is a PNG, so name it .png`);
+  for (const [name, file] of Object.entries({ heatmap: flags.heatmap, draw: flags.draw })) {
+    if (file === undefined) continue;
+    if (!['', '.png'].includes(path.extname(file).toLowerCase())) {
+      throw new UserError(`--${name} ${file}: what is written is a PNG, so name it .png`);
     }
-    await checkWritable(flags.heatmap);
+    await checkWritable(file);
   }
   // All that can be refused is read first: the weights of a large model take minutes.
   const backend = await startBackend(flags.backend);
@@ -77,6 +88,9 @@ async function run(flags: RunFlags): Promise<void> {
     console.log(`model: ${shippedModel()}, which comes with this program`);
   const config = await readLlavaConfig(flags.model);
   const question = await prepareQuestion(flags.model, config, flags);
+  if (flags.draw !== undefined && !question.plan.output) {
+    throw new UserError(`--draw ${flags.draw}: ${question.method.name} says no boxes; perceptiongpt does`);
+  }
   const picture = await readPicture(flags.image, flags.model, config.vision.image_size, flags.pad);
   try {
     const model = await loadWithBar(flags.model, question.clip);
@@ -84,11 +98,12 @@ async function run(flags: RunFlags): Promise<void> {
       const onStep = tells ? printSteps(question.plan.words) : undefined;
       const result = await answerQuestion(model, picture, question, flags, onStep);
       if (flags.heatmap !== undefined) await saveHeatmap(flags.heatmap, config, picture, result);
+      if (flags.draw !== undefined) await saveBoxes(flags.draw, config, picture, result.answer.numbers![0]);
       if (flags.json) console.log(JSON.stringify(jsonOf(flags, backend, config, question, result), null, 2));
       else if (flags.quiet) console.log(result.text);
       else {
         await paintRun(config, picture, result);
-        printResult(config, result, flags.heatmap);
+        printResult(config, result, flags);
       }
     } finally {
       model.dispose();
@@ -105,7 +120,11 @@ export function describeCost(config: LlavaConfig, { promptTokens, prefillLengths
   return `${promptTokens} prompt tokens, ${flops}FLOPs to read them, ${bytes} of KV cache`;
 }
 
-function printResult(config: LlavaConfig, { text, answer }: QuestionResult, heatmap?: string): void {
+function printResult(
+  config: LlavaConfig,
+  { text, answer }: QuestionResult,
+  { heatmap, draw }: Pick<RunFlags, 'heatmap' | 'draw'>,
+): void {
   console.log(`answer: ${text}`);
   if (answer.kept) {
     const kept = answer.kept[0];
@@ -115,6 +134,7 @@ function printResult(config: LlavaConfig, { text, answer }: QuestionResult, heat
     console.log(`tokens by decoder layer: ${formatLayers(answer.prefillLengths, 0)}`);
   console.log(`decoder: ${describeCost(config, answer)}`);
   if (heatmap) console.log(`heat map: ${heatmap}`);
+  if (draw) console.log(`boxes: ${draw}`);
 }
 
 /** What positions a method that works between layers alone gives its tokens: those of the uncut prompt, or means. */
@@ -133,6 +153,7 @@ function jsonOf(
   return {
     answer: text,
     tokens: answer.tokens[0],
+    boxes: answer.numbers?.[0],
     model: flags.model,
     image: flags.image,
     question: flags.question,

@@ -117,7 +117,7 @@ async function readInputs(architecture: Architecture, flags: TraceFlags): Promis
   );
   const fromFile = flags.inputs !== undefined && (await readInputFile(flags.inputs, architecture));
   const inputs = fromFile || {
-    ids: architecture.kind === 'clip' ? undefined : await readPrompt(architecture, flags),
+    ids: architecture.kind === 'clip' ? undefined : await readPrompt(architecture, flags, method.adds),
     pixels: architecture.kind === 'decoder' ? undefined : await readPixels(architecture.vision, flags),
   };
   const { ids = [] } = inputs;
@@ -129,7 +129,8 @@ async function readInputs(architecture: Architecture, flags: TraceFlags): Promis
   if (architecture.kind !== 'llava') return inputs;
   const clip = readsQuestion(method) ? clipFor(flags) : undefined;
   const question = clip === undefined ? undefined : await readWords(clip, method, flags.question);
-  const prompts = ids.map((row) => ({ ...cutPrompt(row, architecture, what), question }));
+  const more = method.adds?.length;
+  const prompts = ids.map((row) => ({ ...cutPrompt(row, architecture, what, more), question }));
   const budget = parseBudget(flags.keep, patchCount(architecture.vision));
   const { newTokens: maxNewTokens, positions } = flags;
   const chosen = { method, methodOptions, budget, positions };
@@ -150,6 +151,7 @@ async function readWords(clip: string, method: Method, question: string | undefi
 async function readPrompt(
   architecture: Exclude<Architecture, { kind: 'clip' }>,
   { model, ids, ...flags }: TraceFlags,
+  adds: readonly string[] = [],
 ): Promise<number[][]> {
   if (ids) return [ids];
   const { question, prompt, template } = flags;
@@ -157,7 +159,7 @@ async function readPrompt(
     throw new UserError('a prompt is needed: give --question, --prompt, --ids or --inputs');
   }
   if (architecture.kind === 'llava') {
-    const { before, after } = (await readQuestion(model, architecture, askOf(flags))).prompt;
+    const { before, after } = (await readQuestion(model, architecture, { ...askOf(flags), adds })).prompt;
     return [[...before, architecture.image_token_index, ...after]];
   }
   const tokenizer = await readTokenizer(model, architecture.text.bos_token_id);

@@ -30,6 +30,8 @@ export function faultOfMethod(method: unknown): string | undefined {
   if (!Array.isArray(resources) || !resources.every((resource) => resource === 'questions')) {
     return should('resources', "['questions'] or absent");
   }
+  const adds = method['adds'] ?? [];
+  if (!Array.isArray(adds) || !adds.every(isText)) return should('adds', 'a list of words or absent');
   for (const flag of ['makesTokens', 'means', 'single']) {
     if (!['boolean', 'undefined'].includes(typeof method[flag])) return should(flag, 'true, false or absent');
   }
@@ -58,7 +60,11 @@ function faultOfOption(name: string, value: unknown, help: unknown): string | un
   return undefined;
 }
 
-const functionOf = { tower: 'inTower', before: 'choose', between: 'between' } as const;
+const functionOf = { tower: 'inTower', before: 'choose', between: 'between', output: 'output' } as const;
+const isNumberToken = (x: unknown): boolean =>
+  isRecord(x) &&
+  [x['id'], x['count']].every(Number.isInteger) &&
+  [x['read'], x['write']].every((each) => typeof each === 'function');
 const isCoarser = (x: unknown): boolean =>
   isRecord(x) && Number.isInteger(x['grid']) && Number(x['grid']) > 0;
 const seen = ['clsAttention', 'attention', 'keys', 'hidden'];
@@ -70,8 +76,16 @@ export function faultOfStages(made: unknown, method: Method, layers: number): st
   const given = stages.filter((stage) => made[functionOf[stage]] !== undefined);
   for (const stage of given) {
     const name = functionOf[stage];
-    if (typeof made[name] !== 'function' && !(stage === 'tower' && isCoarser(made[name]))) {
-      const should = stage === 'tower' ? 'a function or { grid }, patches a side' : 'a function';
+    const other = { tower: isCoarser, before: () => false, between: () => false, output: isNumberToken }[
+      stage
+    ];
+    if ((stage === 'output' || typeof made[name] !== 'function') && !other(made[name])) {
+      const should = {
+        tower: 'a function or { grid }, patches a side',
+        before: 'a function',
+        between: 'a function',
+        output: '{ id, count, read, write }',
+      }[stage];
       return `prepare gave ${tell(made[name])} as ${name}, should be ${should}`;
     }
     if (!method.stages.includes(stage)) {

@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Llama } from '../decoder/llama.ts';
+import type { NumberToken } from '../decoder/number-token.ts';
 import type { LayerHook } from '../decoder/state.ts';
 import type { Projector } from '../projector.ts';
 import type { TokenMatrix } from '../tensor/token-matrix.ts';
@@ -7,8 +8,11 @@ import type { TraceName } from '../tensor/trace.ts';
 import type { VisionNeeds } from '../vision/clip.ts';
 import type { InTower } from '../vision/tower.ts';
 
-/** Where a method acts, in data order: between the tower's layers, before the decoder, between the decoder's layers. */
-export const stages = ['tower', 'before', 'between'] as const;
+/**
+ * Where a method acts, in data order: between the tower's layers, before the decoder, between the decoder's layers, and on
+ * what the decoder says.
+ */
+export const stages = ['tower', 'before', 'between', 'output'] as const;
 /** One of {@link stages}. */
 export type Stage = (typeof stages)[number];
 
@@ -17,6 +21,7 @@ export const stageNames: Record<Stage, string> = {
   tower: 'inside the vision tower',
   before: 'before the decoder',
   between: 'between the decoder’s layers',
+  output: 'on the decoder’s output',
 };
 
 /** What a method may know of the model before it runs. */
@@ -107,6 +112,8 @@ export interface Stages {
   between?(this: void): LayerHook;
   /** What was trained with it, in place of the model's own. */
   brings?: Partial<TrainedParts>;
+  /** On the output: a token that the decoder says and reads for numbers. */
+  output?: NumberToken;
 }
 
 /** A method's options are named values; the CLI and the evaluation list them without knowing them. */
@@ -124,6 +131,8 @@ export interface Method<Options extends MethodOptions = MethodOptions> {
   stages: readonly Stage[];
   /** What else it needs: `questions` where its choice depends on the question, which CLIP's text tower reads. */
   resources?: readonly (keyof Resources)[];
+  /** Words that it adds to the model's: their ids follow the vocabulary. Its decoder has rows for them. */
+  adds?: readonly string[];
   /** Whether its tokens before the decoder are new ones, which have no place in the uncut prompt. */
   makesTokens?: boolean;
   /** Whether it takes one prompt at a time: what it drops differs in number from one to the next. */

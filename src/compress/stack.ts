@@ -5,7 +5,7 @@ import { prepareMethod } from './prepare.ts';
 
 /**
  * Each acts at a stage of its own, in data order. The budget U is what the last of n leaves; the i-th leaves
- * round(P·(U/P)^(i/n)), an even share of the way from P.
+ * round(P·(U/P)^(i/n)), an even share of the way from P. Those on the output leave the picture as it is and are not of the n.
  * @throws UserError with the reason, for methods that do not go together
  */
 export function stack(methods: readonly Method[]): Method {
@@ -31,22 +31,27 @@ export function stack(methods: readonly Method[]): Method {
     summary: methods.map(({ summary }) => summary).join('; then '),
     stages: methods.flatMap((method) => method.stages),
     resources: methods.flatMap(({ resources = [] }) => resources),
+    adds: methods.flatMap(({ adds = [] }) => adds),
     makesTokens: methods.some(({ makesTokens }) => makesTokens),
     single: methods.some(({ single }) => single),
     defaults: join(({ defaults }) => defaults),
     help: join(({ help }) => help),
     prepare(source, budget, options, resources) {
       let left = source;
+      const n = methods.filter(({ stages: [stage] }) => stage !== 'output').length;
       return methods.reduce<Stages>((plan, method, i) => {
-        const U = Math.max(
-          1,
-          Math.round(source.patches * (budget / source.patches) ** ((i + 1) / methods.length)),
-        );
+        const share = n === 0 ? 1 : Math.min(i + 1, n) / n;
+        const U = Math.max(1, Math.round(source.patches * (budget / source.patches) ** share));
         const own = Object.fromEntries(
           Object.keys(method.defaults).map((option) => [option, options[option]]),
         );
         const next = prepareMethod(method, left, U, own, resources);
         refuseNeeds(name, method, methods[i - 1], plan, next);
+        if (plan.brings && next.brings) {
+          throw new UserError(
+            `${name}: ${methods[i - 1].name} and ${method.name} were each trained with a decoder of its own`,
+          );
+        }
         left = after(left, U);
         return { ...plan, ...next, words: { ...plan.words, ...next.words } };
       }, {});

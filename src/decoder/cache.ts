@@ -12,11 +12,21 @@ export interface LayerCache {
  */
 export interface KvCache {
   layers: (LayerCache | undefined)[];
+  /** The last token's state after the final norm, [B, 1, E], for who reads more from it than a word; null before there is one. */
+  state?: tf.Tensor3D | null;
 }
 
-/** A cache that holds nothing yet. */
-export function createCache(): KvCache {
-  return { layers: [] };
+/** A cache that holds nothing yet. @param keepsState whether it is to hold the last token's state */
+export function createCache(keepsState = false): KvCache {
+  return keepsState ? { layers: [], state: null } : { layers: [] };
+}
+
+/** Puts the last of some states [B, T, E] in place of the old one, where the cache holds it. */
+export function updateState(cache: KvCache, states: tf.Tensor3D): void {
+  if (cache.state === undefined) return;
+  const [B, T, E] = states.shape;
+  cache.state?.dispose();
+  cache.state = tf.keep(tf.slice(states, [0, T - 1, 0], [B, 1, E]));
 }
 
 /** Puts a layer's extended cache in place of its old one. */

@@ -7,6 +7,7 @@ import type { Trace } from '../tensor/trace.ts';
 import { createCache, type KvCache } from './cache.ts';
 import type { DecoderConfig } from './config.ts';
 import { runLlama, type Llama } from './llama.ts';
+import { placesOf, replaceRows, type NumberToken } from './number-token.ts';
 import { createRope, type Rope } from './rope.ts';
 import { checkSampling, greedy, pickToken, type Sampling } from './sample.ts';
 import type { DecoderInput, LayerHook } from './state.ts';
@@ -19,6 +20,8 @@ export interface Session {
   nextPosition: number;
   /** What a method does between the layers, this prompt's own. */
   hook?: LayerHook;
+  /** A token that stands for numbers, where the decoder has one. */
+  numberToken?: NumberToken;
   /** Frees the caches and the logits. */
   dispose(): void;
 }
@@ -28,6 +31,8 @@ export interface PrefillOptions {
   /** How many tokens may follow: RoPE's table is made this long. */
   maxNewTokens: number;
   hook?: LayerHook;
+  /** A token that stands for numbers, if it says one. */
+  numberToken?: NumberToken;
   trace?: Trace;
 }
 
@@ -84,17 +89,17 @@ function checkNewTokens(maxNewTokens: number): void {
 export async function prefill(
   llama: Llama,
   input: DecoderInput,
-  { maxNewTokens, hook, trace }: PrefillOptions,
+  { maxNewTokens, hook, numberToken, trace }: PrefillOptions,
 ): Promise<Session> {
   checkNewTokens(maxNewTokens);
   checkContext(llama.config, input.nextPosition, maxNewTokens);
   using own = scope();
   const rope = own(createRope(llama.config, input.nextPosition + maxNewTokens));
-  const cache = own(createCache());
+  const cache = own(createCache(numberToken !== undefined));
   const allLogits = trace?.wants('decoder.logits');
   const logits = own(await runLlama(llama, input, { rope, cache, hook, trace, allLogits }));
   const made = own.keep({ logits, cache, rope });
-  return { ...made, nextPosition: input.nextPosition, hook, dispose: () => free(made) };
+  return { ...made, nextPosition: input.nextPosition, hook, numberToken, dispose: () => free(made) };
 }
 
 /** How the decoder writes: by default greedily. */
@@ -108,13 +113,24 @@ export interface GenerateOptions extends PrefillOptions {
   signal?: AbortSignal;
 }
 
+/** What was written, of each item. */
+export interface Written {
+  /** The tokens before a stop token, [B][R]. */
+  tokens: number[][];
+  /** What each number token among them stands for, in order, [B][M][n]; where the decoder has one. */
+  numbers?: number[][][];
+}
+
+/** The tokens alone of {@link writeOn}. */
+export const decode = async (llama: Llama, session: Session, options: GenerateOptions): Promise<number[][]> =>
+  (await writeOn(llama, session, options)).tokens;
+
 /**
  * Writes on after a prompt, one token a step.
  * @param session disposed by the caller; its cache grows
- * @returns per item, the tokens before a stop token
  * @throws UserError for more tokens than the prompt was read for, or a session that is disposed
  */
-export async function decode(llama: Llama, session: Session, options: GenerateOptions): Promise<number[][]> {
+export async function writeOn(llama: Llama, session: Session, options: GenerateOptions): Promise<Written> {
   const { maxNewTokens, sampling = greedy, seed = 0, stopTokens = [], onToken, signal, trace } = options;
   checkDecoding(options);
   if (session.logits.isDisposed) throw new UserError('this session is disposed: read the prompt again');
@@ -127,16 +143,19 @@ export async function decode(llama: Llama, session: Session, options: GenerateOp
   const B = session.logits.shape[0];
   const random = createRandom(seed);
   const tokens: number[][] = Array.from({ length: B }, () => []);
+  const numbers = session.numberToken && tokens.map((): number[][] => []);
   const open = tokens.map(() => true);
   let logits = session.logits;
   try {
     for (let step = 0; step < maxNewTokens; step++) {
       signal?.throwIfAborted();
       const next = await pickTokens(logits, sampling, random);
+      const meant = await readNumbers(session, next);
       for (const [b, token] of next.entries()) {
         if (stopTokens.includes(token)) open[b] = false;
         if (!open[b]) continue;
         tokens[b].push(token);
+        if (meant.has(b)) numbers![b].push(meant.get(b)!);
         if (b === 0) onToken?.(token);
       }
       if (!open.includes(true) || step + 1 === maxNewTokens) break;
@@ -149,7 +168,7 @@ export async function decode(llama: Llama, session: Session, options: GenerateOp
   }
   const R = Math.max(...tokens.map((row) => row.length));
   if (maxNewTokens > 0) trace?.record('generate.tokens', { shape: [B, R], tensor: () => tensorOf(tokens) });
-  return tokens;
+  return { tokens, numbers };
 }
 
 function tensorOf(tokens: number[][]): tf.Tensor {
@@ -179,11 +198,36 @@ export async function runToken(
   next: readonly number[],
 ): Promise<tf.Tensor3D> {
   using own = scope();
-  const ids = own(tf.tensor2d([...next], [next.length, 1], 'int32'));
-  const hidden = own(embed(llama.weights.embed_tokens, ids)); // [B, 1, E]
+  const hidden = own(embedNext(llama, session, next)); // [B, 1, E]
   const positions = own(tf.fill<tf.Rank.R2>([next.length, 1], session.nextPosition++, 'int32'));
   const roles = next.map(() => ['text' as const]);
   return await runLlama(llama, { hidden, positions, roles }, session);
+}
+
+/** The tokens as the decoder reads them next; of a number token what its numbers are written as. */
+function embedNext({ weights }: Llama, session: Session, next: readonly number[]): tf.Tensor3D {
+  return tf.tidy(() => {
+    const words = embed(weights.embed_tokens, tf.tensor2d([...next], [next.length, 1], 'int32'));
+    const said = sayNumbers(session, next);
+    return said ? replaceRows(words, said.items, session.numberToken!.write(said.numbers)) : words;
+  });
+}
+
+/** Whose next token stands for numbers, and those numbers [M, n]; undefined where none does. */
+function sayNumbers({ numberToken, cache }: Session, next: readonly number[]) {
+  const items = numberToken ? placesOf([next], numberToken) : [];
+  if (items.length === 0) return undefined;
+  const states: tf.Tensor2D = tf.reshape(cache.state!, [next.length, -1]); // [B, E]
+  return { items, numbers: numberToken!.read(tf.gather(states, items)) };
+}
+
+/** The same on the host, by item. */
+async function readNumbers(session: Session, next: readonly number[]): Promise<Map<number, number[]>> {
+  using own = scope();
+  const said = tf.tidy(() => sayNumbers(session, next));
+  if (!said) return new Map();
+  const rows = await own(said.numbers).array();
+  return new Map(said.items.map((item, m) => [item, rows[m]]));
 }
 
 /** The next token of each item, from the logits of its last position. */

@@ -5,7 +5,7 @@ import { linear } from '../tensor/linear.ts';
 import { rmsNorm } from '../tensor/norm.ts';
 import type { Trace } from '../tensor/trace.ts';
 import { attendFromLastToken, llamaBlock } from './block.ts';
-import { updateCache, type KvCache } from './cache.ts';
+import { updateCache, updateState, type KvCache } from './cache.ts';
 import type { DecoderConfig } from './config.ts';
 import { cutImage } from './cut.ts';
 import { ropeAt, type Rope } from './rope.ts';
@@ -88,7 +88,9 @@ export async function runLlama(
     return tf.tidy(() => {
       const [B, T, E] = state.hidden.shape;
       const read = allLogits ? state.hidden : tf.slice(state.hidden, [0, T - 1, 0], [B, 1, E]);
-      const logits = readLogits({ config, weights }, read);
+      const states = normStates({ config, weights }, read);
+      updateState(cache, states);
+      const logits = linear(weights.lm_head, states);
       trace?.record('decoder.logits', logits);
       return logits;
     });
@@ -103,9 +105,13 @@ export async function runLlama(
  * @param hidden [B, T, E], the last layer's output at the positions to be read
  * @returns logits [B, T, V]
  */
-export function readLogits({ config, weights }: Llama, hidden: tf.Tensor3D): tf.Tensor3D {
-  return tf.tidy(() => linear(weights.lm_head, rmsNorm(weights.norm, hidden, config.rms_norm_eps)));
+export function readLogits(llama: Llama, hidden: tf.Tensor3D): tf.Tensor3D {
+  return tf.tidy(() => linear(llama.weights.lm_head, normStates(llama, hidden)));
 }
+
+/** The final norm: transformers' `last_hidden_state`. [B, T, E] */
+export const normStates = ({ config, weights }: Llama, hidden: tf.Tensor3D): tf.Tensor3D =>
+  rmsNorm(weights.norm, hidden, config.rms_norm_eps);
 
 /** Disposes what the next state no longer holds. */
 function replace(state: DecoderState, next: DecoderState): DecoderState {

@@ -3,6 +3,7 @@ import { UserError } from '../errors.ts';
 import { shape } from '../tensor/axes.ts';
 import { embed } from '../tensor/linear.ts';
 import type { Llama } from './llama.ts';
+import { embedNumbers, type NumberToken } from './number-token.ts';
 import type { DecoderInput, Role } from './state.ts';
 
 /**
@@ -33,6 +34,14 @@ export interface OriginalPlaces {
   length: number;
 }
 
+/** Token ids around a picture. */
+export interface SplicedPrompt {
+  before: number[];
+  after: number[];
+  /** What each number token among them stands for, in order. */
+  numbers?: readonly (readonly number[])[];
+}
+
 /**
  * Puts the visual tokens where the picture stands in the prompt: [text before | visual tokens | text after].
  *
@@ -40,15 +49,17 @@ export interface OriginalPlaces {
  * every token keeps the position it has in the uncut prompt, and generation goes on behind that prompt's end.
  * @param prompts per item the token ids around the picture; T must come out the same for all
  * @param visual [B, U, E], not disposed
+ * @param numberToken where the decoder has one: its numbers stand for it
  * @returns hidden [B, T, E]; the caller disposes it
  * @throws UserError for no prompts, prompts of unlike lengths, ids out of the vocabulary, or places that are not U of the
  *   picture's
  */
 export function spliceImage(
   { weights, config }: Llama,
-  prompts: { before: number[]; after: number[] }[],
+  prompts: SplicedPrompt[],
   visual: tf.Tensor3D,
   original?: OriginalPlaces,
+  numberToken?: NumberToken,
 ): DecoderInput {
   checkRows(
     prompts.map(({ before, after }) => [...before, ...after]),
@@ -58,8 +69,11 @@ export function spliceImage(
   if (original) checkPlaces(original, B, U);
   const E = config.hidden_size;
   const hidden = tf.tidy(() => {
-    const rows = prompts.map(({ before, after }, b) => {
-      const text = embed(weights.embed_tokens, tf.tensor2d([[...before, ...after]], undefined, 'int32'));
+    const rows = prompts.map(({ before, after, numbers = [] }, b) => {
+      const ids = [[...before, ...after]];
+      const text = numberToken
+        ? embedNumbers(weights.embed_tokens, ids, numberToken, numbers)
+        : embed(weights.embed_tokens, tf.tensor2d(ids, undefined, 'int32'));
       const image = tf.slice(visual, [b, 0, 0], [1, U, E]);
       const head = tf.slice(text, [0, 0, 0], [1, before.length, E]);
       const tail = tf.slice(text, [0, before.length, 0], [1, after.length, E]);

@@ -27,6 +27,8 @@ export interface Wording {
   clip?: string;
   /** A chat template's file, instead of the folder's. */
   template?: string;
+  /** Words behind the model's own, of a system that adds some. */
+  adds?: readonly string[];
 }
 
 /** What is asked of a picture: a question that the template puts into words, or the words themselves. */
@@ -36,7 +38,8 @@ export interface Asked extends Wording {
   prompt?: string;
 }
 
-const onDisk = ({ clip, template }: Wording): inputs.Wording => ({
+const onDisk = ({ clip, template, adds }: Wording): inputs.Wording => ({
+  adds,
   clip: clip === undefined ? undefined : diskFolder(clip),
   template: template === undefined ? undefined : () => readTemplateFile(template),
 });

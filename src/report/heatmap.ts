@@ -83,13 +83,16 @@ export async function drawSheet(
   return sheet;
 }
 
+/** By how much a picture is enlarged to be looked at. */
+export const largeEnough = ({ width }: Pick<Picture, 'width'>): number => Math.max(1, Math.ceil(224 / width));
+
 /** One panel without its words around, large enough to be looked at. */
 export async function drawSquare(
   picture: Picture,
   { grid, patch }: PatchGrid,
   panel: Omit<Panel, 'title' | 'notes'>,
 ): Promise<Picture> {
-  const factor = Math.max(1, Math.ceil(224 / picture.width));
+  const factor = largeEnough(picture);
   const square = drawPanel(enlarge(picture, factor), { grid, patch: patch * factor }, panel);
   if (panel.sign === undefined) return square;
   const band = 30;

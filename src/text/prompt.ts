@@ -70,6 +70,8 @@ export interface ImagePrompt {
   after: number[];
   /** The question alone, in tokens of CLIP's text tower, for a method that reads it. */
   question?: number[];
+  /** What each of its number tokens stands for, in order; see decoder/number-token.ts. */
+  numbers?: readonly (readonly number[])[];
 }
 
 /**

@@ -33,6 +33,7 @@ export interface Tokenizer {
  * Reads a Hugging Face folder's `tokenizer.json` and, where they stand beside it, `tokenizer_config.json` and
  * `added_tokens.json`.
  * @param bosToken put in front when the tokenizer's own post-processor does not, as LLaMA expects
+ * @param adds further words, with their ids
  * @throws UserError when there is none, or it is not a tokenizer, or one that cannot be computed as the Rust library
  * does; its functions throw one where the folder's data fails only on a text
  */
@@ -40,6 +41,7 @@ export async function readTokenizer(
   folder: Folder,
   bosToken: number | null,
   runner: Runner = inPlace,
+  adds: Record<string, number> = {},
 ): Promise<Tokenizer> {
   const json = await readJson(folder, 'tokenizer.json');
   if (!json)
@@ -49,7 +51,7 @@ export async function readTokenizer(
   const config = (await readJson(folder, 'tokenizer_config.json')) ?? {};
   const file = folder.place('tokenizer.json');
   if (!isObject(json['model'])) throw new UserError(`${file} holds no tokenizer: its "model" is missing`);
-  const older = (await readJson(folder, 'added_tokens.json')) ?? {};
+  const older = { ...(await readJson(folder, 'added_tokens.json')), ...adds };
   return makeTokenizer({ json, config, older, file }, bosToken, runner);
 }
 

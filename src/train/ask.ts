@@ -13,13 +13,22 @@ export interface TrainingPrompts {
   tokens: (question: Pick<Question, 'question' | 'answer'>) => AskedTokens;
   /** `what is there ?` and the scene's caption, its objects in the order of reading. */
   describe: (scene: Scene) => AskedTokens;
+  /** A question that any words may answer. */
+  phrase: (question: Pick<Question, 'question' | 'answer'>) => AskedTokens;
   /** A token for places that nothing sees. */
   filler: number;
 }
 
-/** @throws UserError for a folder whose template or tokenizer cannot serve the questions */
-export async function readTrainingPrompts(dir: string, config: LlavaConfig): Promise<TrainingPrompts> {
-  const { ask, tokenizer } = await readAsker(dir, config);
+/**
+ * @param adds words behind the model's own
+ * @throws UserError for a folder whose template or tokenizer cannot serve the questions
+ */
+export async function readTrainingPrompts(
+  dir: string,
+  config: LlavaConfig,
+  adds: readonly string[] = [],
+): Promise<TrainingPrompts> {
+  const { ask, tokenizer } = await readAsker(dir, config, { adds });
   const end = config.text.eos_token_id[0];
   const known = new Map<string, number[]>(); // the world asks few different questions, again and again
   const remember = (question: string): number[] => {
@@ -35,6 +44,10 @@ export async function readTrainingPrompts(dir: string, config: LlavaConfig): Pro
       if (word.length !== 1) throw new UserError(`the answer "${answer}" is ${word.length} tokens, not one`);
       return { ask: remember(question), answer: [...word, end] };
     },
+    phrase: ({ question, answer }) => ({
+      ask: remember(question),
+      answer: [...tokenizer.encodePlain(answer), end],
+    }),
     describe: ({ objects }) => {
       const read = objects.toSorted(({ box: [ax, ay] }, { box: [bx, by] }) => ay - by || ax - bx);
       const caption = tokenizer.encodePlain(captionScene({ objects: read }));

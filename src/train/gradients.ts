@@ -73,6 +73,18 @@ const kernels: Config[] = [
     (dy, _, b) => tf.div(dy, b),
     (dy, a, b) => tf.neg(tf.div(tf.mul(dy, a), tf.square(b))),
   ),
+  // Of two alike the first counts.
+  ofTwo(
+    tf.Maximum,
+    (dy, a, b) => tf.mul(dy, tf.greaterEqual(a, b)),
+    (dy, a, b) => tf.mul(dy, tf.less(a, b)),
+  ),
+  ofTwo(
+    tf.Minimum,
+    (dy, a, b) => tf.mul(dy, tf.lessEqual(a, b)),
+    (dy, a, b) => tf.mul(dy, tf.greater(a, b)),
+  ),
+  ofInput(tf.Abs, (dy, x) => tf.mul(dy, tf.sign(x))),
   kernel(tf.Neg, {}, (dy) => ({ x: () => tf.neg(dy) })),
   ofInput(tf.Square, (dy, x) => tf.mul(dy, tf.mul(x, 2))),
   ofOutput(tf.Sqrt, (dy, y) => tf.div(dy, tf.mul(y, 2))),

@@ -8,7 +8,7 @@ import { askScene, type Question } from '../world/questions.ts';
 import { createScene, side, type Scene, type Split } from '../world/scene.ts';
 import { hashText } from '../world/split.ts';
 import { readTrainingPrompts, type TrainingPrompts } from './ask.ts';
-import { packQuestions, type Prompted } from './pack.ts';
+import { packQuestions, type AskedTokens, type Prompted } from './pack.ts';
 import { drawPixels } from './pictures.ts';
 import { sceneText } from './provenance.ts';
 import type { LlavaRecipe } from './recipe.ts';
@@ -31,21 +31,30 @@ export interface LlavaData {
   pixels(scenes: readonly Scene[]): tf.Tensor4D;
   /** Which patches of scenes of one shape are no padding. */
   patches(scenes: readonly Scene[]): number[];
-  /** @param visual tokens that the picture takes */
-  prompt(asked: Asked, visual: number): Prompted;
+  /**
+   * @param visual tokens that the picture takes
+   * @param more asked about each scene, after all else: equally much of each
+   */
+  prompt(asked: Asked, visual: number, more?: AskedTokens[][]): Prompted;
+  /** How questions become tokens. */
+  prompts: TrainingPrompts;
   /** What the batch of a step shows and says, as text. */
   tell(step: number): string;
 }
 
-/** @param dir the model's folder, its tokenizer and template in it */
+/**
+ * @param dir the model's folder, its tokenizer and template in it
+ * @param adds words behind the model's own
+ */
 export async function openLlavaData(
   dir: string,
   config: LlavaConfig,
   recipe: Pick<LlavaRecipe, 'seed' | 'pictures' | 'questions' | 'frames' | 'validation'>,
+  adds: readonly string[] = [],
 ): Promise<LlavaData> {
   const { seed, pictures } = recipe;
   const preprocessing = await readPreprocessConfig(dir, config.vision.image_size);
-  const prompts = await readTrainingPrompts(dir, config);
+  const prompts = await readTrainingPrompts(dir, config, adds);
   const ask = (scenes: readonly Scene[], draws: string): Asked => {
     const random = createRandom(hashText(draws));
     return { scenes, questions: scenes.map((scene) => askScene(scene, random, recipe.questions)), random };
@@ -64,7 +73,8 @@ export async function openLlavaData(
     },
     pixels: (scenes) => drawPixels(scenes, preprocessing),
     patches: ([{ frame = wholeFrame }]) => framePatches(frame, config.vision.patch_size),
-    prompt: (asked, visual) => packPrompts(prompts, asked, visual),
+    prompts,
+    prompt: (asked, visual, more) => packPrompts(prompts, asked, visual, more),
     tell(at) {
       const { scenes, questions } = step(at);
       return [
@@ -98,8 +108,9 @@ function packPrompts(
   { before, filler, tokens, describe }: TrainingPrompts,
   { scenes, questions, random }: Asked,
   visual: number,
+  more?: AskedTokens[][],
 ): Prompted {
-  const ids = scenes.map((scene, b) => [...questions[b].map(tokens), describe(scene)]);
+  const ids = scenes.map((scene, b) => [...questions[b].map(tokens), describe(scene), ...(more?.[b] ?? [])]);
   const gaps = ids[0].map(() => Math.floor(random() * mostGap));
   return { before, questions, packed: packQuestions(ids, before.length + visual, filler, gaps) };
 }

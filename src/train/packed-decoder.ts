@@ -1,9 +1,11 @@
 /** The decoder's layers over packed questions: those of inference, under the packed mask, in pieces. */
 import * as tf from '@tensorflow/tfjs-core';
 import { llamaBlock } from '../decoder/block.ts';
-import { readLogits, type Llama } from '../decoder/llama.ts';
+import { normStates, type Llama } from '../decoder/llama.ts';
+import type { NumberToken } from '../decoder/number-token.ts';
 import { createRope, ropeAt, type RopeRows } from '../decoder/rope.ts';
 import { spliceImage } from '../decoder/splice.ts';
+import { linear } from '../tensor/linear.ts';
 import { packedMask, packedPositions, type Packed, type Prompted } from './pack.ts';
 
 /** A batch on its way through the layers, and who sees whom. */
@@ -13,14 +15,19 @@ export interface PackedState {
   mask: tf.Tensor2D; // [T, T]
 }
 
-/** [text before | visual tokens | questions and answers], before layer 0. @param visual [B, U, E] */
+/**
+ * [text before | visual tokens | questions and answers], before layer 0.
+ * @param visual [B, U, E]
+ * @param spoken what the number tokens of each sequence stand for, in order, [B][M][n]
+ */
 export function openPacked(
   llama: Llama,
   visual: tf.Tensor3D,
   { before, packed }: Pick<Prompted, 'before' | 'packed'>,
+  spoken?: { token: NumberToken; numbers: readonly (readonly (readonly number[])[])[] },
 ): PackedState {
-  const prompts = packed.after.map((after) => ({ before, after }));
-  const { hidden } = spliceImage(llama, prompts, visual);
+  const prompts = packed.after.map((after, b) => ({ before, after, numbers: spoken?.numbers[b] }));
+  const { hidden } = spliceImage(llama, prompts, visual, undefined, spoken?.token);
   const positions = packedPositions(packed.layout);
   return { hidden, rope: ropeOf(llama, positions), mask: packedMask(packed.layout) };
 }
@@ -36,15 +43,18 @@ export function runPacked(llama: Llama, state: PackedState, from: number, to: nu
 }
 
 /** @returns [M, V], a row for each of the M targets */
-export function readPacked(
+export const readPacked = (llama: Llama, state: PackedState, packed: Pick<Packed, 'rows'>): tf.Tensor2D =>
+  linear(llama.weights.lm_head, packedStates(llama, state, packed));
+
+/** The last states that are to say the M targets, after the final norm: [M, E] */
+export function packedStates(
   llama: Llama,
   { hidden }: PackedState,
   { rows }: Pick<Packed, 'rows'>,
 ): tf.Tensor2D {
   const [B, T, E] = hidden.shape;
   const read = tf.gather(tf.reshape(hidden, [B * T, E]), tf.tensor1d(rows, 'int32'));
-  const logits = readLogits(llama, tf.reshape(read, [1, rows.length, E]));
-  return tf.reshape(logits, [rows.length, llama.config.vocab_size]);
+  return tf.reshape(normStates(llama, tf.reshape(read, [1, rows.length, E])), [rows.length, E]);
 }
 
 /** cos and sin of positions [1, T]. */

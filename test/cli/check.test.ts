@@ -70,7 +70,7 @@ describe.concurrent('a method with a fault', () => {
   test.each([
     ['no-export', 'export const a = 1;', 'exports no method: export default { name, paper, summary, … }'],
     ['no-name', methodFile({ fields: 'name: undefined,' }), 'exports a method without name, which should be letters, digits, points and hyphens'], // prettier-ignore
-    ['stage', methodFile({ fields: "stages: 'before'," }), 'exports a method whose stages is "before", should be a list of tower, before, between'], // prettier-ignore
+    ['stage', methodFile({ fields: "stages: 'before'," }), 'exports a method whose stages is "before", should be a list of tower, before, between, output'], // prettier-ignore
   ])('%s is refused before anything runs', async (name, text, message) => {
     const file = await put(`${name}.mjs`, text);
     expectRefusal(await vtc('check', file), `${file}: ${message}`);

@@ -206,13 +206,24 @@ test.each<[string, unknown]>([
 });
 
 test.each<[string, unknown]>([
+  ['prepare gave a function as output, should be { id, count, read, write }', () => 0],
+  ['prepare gave {"id":3,"count":4} as output, should be { id, count, read, write }', { id: 3, count: 4 }],
+])('%s', (message, output) => {
+  const method = methodOf({}, { stages: ['output'], prepare: () => ({ output }) as Stages });
+  expect(() => prepareMethod(checked(method, './mine.ts'), sourceOf({ patches: P }), U)).toThrow(
+    new MethodFault(`./mine.ts: ${message}`, 'choice'),
+  );
+});
+
+test.each<[string, unknown]>([
   ['exports 3, should be a method: { name, paper, summary, … }', 3],
   ['exports a function, should be a method: { name, paper, summary, … }', () => 0],
   ['exports a method without name, which should be letters, digits, points and hyphens', {}],
   ['whose name is "a,b", should be letters', { name: 'a,b' }],
   ['without summary, which should be a text', { summary: undefined }],
-  ['whose stages is ["after"], should be a list of tower, before, between', { stages: ['after'] }],
+  ['whose stages is ["after"], should be a list of tower, before, between, output', { stages: ['after'] }],
   ['whose makesTokens is 1, should be true, false or absent', { makesTokens: 1 }],
+  ['whose adds is [1], should be a list of words or absent', { adds: [1] }],
   ['without defaults, which should be an object of numbers and texts', { defaults: undefined }],
   ['whose defaults is {"k":[1]}, should be an object of numbers and texts', { defaults: { k: [1] } }],
   ["whose option k has no help: { text: '…' }", { defaults: { k: 1 }, help: {} }],

@@ -224,7 +224,7 @@ test("a request is read back from a shard's flags, or refused by file and flag",
   expect(readRequest({ ...flags, ...more }, 'flags.json')).toEqual({ ...flags, ...more });
   const refused = (changes: object) => () => readRequest({ ...flags, ...more, ...changes }, 'flags.json');
   expect(refused({ task: 'gqa' })).toThrow(
-    'flags.json: task should be one of world, exact, pope, vqa, is "gqa"',
+    'flags.json: task should be one of world, boxes, names, exact, pope, vqa, is "gqa"',
   );
   expect(refused({ count: 0 })).toThrow('flags.json: count should be a positive integer, is 0');
   expect(refused({ methods: undefined })).toThrow('flags.json: methods is missing');

@@ -57,8 +57,9 @@ export function writeMarkdown(results: Results): string {
   const { rows, focus } = results;
   const parts = [
     headline(results),
-    `### Accuracy at equal tokens\n\nPer cent of all questions, with 95 % intervals by bootstrap over the pictures` +
-      `${results.models.length > 1 ? `; means over ${results.models.length} models, and the least and the greatest` : ''}.\n\n${tokensTable(results)}`,
+    `### Accuracy at equal tokens\n\n${rows.some(({ half }) => half) ? 'Accuracy is the overlap of the boxes, intersection over union: its mean' : 'Per cent of all questions'}, ` +
+      `with 95 % intervals by bootstrap over the pictures${results.models.length > 1 ? `; means over ${results.models.length} models, and the least and the greatest` : ''}.\n\n${tokensTable(results)}`,
+    ...halfPart(results),
     ...comparedParts(results),
     `### Accuracy at equal FLOPs\n\nOn the line between a method's neighbouring points, where it has some on both sides. The FLOPs ` +
       `are those of reading a prompt that carries so many visual tokens through every decoder layer.\n\n${flopsTable(results)}`,
@@ -94,7 +95,7 @@ function headline({ task, questions, pictures, models, patches, fill, ...made }:
 }
 
 /** Series down, budgets across. */
-function tokensTable({ rows, patches }: Results): string {
+function tokensTable({ rows, patches }: Results, cellOf = withModels): string {
   const own = rows.filter(({ pictures }) => pictures === 'own');
   const budgets = [...new Set(own.map(({ budget }) => budget))].sort((a, b) => b - a);
   const series = [...new Set(own.map((row) => row.series))];
@@ -102,9 +103,18 @@ function tokensTable({ rows, patches }: Results): string {
   const lines = series.map((name) => {
     const line = own.filter((row) => row.series === name);
     const cells = budgets.map((U) => line.find(({ budget }) => budget === U));
-    return [nameOf(line[0]), ...cells.map((row) => (row ? withModels(row) : ''))];
+    return [nameOf(line[0]), ...cells.map((row) => (row ? cellOf(row) : ''))];
   });
   return markdownTable(head, lines, 1);
+}
+
+/** Boxes that are right, where the task is of boxes. */
+function halfPart(results: Results): string[] {
+  if (!results.rows.some(({ half }) => half)) return [];
+  const table = tokensTable(results, ({ half }) => withRange(half!));
+  return [
+    `### Overlap above one half\n\nPer cent of all boxes, with 95 % intervals by bootstrap over the pictures.\n\n${table}`,
+  ];
 }
 
 /** Rows against one series, and on hard questions; where either was asked for. */

@@ -6,7 +6,7 @@ import { createBootstrap, meanOfRuns, type Estimate } from '../task/bootstrap.ts
 import { addTimes, depthsOf, type Costs, type Times } from '../run/costs.ts';
 import { popeFigures, type PopeFigures } from '../task/pope-score.ts';
 import { isRight, mean, type Accuracy } from '../task/score.ts';
-import { isChoice, scorings } from '../task/scoring.ts';
+import { isChoice, markers } from '../task/scoring.ts';
 import type { PictureSource, Task } from '../task/task.ts';
 
 /** One series at one budget; figures are means over its seeds and over the models. */
@@ -37,6 +37,8 @@ export interface Row extends Costs {
   hard?: { hard?: Accuracy; rest?: Accuracy };
   /** Which patches stay to the end. */
   kept?: Kept;
+  /** For a task of boxes: the share that overlaps by more than one half. */
+  half?: Accuracy;
   /** Where it is the question's: the share whose picture went through 1, 2, … decoder layers. */
   depths?: number[];
   /** For a task in POPE's format. */
@@ -66,7 +68,7 @@ export function summarise(task: Task, done: readonly Done[], { against, hard }: 
   const marked = new WeakMap<readonly string[], number[]>(); // several figures ask for the same
   const marksOf = ({ answers }: Pick<CellRecord, 'answers'>): number[] => {
     const marks =
-      marked.get(answers) ?? answers.map((answer, i) => scorings[task.scoring](answer, questions[i]));
+      marked.get(answers) ?? answers.map((answer, i) => markers[task.scoring](answer, questions[i]));
     marked.set(answers, marks);
     return marks;
   };
@@ -146,6 +148,11 @@ export function summarise(task: Task, done: readonly Done[], { against, hard }: 
       kept: records.every(({ kept }) => kept)
         ? keptOf(joinKept(records.map(({ kept }) => kept!)))
         : undefined,
+      ...(task.scoring === 'boxes' && {
+        half: bootstrap.share(
+          meanOfRuns(records.map((record) => marksOf(record).map((mark) => Number(mark > 0.5)))),
+        ),
+      }),
       depths: depthsOf(records.flatMap(({ prompts }) => prompts)),
       ...(task.scoring === 'pope' && { pope: meanPope(task, records) }),
       layerTokens: records[0].layerTokens.map((_, l) => mean(records.map((record) => record.layerTokens[l]))),

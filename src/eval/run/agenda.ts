@@ -21,14 +21,14 @@ import { checkShard, nameShard, type Shard } from '../shards/shard.ts';
 import { digestModel, digestQuestions, type RunKey } from '../shards/store.ts';
 import type { Task } from '../task/task.ts';
 import { isPlain, namesAll, parseVariants } from './variant.ts';
-import { createWorldTask } from '../task/world-task.ts';
+import { createBoxTask, createWorldTask } from '../task/world-task.ts';
 
 /** An evaluation as its user asks for it; all that decides what is in its results. */
 export type Request = {
   model: string;
   /** The CLIP that reads the questions, for methods that do. */
   clip?: string;
-  task: 'world' | ScoringName;
+  task: WorldTask | ScoringName;
   split: Split;
   count?: number;
   questions?: string;
@@ -59,7 +59,7 @@ export function readRequest(flags: JsonObject, file: string): Request {
   return {
     model: fields.text('model'),
     clip: optional('clip', fields.text),
-    task: fields.choice('task', ['world', ...scoringNames]),
+    task: fields.choice('task', [...worldTasks, ...scoringNames]),
     split: fields.choice('split', splits),
     count: optional('count', fields.count),
     questions: optional('questions', fields.text),
@@ -74,6 +74,10 @@ export function readRequest(flags: JsonObject, file: string): Request {
     fill: fields.choice('fill', fillings),
   };
 }
+
+/** Tasks of drawn scenes: with words, with boxes to be said, and with boxes to be named. */
+export const worldTasks = ['world', 'boxes', 'names'] as const;
+type WorldTask = (typeof worldTasks)[number];
 
 const scoringNames = Object.keys(scorings) as ScoringName[];
 
@@ -106,10 +110,16 @@ export async function draftAgenda(request: Request, config: LlavaConfig, shard: 
   const reads = planned.some(({ variant }) => readsQuestion(variant.method));
   if (request.clip !== undefined) await readClipConfig(request.clip); // even where none reads: it is in the key
   const clip = reads ? request.clip : undefined;
-  const { ask, tokenizer } = await readAsker(request.model, config, { clip, template: request.template });
-  const prompts = task.questions.map(({ id, question }) => {
+  const adds = [...new Set(planned.flatMap(({ variant }) => variant.method.adds ?? []))];
+  checkBoxes(task, planned);
+  const { ask, tokenizer } = await readAsker(request.model, config, {
+    clip,
+    template: request.template,
+    adds,
+  });
+  const prompts = task.questions.map(({ id, question, numbers }) => {
     try {
-      return ask(question);
+      return { ...ask(question), numbers };
     } catch (error) {
       throw error instanceof UserError ? new UserError(`question ${id}: ${error.message}`) : error;
     }
@@ -149,12 +159,25 @@ export async function draftAgenda(request: Request, config: LlavaConfig, shard: 
   return { config, task, prompts, tokenizer, preprocessing, budgets, cells, leftOut, shard, clip, key };
 }
 
+/** @throws UserError for a task of boxes and a method that has no word for one */
+function checkBoxes({ questions, scoring }: Task, cells: readonly Cell[]): void {
+  if (scoring !== 'boxes' && questions.every(({ numbers }) => !numbers)) return;
+  const without = cells.find(({ variant }) => !variant.method.adds?.length);
+  if (!without) return;
+  const { name } = without.variant.method;
+  const stacked = name === 'none' ? 'perceptiongpt' : `${name}+perceptiongpt`;
+  throw new UserError(`--methods ${name} has no word for a box, which this task asks about: give ${stacked}`);
+}
+
 /** The folder of the pictures: that of the questions, unless another is named. */
 const imagesOf = ({ images, questions }: Pick<Request, 'images' | 'questions'>): string =>
   images ?? path.dirname(questions!);
 
+const isWorld = (task: Request['task']): task is WorldTask =>
+  (worldTasks as readonly string[]).includes(task);
+
 function openTask({ task, split, count, questions, images, suffix }: Request): Promise<Task> | Task {
-  if (task !== 'world') {
+  if (!isWorld(task)) {
     if (questions === undefined) throw new UserError(`--task ${task} needs --questions FILE`);
     return readTask({
       file: questions,
@@ -166,8 +189,8 @@ function openTask({ task, split, count, questions, images, suffix }: Request): P
   }
   if (questions !== undefined || images !== undefined || suffix !== '') {
     throw new UserError(
-      `--task world asks its own questions: give --task ${Object.keys(scorings).join(' or ')} with --questions`,
+      `--task ${task} asks its own questions: give --task ${Object.keys(scorings).join(' or ')} with --questions`,
     );
   }
-  return createWorldTask(split, count ?? 1000);
+  return task === 'world' ? createWorldTask(split, count ?? 1000) : createBoxTask(task, split, count ?? 1000);
 }

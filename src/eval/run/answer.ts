@@ -9,6 +9,7 @@ import { scope } from '../../tensor/scope.ts';
 import { matrixOf } from '../../tensor/token-matrix.ts';
 import { watchSteps, type Trace } from '../../tensor/trace.ts';
 import type { ImagePrompt } from '../../text/prompt.ts';
+import { writeAnswer } from '../../text/spoken-numbers.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import type { Album } from './album.ts';
 import { isUncut, type Cell, type CellRecord, type Provenance } from './cell.ts';
@@ -120,7 +121,7 @@ export async function answerCell(
           batch.map((question) => task.questions[question].picture),
         );
         const options = { maxNewTokens, stopTokens, trace: watch.trace };
-        const { tokens, prefillLengths } = await reply(model, picture, asking, plan, options);
+        const { tokens, numbers, prefillLengths } = await reply(model, picture, asking, plan, options);
         const logits = await watch.firstLogits();
         const fates = kept && followPatches([picture.W, ...watch.matrices], keepsCls);
         for (const [i, question] of batch.entries()) {
@@ -128,7 +129,11 @@ export async function answerCell(
           const logs = logSoftmax(logits[i]);
           const choice = chooseAmong(choices.map(begins), logs);
           replies.set(question, {
-            answer: tokenizer.decode(tokens[i]).trim(),
+            answer: writeAnswer(
+              tokenizer,
+              tokens[i],
+              plan.output && { id: plan.output.id, numbers: numbers![i] },
+            ),
             first: isUncut(cell) ? likeliest(logs) : undefined,
             kl: uncut && divergence(uncut[placeOf.get(question)!], logs),
             restricted: choice === undefined ? undefined : choices[choice],

@@ -1,5 +1,5 @@
 /** A cell of the table: one variant at one budget, asked every question. */
-import type { TowerNeeds } from '../../compress/method.ts';
+import type { Method, TowerNeeds } from '../../compress/method.ts';
 import type { Costs, PromptCount, Times } from './costs.ts';
 import type { KeptCounts } from './kept.ts';
 import { pictureSources, type PictureSource } from '../task/task.ts';
@@ -50,6 +50,10 @@ export const cellName = ({ variant, budget, pictures }: Cell): string =>
 export const isUncut = ({ variant, pictures }: Cell): boolean =>
   variant.method.name === 'none' && pictures === 'own';
 
+/** Whether all of the picture's tokens stay, whatever the budget. */
+const keepsAll = ({ name, stages }: Method): boolean =>
+  name === 'none' || stages.every((stage) => stage === 'output');
+
 /**
  * All cells of an evaluation: each variant at each budget, and without compression the task's own pictures, none and
  * wrong ones.
@@ -57,7 +61,7 @@ export const isUncut = ({ variant, pictures }: Cell): boolean =>
  */
 export function planCells(variants: readonly Variant[], budgets: readonly number[], patches: number): Cell[] {
   return variants.flatMap((variant): Cell[] => {
-    if (variant.method.name !== 'none') {
+    if (!keepsAll(variant.method)) {
       return budgets.map((budget) => ({ variant, budget, pictures: 'own' }));
     }
     return pictureSources.map((pictures) => ({ variant, budget: patches, pictures }));

@@ -143,7 +143,7 @@ async function compareOne(
   const seen = own(await see(model, pixels, plan, trace));
   const { tokens, places } = own(await choose(model, seen, plan, trace));
   const { projector, decoder } = { ...model, ...plan.brings };
-  const input = own(spliceImage(decoder, [prompt], own(project(projector, tokens)), places));
+  const input = own(spliceImage(decoder, [prompt], own(project(projector, tokens)), places, plan.output));
   const probability = await answerProbability(decoder, input, asked, plan.between?.(), trace);
   const [{ kept, made, groups }] = followPatches(trace.matrices.values(), plan.keepsCls);
   return { variant, ...answered, probability, kept, made, groups: made > 0 ? groups : undefined };

@@ -16,7 +16,7 @@ export interface Variant extends Omit<ChosenMethod, 'budget'> {
 /**
  * Reads a list of variants, with commas between. Each is a method's name and `:name=value` for each option;
  * `positions` is an option of every one. `all` stands for every method with its defaults, `trained` for
- * every system that was trained.
+ * every system that was trained, `all+NAME` for each of them stacked with one more.
  * @param find finds a method by its name
  * @param seeds a method with a seed becomes so many variants, under 0, 1, …, where its seed is not given
  * @throws UserError for a method, option or value that there is not, and for a variant given twice
@@ -24,7 +24,7 @@ export interface Variant extends Omit<ChosenMethod, 'budget'> {
 export function parseVariants(list: string, seeds = 1, find: FindMethod = findMethod): Variant[] {
   const parse = (text: string) => parseVariant(text, find);
   const texts = list.split(',').map((text) => text.trim());
-  const asked = texts.flatMap((text) => groups[text]?.map(({ name }) => name) ?? [text]);
+  const asked = texts.flatMap(spellOut);
   refuseTwice(asked.map(parse));
   const seeded = asked.flatMap((text) => {
     const takesSeed = 'seed' in parse(text).method.defaults && !/:seed=/.test(text);
@@ -41,8 +41,16 @@ const groups: Record<string, readonly { name: string }[] | undefined> = {
   [allTrained]: systems,
 };
 
+/** The names that a name stands for; none, which is not stacked, leaves the others. */
+function spellOut(text: string): string[] {
+  const [first, ...rest] = text.split('+');
+  const names = groups[first]?.map(({ name }) => (name === 'none' && rest.length > 0 ? [] : [name]));
+  return names?.map((name) => [...name, ...rest].join('+')) ?? [text];
+}
+
 /** Whether a list asks for every method of a kind. */
-export const namesAll = (list: string): boolean => list.split(',').some((text) => text.trim() in groups);
+export const namesAll = (list: string): boolean =>
+  list.split(',').some((text) => text.trim().split('+')[0] in groups);
 
 /** What a variant's answers are kept under: an edited file is another method. */
 export const keyOf = ({ name, method: { digest } }: Variant): string => (digest ? `${name}:${digest}` : name);

@@ -101,8 +101,8 @@ export async function writeJson(file: string, value: object): Promise<void> {
 
 /** A digest of a task's questions, right answers and pictures' names. */
 export function digestQuestions({ questions, pictures }: Task): string {
-  const told = questions.map(({ id, picture, question, answer, answers = [] }) => {
-    return [id, pictures[picture].id, question, answer, ...answers];
+  const told = questions.map(({ id, picture, question, answer, answers = [], numbers = [] }) => {
+    return [id, pictures[picture].id, question, answer, ...answers, ...numbers];
   });
   return createHash('sha256').update(JSON.stringify(told)).digest('hex').slice(0, 16);
 }

@@ -1,7 +1,7 @@
 /** What a model is asked: pictures, and questions about them with their right answers. */
 import type { Picture } from '../../image/picture.ts';
 import type { PreprocessConfig } from '../../image/preprocess.ts';
-import type { ScoringName, Truth } from './scoring.ts';
+import type { MarkerName, Truth } from './scoring.ts';
 
 /** Corners [x0, y0, x1, y1] as shares of the picture's width and height, 0 to 1. */
 export type ObjectBox = readonly [number, number, number, number];
@@ -25,12 +25,14 @@ export interface TaskQuestion extends Truth {
   type: string;
   /** All answers that questions of its type have, where there are no others. */
   choices?: readonly string[];
+  /** What each number token of the question stands for, in order. */
+  numbers?: readonly (readonly number[])[];
 }
 
 export interface Task {
   /** With all that decides what is in it: `world, test split, 1000 scenes`. */
   name: string;
-  scoring: ScoringName;
+  scoring: MarkerName;
   /** In the order in which questions come to them. */
   pictures: TaskPicture[];
   /** A picture in which nothing stands; grey where there is none. */

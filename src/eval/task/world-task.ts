@@ -1,7 +1,19 @@
 import { drawWorld } from '../../world/draw.ts';
+import { askBoxes, shareOf } from '../../world/box-questions.ts';
 import { choicesOf, worldQuestions } from '../../world/questions.ts';
-import { side, type Scene, type Split } from '../../world/scene.ts';
-import type { Task } from './task.ts';
+import { createScene, type Scene, type Split } from '../../world/scene.ts';
+import type { Task, TaskPicture } from './task.ts';
+
+const pictureOf = (scene: Scene): TaskPicture => ({
+  id: scene.id,
+  read: () => drawWorld(scene),
+  objects: scene.objects.map(({ box }) => shareOf(box)),
+});
+
+const blank: TaskPicture = {
+  id: 'ground',
+  read: () => drawWorld({ id: 'ground', objects: [], backgroundSeed: 1 }),
+};
 
 /** The drawn world's own questions about the first scenes of a split; a scene without questions is left out. */
 export function createWorldTask(split: Split, scenes: number): Task {
@@ -11,12 +23,8 @@ export function createWorldTask(split: Split, scenes: number): Task {
   return {
     name: `world, ${split} split, ${scenes} scenes`,
     scoring: 'exact',
-    pictures: [...shown.values()].map((scene) => ({
-      id: scene.id,
-      read: () => drawWorld(scene),
-      objects: scene.objects.map(({ box: [x0, y0, x1, y1] }) => [x0 / side, y0 / side, x1 / side, y1 / side]),
-    })),
-    blank: { id: 'ground', read: () => drawWorld({ id: 'ground', objects: [], backgroundSeed: 1 }) },
+    pictures: [...shown.values()].map(pictureOf),
+    blank,
     questions: asked.map(({ scene, question: { id, type, question, answer } }) => ({
       id,
       type,
@@ -25,5 +33,30 @@ export function createWorldTask(split: Split, scenes: number): Task {
       choices: choicesOf[type],
       picture: places.get(scene.id)!,
     })),
+  };
+}
+
+/** Every object of the first scenes of a split: `boxes` asks where it is, `names` what is in its box. */
+export function createBoxTask(what: 'boxes' | 'names', split: Split, scenes: number): Task {
+  const all = Array.from({ length: scenes }, (_, index) => createScene(split, index));
+  const type = what === 'boxes' ? 'locate' : 'identify';
+  return {
+    name: `${what} of the world, ${split} split, ${scenes} scenes`,
+    scoring: what === 'boxes' ? 'boxes' : 'exact',
+    pictures: all.map(pictureOf),
+    blank,
+    questions: all.flatMap((scene, picture) =>
+      askBoxes(scene)
+        .filter((question) => question.type === type)
+        .map(({ id, question, answer, box }) => ({
+          id,
+          type,
+          question,
+          picture,
+          ...(what === 'boxes'
+            ? { answer: `${answer} [${box.join(', ')}]` }
+            : { answer, numbers: [[...box]] }),
+        })),
+    ),
   };
 }

@@ -1,5 +1,6 @@
 /** The trained systems of the field, by the names that `vtc train --system` knows. */
 import { dyvte } from '../../compress/trained/dyvte.ts';
+import { perceptionGpt } from '../../compress/trained/perceptiongpt.ts';
 import { setok } from '../../compress/trained/setok.ts';
 import { vistog } from '../../compress/trained/vistog.ts';
 import { shippedModel } from '../../node/shipped.ts';
@@ -7,6 +8,7 @@ import { schemes } from '../llavolta.ts';
 import { llavaRecipe, smokeRecipes } from '../recipe.ts';
 import { trainLlava } from '../stages.ts';
 import { createDyvteStage, dyvteRecipe } from './dyvte.ts';
+import { perceptionGptRecipe, trainPerceptionGpt } from './perceptiongpt.ts';
 import { finish, trainSystem, type SystemRecipe } from './run.ts';
 import { setokRecipe, trainSetok } from './setok.ts';
 import { trainVistog, vistogRecipe } from './vistog.ts';
@@ -66,4 +68,13 @@ export const systems: Record<string, TrainSystem> = {
   'llavolta-4stage': llavolta('4stage'),
   'llavolta-heavy': llavolta('heavy'),
   'llavolta-light': llavolta('light'),
+  'perceptiongpt': (flags, options) => {
+    const recipe = withFlags(perceptionGptRecipe, { ...few, standardise: 8 }, flags);
+    return trainSystem(
+      perceptionGpt,
+      recipe,
+      (model, dir) => trainPerceptionGpt(model, dir, recipe, options),
+      options,
+    );
+  },
 };
