@@ -1,16 +1,15 @@
 /** What the projector sees, brought to a common scale while it learns; afterwards the scale goes into its weights. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { LlavaConfig } from '../checkpoint/architecture.ts';
+import { standardise, type ChannelScale } from '../compress/trained/system.ts';
 import type { ProjectorWeights } from '../projector.ts';
 import type { Linear } from '../tensor/linear.ts';
 import { runClipVision, type ClipVision } from '../vision/clip.ts';
 import type { Scene } from '../world/scene.ts';
 
 /** Mean and standard deviation of each channel, [D]. */
-export type FeatureScale = {
-  mean: tf.Tensor1D;
-  deviation: tf.Tensor1D;
-};
+export type FeatureScale = ChannelScale;
+export { standardise };
 
 /**
  * The patches of the hidden state that LLaVA's config selects.
@@ -53,11 +52,6 @@ export function measureFeatures(
     const deviation: tf.Tensor1D = tf.sqrt(tf.maximum(variance, 1e-6));
     return { mean, deviation };
   });
-}
-
-/** (x − mean) / deviation. */
-export function standardise(features: tf.Tensor3D, { mean, deviation }: FeatureScale): tf.Tensor3D {
-  return tf.tidy(() => tf.div(tf.sub(features, mean), deviation));
 }
 
 /**
