@@ -6,7 +6,7 @@ import { UserError } from './errors.ts';
 import type { Folder } from './folder.ts';
 import type { Picture } from './image/picture.ts';
 import { preprocess, type PreprocessConfig } from './image/preprocess.ts';
-import { checkIds, cutAtImage, readPromptTemplate, type ImagePrompt } from './text/prompt.ts';
+import { checkIds, cutAtImages, readPromptTemplate, textOf, type ImagePrompt } from './text/prompt.ts';
 import { inPlace, type Runner } from './text/runner.ts';
 import type { TemplateSource } from './text/template.ts';
 import { readTokenizer, type Tokenizer } from './text/tokenizer.ts';
@@ -32,6 +32,8 @@ export interface Wording {
   clip?: Folder;
   /** Reads a chat template, instead of the folder's. */
   template?: () => Promise<TemplateSource>;
+  /** How many pictures the question is about, in a row where the template puts one; 1 where left out. */
+  pictures?: number;
 }
 
 /**
@@ -42,7 +44,7 @@ export interface Wording {
 export async function readAsker(
   folder: Folder,
   config: LlavaConfig,
-  { clip, template }: Wording = {},
+  { clip, template, pictures }: Wording = {},
   runner: Runner = inPlace,
 ): Promise<Asker> {
   const tokenizer = await readTokenizer(folder, config.text.bos_token_id, runner);
@@ -51,7 +53,7 @@ export async function readAsker(
   const readWords =
     clip === undefined ? undefined : await readWording(clip, (await readClipConfig(clip)).text, runner);
   const ask = (question: string) => {
-    const prompt = tokenizePrompt(writePrompt(question), tokenizer, config);
+    const prompt = tokenizePrompt(writePrompt(question), tokenizer, config, pictures);
     return readWords ? { ...prompt, question: readWords(question, 'the question') } : prompt;
   };
   return { ask, tokenizer };
@@ -64,11 +66,16 @@ export interface Asker {
   tokenizer: Tokenizer;
 }
 
-function tokenizePrompt(text: string, tokenizer: Tokenizer, config: LlavaConfig): ImagePrompt {
+function tokenizePrompt(
+  text: string,
+  tokenizer: Tokenizer,
+  config: LlavaConfig,
+  pictures?: number,
+): ImagePrompt {
   // A template may have written the BOS token itself; then nothing more is added, as in transformers.
   const plain = tokenizer.encodePlain(text);
   const ids = plain[0] === config.text.bos_token_id ? plain : tokenizer.encode(text);
-  return cutPrompt(ids, config, 'the prompt');
+  return cutPrompt(ids, config, 'the prompt', pictures);
 }
 
 /** What is asked of a picture: a question that the template puts into words, or the words themselves. */
@@ -88,10 +95,11 @@ export async function readQuestion(
   asked: Asked | string,
   runner: Runner = inPlace,
 ): Promise<{ prompt: ImagePrompt; tokenizer: Tokenizer }> {
-  const { question, prompt, clip, template } = typeof asked === 'string' ? { question: asked } : asked;
+  const { question, prompt, clip, template, pictures } =
+    typeof asked === 'string' ? { question: asked } : asked;
   if (prompt === undefined) {
     if (question === undefined) throw new UserError('something must be asked: give --question or --prompt');
-    const { ask, tokenizer } = await readAsker(folder, config, { clip, template }, runner);
+    const { ask, tokenizer } = await readAsker(folder, config, { clip, template, pictures }, runner);
     return { prompt: ask(question), tokenizer };
   }
   const other = question !== undefined ? '--question' : template !== undefined ? '--template' : undefined;
@@ -105,7 +113,7 @@ export async function readQuestion(
       `--prompt has no ${image}, which says where the picture goes: ${JSON.stringify(prompt)}`,
     );
   }
-  return { prompt: tokenizePrompt(prompt, tokenizer, config), tokenizer };
+  return { prompt: tokenizePrompt(prompt, tokenizer, config, pictures), tokenizer };
 }
 
 /** @throws UserError when the folder holds no CLIP, or one without its text tower */
@@ -143,9 +151,14 @@ export async function readWording(
   };
 }
 
-/** Token ids, checked and cut at the picture. @param what names them in a message */
-export function cutPrompt(ids: readonly number[], config: LlavaConfig, what: string): ImagePrompt {
-  const prompt = cutAtImage(ids, config.image_token_index, visualTokenCount(config));
-  checkIds([...prompt.before, ...prompt.after], config.text.vocab_size, what);
+/** Token ids, checked and cut at their pictures. @param what names them in a message */
+export function cutPrompt(
+  ids: readonly number[],
+  config: LlavaConfig,
+  what: string,
+  pictures = 1,
+): ImagePrompt {
+  const prompt = cutAtImages(ids, config.image_token_index, visualTokenCount(config), pictures);
+  checkIds(textOf(prompt), config.text.vocab_size, what);
   return prompt;
 }

@@ -3,6 +3,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { typeOf, type LlavaConfig } from '../checkpoint/architecture.ts';
 import type { Model } from '../checkpoint/load.ts';
 import { parseBudget } from '../compress/budget.ts';
+import type { FrameChoice } from '../compress/frames.ts';
 import type { Method, MethodOptions } from '../compress/method.ts';
 import { scoreByCls } from '../compress/score.ts';
 import { UserError } from '../errors.ts';
@@ -47,18 +48,25 @@ export interface Question {
   clip?: string;
 }
 
+/** How many pictures are asked about, and whether the budget is each one's. */
+interface Clip {
+  pictures?: number;
+  frames?: FrameChoice;
+}
+
 /** @throws UserError for a method, option or budget that there is not, or a folder that cannot be asked in words */
 export async function prepareQuestion(
   dir: string,
   config: LlavaConfig,
   flags: MethodFlags & AskFlags & { newTokens: number },
+  { pictures = 1, frames }: Clip = {},
 ): Promise<Question> {
   const { method, options } = await readMethod(flags, config);
   const clip = readsQuestion(method) ? clipFor({ model: dir, clip: flags.clip }) : undefined;
-  const budget = parseBudget(flags.keep, patchCount(config.vision));
-  const { prompt, tokenizer } = await readQuestion(dir, config, { ...askOf(flags), clip });
+  const budget = parseBudget(flags.keep, patchCount(config.vision) * (frames === 'all' ? pictures : 1));
+  const { prompt, tokenizer } = await readQuestion(dir, config, { ...askOf(flags), clip, pictures });
   const { newTokens: maxNewTokens, positions } = flags;
-  const chosen = { method, methodOptions: options, budget, positions };
+  const chosen = { method, methodOptions: options, budget, positions, frames };
   const plan = prepareAnswer(config, chosen, [prompt], { maxNewTokens });
   return { method, options, budget, prompt, plan, tokenizer, clip };
 }

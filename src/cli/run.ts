@@ -2,12 +2,13 @@ import path from 'node:path';
 import { Option, type Command } from 'commander';
 import { startBackend, type BackendChoice } from '../backend/start.ts';
 import type { LlavaConfig } from '../checkpoint/architecture.ts';
+import { frameChoices, type FrameChoice } from '../compress/frames.ts';
 import type { Method } from '../compress/method.ts';
 import { cacheBytes, prefillMacs } from '../cost.ts';
 import { UserError } from '../errors.ts';
 import { formatLayers } from '../eval/page/report.ts';
 import { checkWritable } from '../node/files.ts';
-import { readPicture } from '../node/inputs.ts';
+import { listFrames, readFrames } from '../node/frames.ts';
 import { shippedModel } from '../node/shipped.ts';
 import type { Plan } from '../plan.ts';
 import type { Answer } from '../story.ts';
@@ -36,7 +37,8 @@ import { loadWithBar } from './progress.ts';
 import { printSteps } from './walk.ts';
 
 interface RunFlags extends BackendOption, MethodFlags, SamplingFlags, AskFlags {
-  image: string;
+  image: string[];
+  frames: FrameChoice;
   model: string;
   newTokens: number;
   pad: boolean;
@@ -48,8 +50,19 @@ interface RunFlags extends BackendOption, MethodFlags, SamplingFlags, AskFlags {
 export function addRunCommand(program: Command): void {
   const command = program
     .command('run')
-    .description('answer a question about a picture, and show every step on the way')
-    .requiredOption('--image <file>', 'PNG, JPEG or WebP')
+    .description('answer a question about a picture or a clip, and show every step on the way')
+    .requiredOption(
+      '--image <file...>',
+      'PNG, JPEG or WebP; a clip’s frames are several, a folder of them, or an animated WebP',
+    )
+    .addOption(
+      new Option(
+        '--frames <which>',
+        'of a clip: --keep is each frame’s share, or that of one choice over all',
+      )
+        .choices(frameChoices)
+        .default('each'),
+    )
     .option(
       '--model <dir>',
       'a Hugging Face folder of type LLaVA; the default comes with this program',
@@ -76,8 +89,13 @@ async function run(flags: RunFlags): Promise<void> {
   if (tells && flags.model === shippedModel())
     console.log(`model: ${shippedModel()}, which comes with this program`);
   const config = await readLlavaConfig(flags.model);
-  const question = await prepareQuestion(flags.model, config, flags);
-  const picture = await readPicture(flags.image, flags.model, config.vision.image_size, flags.pad);
+  const frames = await listFrames(flags.image);
+  if (flags.heatmap !== undefined && frames.length > 1) {
+    throw new UserError(`--heatmap ${flags.heatmap} shows one picture, and --image names ${frames.length}`);
+  }
+  const clip = { pictures: frames.length, frames: flags.frames };
+  const question = await prepareQuestion(flags.model, config, flags, clip);
+  const picture = await readFrames(frames, flags.model, config.vision.image_size, flags.pad);
   try {
     const model = await loadWithBar(flags.model, question.clip);
     try {
@@ -87,7 +105,7 @@ async function run(flags: RunFlags): Promise<void> {
       if (flags.json) console.log(JSON.stringify(jsonOf(flags, backend, config, question, result), null, 2));
       else if (flags.quiet) console.log(result.text);
       else {
-        await paintRun(config, picture, result);
+        if (frames.length === 1) await paintRun(config, picture, result);
         printResult(config, result, flags.heatmap);
       }
     } finally {
@@ -107,9 +125,10 @@ export function describeCost(config: LlavaConfig, { promptTokens, prefillLengths
 
 function printResult(config: LlavaConfig, { text, answer }: QuestionResult, heatmap?: string): void {
   console.log(`answer: ${text}`);
-  if (answer.kept) {
-    const kept = answer.kept[0];
-    console.log(`kept ${kept.length} of ${patchCount(config.vision)} patches: ${kept.join(' ')}`);
+  for (const [i, kept] of (answer.kept ?? []).entries()) {
+    const which = answer.kept!.length > 1 ? ` of frame ${i}` : '';
+    const all = answer.scores?.[i].length ?? patchCount(config.vision);
+    console.log(`kept ${kept.length} of ${all} patches${which}: ${kept.join(' ')}`);
   }
   if (new Set(answer.prefillLengths).size > 1)
     console.log(`tokens by decoder layer: ${formatLayers(answer.prefillLengths, 0)}`);
@@ -123,6 +142,10 @@ function positionsOf({ stages: [first] }: Method, { between }: Plan): string | u
   return between!().positions === 'mean' ? 'pooled' : 'original';
 }
 
+/** What there is of each picture: of one alone as it is. */
+const ofEach = <T>(pictures: T[] | undefined): T | T[] | undefined =>
+  pictures?.length === 1 ? pictures[0] : pictures;
+
 function jsonOf(
   flags: RunFlags,
   backend: BackendChoice,
@@ -134,7 +157,7 @@ function jsonOf(
     answer: text,
     tokens: answer.tokens[0],
     model: flags.model,
-    image: flags.image,
+    image: flags.image.length === 1 ? flags.image[0] : flags.image,
     question: flags.question,
     prompt: flags.prompt,
     backend: { name: backend.name, device: backend.device, version: backend.version },
@@ -143,8 +166,8 @@ function jsonOf(
     positions: positionsOf(method, plan) ?? flags.positions,
     patches: patchCount(config.vision),
     budget,
-    kept: answer.kept?.[0],
-    scores: answer.scores && [...answer.scores[0]],
+    kept: ofEach(answer.kept),
+    scores: ofEach(answer.scores?.map((row) => [...row])),
     layerScores: Object.fromEntries(layerScores),
     promptTokens: answer.promptTokens,
     layerTokens: answer.prefillLengths,

@@ -4,11 +4,16 @@ import type { TokenMatrix } from '../tensor/token-matrix.ts';
 /** What a token stands for: a method that prunes between layers touches image tokens only. */
 export type Role = 'text' | 'image';
 
+/** Which of a prompt's pictures a token is of. */
+export type FrameOf = number | undefined;
+
 /** The tokens on their way through the layers. */
 export type DecoderState = {
   hidden: tf.Tensor3D; // [B, T, E]
   positions: tf.Tensor2D; // [B, T] int32: the position RoPE turns each token by
   roles: Role[][]; // [B][T]
+  /** Of each token the picture of its prompt that it is of, from 0, and none of text; left out where each has one. */
+  frames?: FrameOf[][]; // [B][T]
   /** The previous layer's attention [B, H, T, past + T], when the hook wants it. */
   attention?: tf.Tensor4D;
 };

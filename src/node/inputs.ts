@@ -27,6 +27,8 @@ export interface Wording {
   clip?: string;
   /** A chat template's file, instead of the folder's. */
   template?: string;
+  /** How many pictures the question is about; 1 where left out. */
+  pictures?: number;
 }
 
 /** What is asked of a picture: a question that the template puts into words, or the words themselves. */
@@ -36,7 +38,8 @@ export interface Asked extends Wording {
   prompt?: string;
 }
 
-const onDisk = ({ clip, template }: Wording): inputs.Wording => ({
+const onDisk = ({ clip, template, pictures }: Wording): inputs.Wording => ({
+  pictures,
   clip: clip === undefined ? undefined : diskFolder(clip),
   template: template === undefined ? undefined : () => readTemplateFile(template),
 });
