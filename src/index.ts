@@ -162,6 +162,7 @@ export type {
   FrameOf,
   LayerHook,
   LayerLimits,
+  LayerPass,
   LayerView,
   Role,
 } from './decoder/state.ts';

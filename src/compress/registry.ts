@@ -3,6 +3,7 @@ import { dyvte } from './trained/dyvte.ts';
 import { setok } from './trained/setok.ts';
 import { vistog } from './trained/vistog.ts';
 import type { AnySystem } from './trained/system.ts';
+import { videoLlmMod } from './trained/videollm-mod.ts';
 import { cdPruner } from './cdpruner.ts';
 import { divPrune } from './divprune.ts';
 import { downsample } from './downsample.ts';
@@ -63,7 +64,7 @@ export const methods: readonly Method[] = [
 export const [all, allTrained] = ['all', 'trained'];
 
 /** Every system that was trained; each is a method once its weights are loaded. */
-export const systems: readonly AnySystem[] = [dyvte, vistog, setok];
+export const systems: readonly AnySystem[] = [dyvte, vistog, setok, videoLlmMod];
 
 /**
  * @param name of a method, or of several that are stacked: `vtc-cls+fastv`

@@ -27,6 +27,14 @@ export interface LayerView extends DecoderState {
   attendFromLast(this: void): tf.Tensor3D;
 }
 
+/** Who goes through a layer, and how much of what it does to each of them counts. */
+export interface LayerPass {
+  /** Their places in the sequence, [B][T′], ascending: each looks at those before it. */
+  places: number[][];
+  /** 1 − g [B, T′, 1], of the gate g by which the layer's change counts; all of it where left out. */
+  withheld?: tf.Tensor3D;
+}
+
 /** What a layer withholds from some of its tokens. */
 export interface LayerLimits {
   /** In place of the causal mask, broadcast to [B, H, T, past + T]: 0 where a query may look, `MASKED` where not. */
@@ -52,6 +60,11 @@ export interface LayerHook {
    * of those that its row names stood.
    */
   cut?(layer: number, view: LayerView): TokenMatrix | undefined | Promise<TokenMatrix | undefined>;
+  /**
+   * Which tokens go through a layer; the others pass by and are there again for the next one. All where undefined. Asked while
+   * the prompt is read, never when decoding. The caller disposes its tensors.
+   */
+  through?(layer: number, state: DecoderState): LayerPass | undefined | Promise<LayerPass | undefined>;
   /** The position of a token of several: the first one's, or the mean of all, rounded down. */
   positions?: 'first' | 'mean';
   /**

@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { LlavaConfig } from '../checkpoint/architecture.ts';
 import type { ProjectorWeights } from '../projector.ts';
+import { scope } from '../tensor/scope.ts';
 import { runClipVision, type ClipVision } from '../vision/clip.ts';
 import type { Scene } from '../world/scene.ts';
 
@@ -78,4 +79,18 @@ export function foldScale({ linear_1, linear_2 }: ProjectorWeights, scale: Featu
     return { weight: scaled, bias: moved };
   });
   return { linear_1: folded, linear_2 };
+}
+
+/** The inverse of {@link foldScale}: the projector that does to standardised features what the given one does to plain ones. */
+export function unfoldScale(
+  projector: ProjectorWeights,
+  { mean, deviation }: FeatureScale,
+): ProjectorWeights {
+  using own = scope();
+  // x·deviation + mean is (x − mean′) / deviation′
+  const inverse: FeatureScale = own({
+    mean: tf.tidy(() => tf.neg(tf.div(mean, deviation))),
+    deviation: tf.div(1, deviation),
+  });
+  return foldScale(projector, inverse);
 }

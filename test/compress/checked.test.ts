@@ -172,7 +172,7 @@ describeEachBackend('a method that is checked', () => {
     );
     expect(() => limit({ neurons: 3 })).toThrow('limit gave neurons as no tensor, should be [2, 5, 6]');
     expect(() => hookOf(undefined)).toThrow(
-      'between returned undefined, should be an object with cut or limit',
+      'between returned undefined, should be an object with cut, through or limit',
     );
   });
 });

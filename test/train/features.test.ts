@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
 import { project } from '../../src/projector.ts';
 import { startBackend } from '../../src/backend/start.ts';
-import { foldScale, measureFeatures, standardise } from '../../src/train/features.ts';
+import { foldScale, measureFeatures, standardise, unfoldScale } from '../../src/train/features.ts';
 import { createScene } from '../../src/world/scene.ts';
 import { axis, draw, expectNear, randoms, seededRandom, tidyEachTest } from '../support/random.ts';
 import { tinyProjector } from '../support/tiny.ts';
@@ -31,6 +31,8 @@ test('the folded projector does to plain features what the learned one does to s
       const expected = project(projector, standardise(features, scale));
       const folded = { ...projector, weights: foldScale(projector.weights, scale) };
       expectNear(project(folded, features), expected.arraySync(), 'projected');
+      const unfolded = { ...projector, weights: unfoldScale(folded.weights, scale) };
+      expectNear(project(unfolded, standardise(features, scale)), expected.arraySync(), 'and back');
     }),
   );
 });
