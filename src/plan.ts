@@ -57,7 +57,8 @@ export function prepare(config: LlavaConfig, chosen: ChosenMethod, resources: Re
   }
   const together = F > 1 && frames === 'all';
   const source = together ? joinSource(describeSource(config), F) : { ...describeSource(config), frames: F };
-  const stages = prepareMethod(method, source, budget, methodOptions, resources);
+  const brought = together ? resources : ofEachFrame(resources, F);
+  const stages = prepareMethod(method, source, budget, methodOptions, brought);
   if (together) checkJoined(method, stages, keepsCls(config));
   if (positions === 'original' && F > 1) {
     throw new UserError(`--positions original is for one picture, and here are ${F}`);
@@ -119,6 +120,12 @@ export function resourcesOf(prompts: readonly ImagePrompt[], pictures?: readonly
   const frames = prompts.length > 0 ? countPictures(prompts[0]) : 1;
   return { pictures, frames, ...(questions.length === prompts.length && { questions }) };
 }
+
+/** A clip's question is the question of each of its F frames. */
+const ofEachFrame = ({ questions, ...resources }: Resources, F: number): Resources => ({
+  ...resources,
+  ...(questions && { questions: questions.flatMap((question) => Array.from({ length: F }, () => question)) }),
+});
 
 /** Whether a method's choice depends on the question. */
 export const readsQuestion = ({ resources = [] }: Method): boolean => resources.includes('questions');

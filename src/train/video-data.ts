@@ -11,6 +11,7 @@ import { readTrainingPrompts } from './ask.ts';
 import { firstIndex } from './llava-data.ts';
 import { packQuestions, type Prompted } from './pack.ts';
 import { drawPixels } from './pictures.ts';
+import type { VideoRecipe } from './recipe.ts';
 
 /** Some clips of one length, and what is asked about each. */
 export interface AskedClips {
@@ -26,17 +27,6 @@ export interface Tellings {
   tells: boolean[];
 }
 
-export interface VideoDataRecipe {
-  seed: number;
-  /** Frames in a batch, of clips of one length, and questions about each clip. */
-  framesABatch: number;
-  questions: number;
-  /** Steps at the beginning whose clips have 2 or 3 frames. */
-  shortSteps: number;
-  /** Batches of each length that validation looks at. */
-  validation: number;
-}
-
 /** Where the data of a stage come from. */
 export interface VideoData {
   /** @param step from 0 */
@@ -49,7 +39,7 @@ export interface VideoData {
   prompt(asked: AskedClips, visual: number): Prompted<ClipQuestion>;
   /** What every frame's cells are to say, so many a side. */
   tellings(asked: AskedClips, across: number): Tellings;
-  /** What the batch of a step shows and says, as text. */
+  /** What the batch of a step shows and is asked, as text. */
   tell(step: number): string;
 }
 
@@ -57,7 +47,13 @@ export interface VideoData {
 export async function openVideoData(
   dir: string,
   config: LlavaConfig,
-  { seed, framesABatch, shortSteps, questions, validation }: VideoDataRecipe,
+  {
+    seed,
+    framesABatch,
+    shortSteps,
+    questions,
+    validation,
+  }: Pick<VideoRecipe, 'seed' | 'framesABatch' | 'shortSteps' | 'questions' | 'validation'>,
 ): Promise<VideoData> {
   const preprocessing = await readPreprocessConfig(dir, config.vision.image_size);
   const { before, filler, tokens, say } = await readTrainingPrompts(dir, config);

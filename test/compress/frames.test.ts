@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { startBackend } from '../../src/backend/start.ts';
 import { countRuns } from '../../src/compress/frames.ts';
-import type { Method } from '../../src/compress/method.ts';
+import type { Method, Resources } from '../../src/compress/method.ts';
 import { findMethod } from '../../src/compress/registry.ts';
 import { UserError } from '../../src/errors.ts';
 import { prepareAnswer, type ChosenMethod } from '../../src/plan.ts';
@@ -61,6 +61,27 @@ describe('each', () => {
     const P = (promptTokens - 3) / 2;
     expect(prefillLengths).toEqual([3 + 2 * P, 3 + 2 * P, 3 + 2 * 3]);
   });
+});
+
+test('each frame of a clip is asked its question, all together once', () => {
+  const model = tinyLlava(seededRandom(1));
+  const given: Resources[] = [];
+  const method: Method = {
+    ...findMethod('cdpruner'),
+    prepare: (_source, _budget, _options, resources) => {
+      given.push(resources);
+      return {};
+    },
+  };
+  const prompts = [[1, 3], [1, 4]].map((question) => ({ ...prompt(2), question })); // prettier-ignore
+  for (const frames of ['each', 'all'] as const) {
+    const chosen: ChosenMethod = { method, methodOptions: method.defaults, budget: 4, frames };
+    prepareAnswer(model.config, chosen, prompts, { maxNewTokens: 1 });
+  }
+  expect(given.map(({ questions }) => questions)).toEqual([
+    [[1, 3], [1, 3], [1, 4], [1, 4]], // prettier-ignore
+    [[1, 3], [1, 4]], // prettier-ignore
+  ]);
 });
 
 describe('all', () => {

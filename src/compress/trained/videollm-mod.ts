@@ -16,7 +16,7 @@
  * | scorer | a linear layer, one for each layer | Linear(d → 1), zero at first | Linear(d → 2), one for all, softmax | Linear(d → 1) each |
  * | kept | of each frame, above the 1 − r quantile | of all frames together | of all frames, half | of each frame, ⌈r·n⌉; of equals the first |
  * | r | .2, say | by layer, a cosine | .5 | U/P, the budget: .25 in training |
-| a frame’s tokens | 1 + 3 × 3 means | all | all | means of 2 × 2 patches |
+ * | a frame’s tokens | – | all | all | means of 2 × 2 patches, a W that is the same for all |
  * | gate | unsaid | FFN times .2·tanh(s) + 1 | FFN times the probability | the whole change times σ(s), or 1 |
  * | layers | interleaved, it seems | those whose share is small | every even one | every even one |
  * | positions | – | the original ones | 0, 1, … | the original ones |
