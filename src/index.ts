@@ -171,7 +171,7 @@ export type {
 export { parseBudget } from './compress/budget.ts';
 export { checked, MethodFault } from './compress/checked.ts';
 export { checkShare, checkWhole } from './compress/checks.ts';
-export { compress, type CompressedPictures } from './compress/compress.ts';
+export { compress, type CompressedPictures, type Compressing } from './compress/compress.ts';
 export { ensembleNames, ensembles, type EnsembleName, type Ensemble } from './compress/ensemble.ts';
 export { frameChoices, type FrameChoice } from './compress/frames.ts';
 export { descending, readPictures } from './compress/host.ts';

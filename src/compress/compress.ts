@@ -23,7 +23,7 @@ export type CompressedPictures = {
 };
 
 /** What a plan says of it; see plan.ts. */
-interface Compressing {
+export interface Compressing {
   keepsCls: boolean;
   picks: boolean;
   originalLength?: number;
