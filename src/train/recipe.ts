@@ -135,7 +135,7 @@ export const videoRecipe: VideoRecipe = {
 /** From a model of {@link videoRecipe}, which knows clips already. */
 export const videoLlmModRecipe: VideoRecipe = {
   ...videoRecipe,
-  pace: { steps: 300, peak: 1e-3, warmUp: 20, adamw, validateEvery: 50 },
+  pace: { steps: 240, peak: 1e-3, warmUp: 20, adamw, validateEvery: 60 },
   shortSteps: 0,
   budget: 25,
 };

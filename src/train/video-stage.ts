@@ -6,8 +6,10 @@
  *
  * The second is the stream loss of VideoLLM-online, on which VideoLLM-MoD builds, made denser. There each frame's last token says
  * what there is to say, or its end; here each token of a frame does, one word at most, and it does so before the last layer, so
- * that the questions can read there what it has found. Without it nothing was learned of what happens between two frames in
- * 250 steps.
+ * that the questions can read there what it has found.
+ *
+ * The first steps show clips of two or three frames: what happens between two is learned from two. From whole clips at once
+ * .38 of the answers were right after 250 steps.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { LlavaConfig } from '../checkpoint/architecture.ts';
