@@ -1,16 +1,15 @@
 /** What the projector sees, brought to a common scale while it learns; afterwards the scale goes into its weights. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { LlavaConfig } from '../checkpoint/architecture.ts';
+import { standardise, type ChannelScale } from '../compress/trained/system.ts';
 import type { ProjectorWeights } from '../projector.ts';
-import { scope } from '../tensor/scope.ts';
+import type { Linear } from '../tensor/linear.ts';
 import { runClipVision, type ClipVision } from '../vision/clip.ts';
 import type { Scene } from '../world/scene.ts';
 
 /** Mean and standard deviation of each channel, [D]. */
-export type FeatureScale = {
-  mean: tf.Tensor1D;
-  deviation: tf.Tensor1D;
-};
+export type FeatureScale = ChannelScale;
+export { standardise };
 
 /**
  * The patches of the hidden state that LLaVA's config selects.
@@ -55,9 +54,28 @@ export function measureFeatures(
   });
 }
 
-/** (x − mean) / deviation. */
-export function standardise(features: tf.Tensor3D, { mean, deviation }: FeatureScale): tf.Tensor3D {
-  return tf.tidy(() => tf.div(tf.sub(features, mean), deviation));
+/**
+ * The inverse of {@link foldScale}: a trained projector as one of standardised features, to learn on. Adam's steps are as long
+ * for a weight of a channel with mean 60 as for one with mean 0, so that plain features would throw such a projector about.
+ *
+ *     W = W′ · deviation, row by row          b = b′ + mean·W′
+ */
+export function unfoldScale({ linear_1, linear_2 }: ProjectorWeights, scale: FeatureScale): ProjectorWeights {
+  const { weight, bias } = wholeLayer(linear_1);
+  const unfolded = tf.tidy(() => {
+    const D = weight.shape[0];
+    const shift = tf.matMul(tf.reshape(scale.mean, [1, D]), weight); // [1, E]
+    const scaled: tf.Tensor2D = tf.mul(weight, tf.reshape(scale.deviation, [D, 1]));
+    const moved: tf.Tensor1D = tf.add(bias, tf.reshape(shift, [-1]));
+    return { weight: scaled, bias: moved };
+  });
+  return { linear_1: unfolded, linear_2 };
+}
+
+function wholeLayer({ weight, bias }: Linear): { weight: tf.Tensor2D; bias: tf.Tensor1D } {
+  if (Array.isArray(weight) || !bias)
+    throw new Error('the projector in training has a whole matrix and a bias');
+  return { weight, bias };
 }
 
 /**
@@ -68,9 +86,7 @@ export function standardise(features: tf.Tensor3D, { mean, deviation }: FeatureS
  * @returns new tensors for the first layer, the given ones for the second
  */
 export function foldScale({ linear_1, linear_2 }: ProjectorWeights, scale: FeatureScale): ProjectorWeights {
-  const { weight, bias } = linear_1;
-  if (Array.isArray(weight) || !bias)
-    throw new Error('the projector in training has a whole matrix and a bias');
+  const { weight, bias } = wholeLayer(linear_1);
   const folded = tf.tidy(() => {
     const D = weight.shape[0];
     const scaled: tf.Tensor2D = tf.div(weight, tf.reshape(scale.deviation, [D, 1]));
@@ -79,18 +95,4 @@ export function foldScale({ linear_1, linear_2 }: ProjectorWeights, scale: Featu
     return { weight: scaled, bias: moved };
   });
   return { linear_1: folded, linear_2 };
-}
-
-/** The inverse of {@link foldScale}: the projector that does to standardised features what the given one does to plain ones. */
-export function unfoldScale(
-  projector: ProjectorWeights,
-  { mean, deviation }: FeatureScale,
-): ProjectorWeights {
-  using own = scope();
-  // x·deviation + mean is (x − mean′) / deviation′
-  const inverse: FeatureScale = own({
-    mean: tf.tidy(() => tf.neg(tf.div(mean, deviation))),
-    deviation: tf.div(1, deviation),
-  });
-  return foldScale(projector, inverse);
 }

@@ -1,6 +1,7 @@
 /** A system that was trained: it has weights of its own, and is a method once it is given them. */
+import * as tf from '@tensorflow/tfjs-core';
 import type { DecoderConfig } from '../../decoder/config.ts';
-import type { Tree } from '../../io/weight-table.ts';
+import { vector, type Tree } from '../../io/weight-table.ts';
 import type { ProjectorConfig } from '../../projector.ts';
 import type { ClipVisionConfig } from '../../vision/config.ts';
 import type { Method, MethodOptions, Resources, Source, Stages } from '../method.ts';
@@ -35,6 +36,22 @@ export interface Trained<Weights extends object> {
   weights: Weights;
   model: ModelConfigs;
 }
+
+/** What standardises the tower's channels, as measured before the training: mean and standard deviation, [D]. */
+export interface ChannelScale {
+  mean: tf.Tensor1D;
+  deviation: tf.Tensor1D;
+}
+
+/** The names of a {@link ChannelScale}. */
+export const scaleTable = (D: number): Tree<ChannelScale> => ({
+  mean: vector('scale.mean', D),
+  deviation: vector('scale.deviation', D),
+});
+
+/** (x − mean) / deviation. @param x [B, N, D] */
+export const standardise = (x: tf.Tensor3D, { mean, deviation }: ChannelScale): tf.Tensor3D =>
+  tf.tidy(() => tf.div(tf.sub(x, mean), deviation));
 
 /** Any system, whatever its weights are. */
 export type AnySystem = TrainedSystem<object, MethodOptions>;

@@ -63,8 +63,13 @@ export interface Comparisons {
 /** Rows in the order in which their cells were planned. */
 export function summarise(task: Task, done: readonly Done[], { against, hard }: Comparisons = {}): Row[] {
   const { questions } = task;
-  const marksOf = ({ answers }: Pick<CellRecord, 'answers'>): number[] =>
-    answers.map((answer, i) => scorings[task.scoring](answer, questions[i]));
+  const marked = new WeakMap<readonly string[], number[]>(); // several figures ask for the same
+  const marksOf = ({ answers }: Pick<CellRecord, 'answers'>): number[] => {
+    const marks =
+      marked.get(answers) ?? answers.map((answer, i) => scorings[task.scoring](answer, questions[i]));
+    marked.set(answers, marks);
+    return marks;
+  };
   const bootstrap = createBootstrap(questions.map(({ picture }) => picture));
   const uncut = new Map(
     done.flatMap(({ cell, record, model = 0 }) => (isUncut(cell) ? [[model, record] as const] : [])),

@@ -5,17 +5,27 @@
  *     stage 1, alignment     the system's own layers and the projector learn to speak to a decoder that stays as it is
  *     stage 2, instruction   they and the decoder learn together
  *
- * The tower stays as it is. Steps take the system's numbers of tokens in turn.
+ * The tower stays as it is. What the system makes is of standardised channels, and so the projector that goes on from the
+ * model's is the one that does to those what that did to plain ones. Steps take the system's numbers of tokens in turn.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from '../../checkpoint/load.ts';
+import type { ChannelScale } from '../../compress/trained/system.ts';
 import type { LlamaWeights } from '../../decoder/weights.ts';
 import { project, type ProjectorWeights } from '../../projector.ts';
 import type { Random } from '../../random.ts';
 import { createRandom } from '../../random.ts';
 import { runClipVision } from '../../vision/clip.ts';
 import { hashText } from '../../world/split.ts';
-import { measureAnswers, openLlavaData, type Asked, type LlavaData } from '../llava-data.ts';
+import { measureFeatures, readFeatures, standardise, unfoldScale } from '../features.ts';
+import {
+  createScenes,
+  firstIndex,
+  measureAnswers,
+  openLlavaData,
+  type Asked,
+  type LlavaData,
+} from '../llava-data.ts';
 import { crossEntropy } from '../losses.ts';
 import { listTensors, replaceTensors, touchAll } from '../parameters.ts';
 import { openPacked, readPacked, runPacked } from '../packed-decoder.ts';
@@ -34,7 +44,7 @@ export interface ConnectedWeights {
 export interface ConnectorBatch extends Prompted {
   /** The input of each of the tower's layers up to F, all its tokens: [B, N, D] by layer. */
   hidden: Map<number, tf.Tensor3D>;
-  /** F of the patches that are no padding, [B, P', D], and where they stand in the grid. */
+  /** F of the patches that are no padding, standardised [B, P', D], and where they stand in the grid. */
   F: tf.Tensor3D;
   patches: number[];
   /** How many tokens. */
@@ -53,7 +63,7 @@ export interface ConnectorRecipe
 }
 
 /** @returns F' [B, U, D]; inside a tidy */
-export type MakeTokens<Own> = (own: Own, batch: ConnectorBatch) => tf.Tensor3D;
+export type MakeTokens<Own> = (own: Own, batch: ConnectorBatch, scale: ChannelScale) => tf.Tensor3D;
 
 /**
  * Both stages.
@@ -67,19 +77,24 @@ export async function trainConnector<Own extends object>(
   own: Own,
   makeTokens: MakeTokens<Own>,
   options: TrainOptions,
-): Promise<Outcome<Own & ConnectedWeights>> {
-  const data = await openLlavaData(dir, config, { ...recipe, seed: dataSeed(recipe.seed) });
+): Promise<Outcome<Own & ConnectedWeights & { scale: ChannelScale }>> {
+  const seed = dataSeed(recipe.seed);
+  const data = await openLlavaData(dir, config, { ...recipe, seed });
+  const scale = measureFeatures(createScenes('train', firstIndex(seed), 256), recipe.pictures, (scenes) =>
+    tf.tidy(() => readFeatures(vision, data.pixels(scenes), config)),
+  );
   const look = (asked: Asked, U: number, noise?: Random): ConnectorBatch => {
     const patches = data.patches(asked.scenes);
     const [last] = config.vision_feature_layer;
     const layers = [...Array(last + 1).keys()];
     const { hidden } = runClipVision(vision, data.pixels(asked.scenes), { hidden: layers });
-    const F = tf.gather(hidden.get(last)!, patches.map((p) => 1 + p), 1); // prettier-ignore
+    const all = tf.gather(hidden.get(last)!, patches.map((p) => 1 + p), 1); // prettier-ignore
+    const F = standardise(all as tf.Tensor3D, scale);
     return { hidden, F, patches, U, noise, ...data.prompt(asked, U) };
   };
   const answer = (weights: Own & ConnectedWeights, batch: ConnectorBatch) => {
     const llama = { config: config.text, weights: weights.decoder };
-    const tokens = makeTokens(weights, batch);
+    const tokens = makeTokens(weights, batch, scale);
     const visual = project({ config: config.projector, weights: weights.projector }, tokens);
     return readPacked(llama, runPacked(llama, openPacked(llama, visual, batch), 0, Infinity), batch.packed);
   };
@@ -105,14 +120,18 @@ export async function trainConnector<Own extends object>(
     validate: (learned) => measureCounts(data, recipe.counts, look, (batch) => answer(whole(learned), batch)),
   });
 
-  const begun = { ...own, projector: copy(projector.weights) };
+  const begun = { ...own, projector: copy(unfoldScale(projector.weights, scale)) };
   const aligning = stageOf(`${name}-align`, recipe.align, 0, begun, (learned) => ({
     ...learned,
     decoder: decoder.weights,
   }));
   const aligned = await finish(aligning, options);
   const all = { ...aligned.weights, decoder: copy(decoder.weights) };
-  return await finish(stageOf(name, recipe.pace, recipe.align.steps, all, (learned) => learned), options); // prettier-ignore
+  const { stage, weights } = await finish(
+    stageOf(name, recipe.pace, recipe.align.steps, all, (learned) => learned),
+    options,
+  );
+  return { stage, weights: { ...weights, scale } };
 }
 
 /** The share of right answers on the validation split, with each number of tokens. */

@@ -17,6 +17,7 @@ import {
   type GroupCount,
   type VistogWeights,
 } from '../../compress/trained/vistog.ts';
+import { standardise, type ChannelScale } from '../../compress/trained/system.ts';
 import { createRandom } from '../../random.ts';
 import { runBeside } from '../../vision/beside.ts';
 import { initialise, type InitialRules } from '../initialise.ts';
@@ -27,8 +28,8 @@ import type { Outcome } from './run.ts';
 
 export const vistogRecipe: ConnectorRecipe = {
   seed: 0,
-  align: { ...llavaRecipe.pace, steps: 200, peak: 1.5e-3, warmUp: 20 },
-  pace: { ...llavaRecipe.pace, steps: 700, peak: 1e-3, warmUp: 30 },
+  align: { ...llavaRecipe.pace, steps: 150, peak: 1.5e-3, warmUp: 20 },
+  pace: { ...llavaRecipe.pace, steps: 650, peak: 1e-3, warmUp: 30 },
   counts: groupCounts.toReversed(),
   pictures: 32,
   questions: 8,
@@ -54,8 +55,12 @@ export function trainVistog(
   const { tokens, grouping } = vistog.table(model.config);
   const own: Own = initialise({ tokens, grouping }, createRandom(recipe.seed), rules);
   const [last] = model.config.vision_feature_layer;
-  const makeTokens = ({ tokens, grouping }: Own, { hidden, F, U, noise }: ConnectorBatch) => {
-    const g = runBeside(model.vision, hidden, tokens[U as GroupCount], last); // [B, U, D]
+  const makeTokens = (
+    { tokens, grouping }: Own,
+    { hidden, F, U, noise }: ConnectorBatch,
+    scale: ChannelScale,
+  ) => {
+    const g = standardise(runBeside(model.vision, hidden, tokens[U as GroupCount], last), scale); // [B, U, D]
     const z = compareGroups(grouping, g, F);
     return mergeGroups(grouping, g, F, assignStraight(noise ? tf.add(z, gumbel(z.shape, noise)) : z));
   };
