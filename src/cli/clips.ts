@@ -56,11 +56,11 @@ export function addClipsCommand(program: Command): void {
 
 async function run({ model: dir, methods, weights, keep, split, count, view, ...flags }: ClipsFlags) {
   const config = await readLlavaConfig(dir);
+  const backend = await startBackend(flags.backend); // weights of systems are loaded into it
   const find = await methodFinder(methods.split(','), { config, weights });
   const variants = parseVariants(methods, 1, find);
   const budget = parseBudget(keep, patchCount(config.vision));
   const preprocessing = await readPreprocessConfig(dir, config.vision.image_size);
-  const backend = await startBackend(flags.backend);
   const model = await loadWithBar(dir);
   const results: { name: string; result: ClipResult }[] = [];
   const askers = new Map<number, ReturnType<typeof readAsker>>();
