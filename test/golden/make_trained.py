@@ -56,6 +56,14 @@ def random(system, **shapes):
     return made
 
 
+def scale(system):
+    """Of the tower's channels; it does not learn."""
+    out[f"{system}.scale.mean"] = torch.randn(D).float()
+    out[f"{system}.scale.deviation"] = torch.rand(D).float() + 0.5
+    mean, deviation = out[f"{system}.scale.mean"].double(), out[f"{system}.scale.deviation"].double()
+    return lambda x: (x - mean) / deviation
+
+
 def layer_norm(w, name, x):
     return F.layer_norm(x, x.shape[-1:], w[f"{name}.weight"], w[f"{name}.bias"], 1e-5)
 
@@ -110,6 +118,7 @@ shapes |= {f"grouping__{n}__weight": (D, D) for n in ("query", "key", "value", "
 shapes |= {"grouping__out__bias": (D,), "grouping__fc1__weight": (2 * D, D), "grouping__fc1__bias": (2 * D,)}
 shapes |= {"grouping__fc2__weight": (D, 2 * D), "grouping__fc2__bias": (D,)}
 w = random("vistog", **shapes)
+standard = scale("vistog")
 
 
 def beside(tokens):
@@ -123,13 +132,13 @@ def beside(tokens):
         x = layer(x, attention_mask=mask)
         x = x[0] if isinstance(x, tuple) else x
     torch.testing.assert_close(x[:, :n], hidden[DEPTH])
-    return x[:, n:]
+    return standard(x[:, n:])
 
 
 def group(noise):
     g = beside(w["tokens.13"])
     q = dense(w, "grouping.query", layer_norm(w, "grouping.norm_tokens", g))
-    normed = layer_norm(w, "grouping.norm_patches", features)
+    normed = layer_norm(w, "grouping.norm_patches", standard(features))
     z = q @ dense(w, "grouping.key", normed).transpose(1, 2) / math.sqrt(D)
     ranked = (z + noise).sort(1, descending=True).values
     assert float((ranked[:, 0] - ranked[:, 1]).detach().min()) > 1e-3, "a near-tie"
@@ -163,6 +172,7 @@ for e in ("inner", "inter"):
     shapes |= {f"merger__{e}__fc2__weight": (D, 2 * D), f"merger__{e}__fc2__bias": (D,)}
 shapes |= {"merger__out__weight": (D, D), "merger__out__bias": (D,)}
 w = random("setok", **shapes)
+standard = scale("setok")
 
 
 def positions():
@@ -202,7 +212,7 @@ def cluster(x):
 
 all_tokens, labels = [], []
 for b in range(B):
-    x = features[b] + positions()
+    x = standard(features[b]) + positions()
     label, gamma = cluster(x)
     labels.append(label)
     pooled = torch.stack([encode("inner", x[label == u]).mean(0) for u in range(U)])
@@ -210,7 +220,7 @@ for b in range(B):
 logits = torch.stack([read(all_tokens[b], b) for b in range(B)])
 loss = F.cross_entropy(logits, targets)
 loss.backward()
-keep("setok", x=features + positions(), tokens=torch.stack(all_tokens), logits=logits, loss=loss[None])
+keep("setok", x=standard(features) + positions(), tokens=torch.stack(all_tokens), logits=logits, loss=loss[None])
 keep("setok", **{f"d.{n}": w[n].grad for n in ("merger.inner.attention.0.qkv.weight", "merger.inter.norm1.weight", "merger.out.weight")})
 out["setok.expected.labels"] = torch.stack(labels)
 

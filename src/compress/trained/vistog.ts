@@ -3,7 +3,7 @@
  * "Efficient Multi-modal Large Language Models via Visual Token Grouping", arXiv 2411.17773. No code was found.
  *
  *     g   = U semantic tokens through the tower beside its own, under the isolated mask      [U, D]     vision/beside.ts
- *     F, g ← (F − mean)/deviation, (g − mean)/deviation      channel by channel, over the training's pictures
+ *     F, g ← (F − mean)/deviation, (g − mean)/deviation      channel by channel; 0 and 1 in the shipped weights
  *     z   = (W_q·LN(g))·(W_k·LN(F))ᵀ / √D                                                    [U, P]
  *     A   = one-hot over U of argmax z            each patch to one group;  n_u = Σ_p A_up
  *     W   = A / n                                 a row of nothing where a group is empty    [U, P]
@@ -12,7 +12,7 @@
  *
  * | point | paper (abstract, figure 1, three reviews) | here |
  * | --- | --- | --- |
- * | the tower's channels | as they are | standardised: in our tower means reach 67, deviations lie between 1.2 and 18 |
+ * | the tower's channels | as they are | as they are, or standardised as the weights say |
  * | semantic tokens | behind the patch embedding, isolated: patches and [CLS] never attend to them | the same, so patches are bit-equal |
  * | whether they attend to each other; their positions | unsaid | they do; they have none |
  * | grouping layer | before the projector, one-hot by Gumbel-softmax over query-key similarity, straight-through | GroupViT's block, which the paper builds on, with W a mean; there A / (n + 1) |

@@ -5,7 +5,7 @@
  *     stage 1, alignment     the system's own layers and the projector learn to speak to a decoder that stays as it is
  *     stage 2, instruction   they and the decoder learn together
  *
- * The tower stays as it is. What the system makes is of standardised channels, and so the projector that goes on from the
+ * The tower stays as it is. Where what the system makes is of standardised channels, the projector that goes on from the
  * model's is the one that does to those what that did to plain ones. Steps take the system's numbers of tokens in turn.
  */
 import * as tf from '@tensorflow/tfjs-core';
@@ -13,8 +13,7 @@ import type { Llava } from '../../checkpoint/load.ts';
 import type { ChannelScale } from '../../compress/trained/system.ts';
 import type { LlamaWeights } from '../../decoder/weights.ts';
 import { project, type ProjectorWeights } from '../../projector.ts';
-import type { Random } from '../../random.ts';
-import { createRandom } from '../../random.ts';
+import { createRandom, type Random } from '../../random.ts';
 import { runClipVision } from '../../vision/clip.ts';
 import { hashText } from '../../world/split.ts';
 import { measureFeatures, readFeatures, standardise, unfoldScale } from '../features.ts';
@@ -58,6 +57,8 @@ export interface ConnectorRecipe
   extends SystemRecipe, Pick<LlavaRecipe, 'pictures' | 'questions' | 'frames' | 'validation'> {
   /** Stage 1; `pace` is stage 2's. */
   align: Pace;
+  /** Pictures by which the tower's channels are standardised; none: they stay as they are. */
+  standardise: number;
   /** Numbers of tokens. */
   counts: readonly number[];
 }
@@ -78,11 +79,16 @@ export async function trainConnector<Own extends object>(
   makeTokens: MakeTokens<Own>,
   options: TrainOptions,
 ): Promise<Outcome<Own & ConnectedWeights & { scale: ChannelScale }>> {
+  const { hidden_size: D } = config.vision;
   const seed = dataSeed(recipe.seed);
   const data = await openLlavaData(dir, config, { ...recipe, seed });
-  const scale = measureFeatures(createScenes('train', firstIndex(seed), 256), recipe.pictures, (scenes) =>
-    tf.tidy(() => readFeatures(vision, data.pixels(scenes), config)),
-  );
+  const scale = recipe.standardise
+    ? measureFeatures(
+        createScenes('train', firstIndex(seed), recipe.standardise),
+        recipe.pictures,
+        (scenes) => tf.tidy(() => readFeatures(vision, data.pixels(scenes), config)),
+      )
+    : { mean: tf.zeros<tf.Rank.R1>([D]), deviation: tf.ones<tf.Rank.R1>([D]) };
   const look = (asked: Asked, U: number, noise?: Random): ConnectorBatch => {
     const patches = data.patches(asked.scenes);
     const [last] = config.vision_feature_layer;

@@ -5,7 +5,7 @@ import { startBackend } from '../../../src/backend/start.ts';
 import type { Llava } from '../../../src/checkpoint/load.ts';
 import { dyvte, readText, runGate } from '../../../src/compress/trained/dyvte.ts';
 import { mergeClusters, placePatches, setok } from '../../../src/compress/trained/setok.ts';
-import { withWeights, type AnySystem } from '../../../src/compress/trained/system.ts';
+import { standardise, withWeights, type AnySystem } from '../../../src/compress/trained/system.ts';
 import { compareGroups, mergeGroups, vistog } from '../../../src/compress/trained/vistog.ts';
 import { prefill } from '../../../src/decoder/generate.ts';
 import { spliceImage } from '../../../src/decoder/splice.ts';
@@ -149,16 +149,16 @@ describeEachBackend('PyTorch’s trained systems', () => {
   });
 
   test('VisToG’s groups and tokens, and what the decoder makes of them', async () => {
-    const { tokens, grouping } = vistog.table(at.llava.config);
-    const made = await at.run(vistog, await readGoldenWeights('vistog', { tokens, grouping }), 13);
+    const { tokens, grouping, scale } = vistog.table(at.llava.config);
+    const made = await at.run(vistog, await readGoldenWeights('vistog', { tokens, grouping, scale }), 13);
     expectClose(denseOf(made.W), await at.expected('vistog.expected.W'), 'W');
     expectClose(made.tokens, await at.expected('vistog.expected.tokens'), 'tokens');
     expectClose(made.logits, await at.expected('vistog.expected.logits'), 'logits');
   });
 
   test('SeTok’s clusters and tokens, and what the decoder makes of them', async () => {
-    const { merger } = setok.table(at.llava.config);
-    const made = await at.run(setok, await readGoldenWeights('setok', { merger }), 5);
+    const { merger, scale } = setok.table(at.llava.config);
+    const made = await at.run(setok, await readGoldenWeights('setok', { merger, scale }), 5);
     const labels = await at.ints('setok.expected.labels');
     const found = made.W.rows.map((rows) => labels[0].map((_, p) => rows.findIndex((row) => row.has(p))));
     expect(found).toEqual(labels);
@@ -188,18 +188,20 @@ describe.each(backends)('PyTorch’s losses and derivatives of trained systems o
   });
 
   test('VisToG’s grouping, under given noise', async () => {
-    const { tokens, grouping } = vistog.table(at.llava.config);
-    const weights = await readGoldenWeights('vistog', { tokens, grouping });
+    const { tokens, grouping, scale } = vistog.table(at.llava.config);
+    const weights = await readGoldenWeights('vistog', { tokens, grouping, scale });
     const [last] = at.llava.config.vision_feature_layer;
     const { hidden } = runClipVision(at.llava.vision, at.pixels, { hidden: [...Array(last + 1).keys()] });
-    const F = tf.slice(hidden.get(last)!, [0, 1, 0], [-1, -1, -1]);
+    const F = standardise(tf.slice(hidden.get(last)!, [0, 1, 0], [-1, -1, -1]), weights.scale);
+    const beside = (own: tf.Tensor2D) =>
+      standardise(runBeside(at.llava.vision, hidden, own, last), weights.scale);
     const noise = await at.expected('vistog.expected.noise');
     const { value, grads } = at.derive({ tokens: weights.tokens[13], grouping: weights.grouping }, (w) => {
-      const g = runBeside(at.llava.vision, hidden, w.tokens, last);
+      const g = beside(w.tokens);
       const z = compareGroups(w.grouping, g, F);
       return at.lossOf(mergeGroups(w.grouping, g, F, assignStraight(tf.add(z, noise))));
     });
-    const g = runBeside(at.llava.vision, hidden, weights.tokens[13], last);
+    const g = beside(weights.tokens[13]);
     expectClose(g, await at.expected('vistog.expected.g'), 'g');
     expectClose(compareGroups(weights.grouping, g, F), await at.expected('vistog.expected.z'), 'z');
     expectClose(value, await at.expected('vistog.expected.loss'), 'loss');
@@ -211,12 +213,12 @@ describe.each(backends)('PyTorch’s losses and derivatives of trained systems o
   });
 
   test('SeTok’s merger', async () => {
-    const { merger } = setok.table(at.llava.config);
-    const weights = await readGoldenWeights('setok', { merger });
+    const { merger, scale } = setok.table(at.llava.config);
+    const weights = await readGoldenWeights('setok', { merger, scale });
     const { W } = await at.run(setok, weights, 5);
     const { features } = await see(at.llava, at.pixels, { needs: {} });
     const P = W.columns;
-    const x = placePatches(features.F(), [...Array(P).keys()], Math.sqrt(P));
+    const x = placePatches(standardise(features.F(), weights.scale), [...Array(P).keys()], Math.sqrt(P));
     expectClose(x, await at.expected('setok.expected.x'), 'x');
     const { value, grads } = at.derive(weights.merger, (w) => at.lossOf(mergeClusters(w, x, denseOf(W))));
     expectClose(value, await at.expected('setok.expected.loss'), 'loss');

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { withWeights } from '../../../src/compress/trained/system.ts';
+import { standardise, withWeights } from '../../../src/compress/trained/system.ts';
 import {
   compareGroups,
   groupCounts,
@@ -100,9 +100,10 @@ describeEachBackend('vistog', () => {
     const plan = prepare(model.config, { method, methodOptions: {}, budget: 13 });
     const seen = await see(model, pixels, plan);
     const { tokens, W } = await choose(model, seen, plan);
-    const g = runBeside(model.vision, seen.hidden, weights.tokens[13], seen.hidden.size).arraySync();
+    const beside = runBeside(model.vision, seen.hidden, weights.tokens[13], seen.hidden.size);
+    const g = standardise(beside, weights.scale).arraySync();
     const own = toArrays(weights.grouping);
-    const F = seen.features.F().arraySync();
+    const F = standardise(seen.features.F(), weights.scale).arraySync();
     const expected = F.map((patches, b) => {
       const normed = twin.layerNorm(patches, own.norm_patches, 1e-5);
       const [queries, keys] = [
