@@ -68,6 +68,19 @@ describe.concurrent('run with several pictures', () => {
     await refuse(`--heatmap ${heat} shows one picture, and --image names 4`, '--heatmap', heat);
     await refuse('--positions original is for one picture, and here are 4', '--positions', 'original');
     await refuse(/^the prompt takes \d+ positions and 2 new tokens are asked for/, '--method', 'none');
+    const { code, stderr } = await vtc(
+      'run',
+      '--image',
+      ...frames,
+      ...ask,
+      '--method',
+      'videollm-mod',
+      '--quiet',
+    );
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: `error: videollm-mod was trained with ${shippedModel('video')}, and this model has another decoder: give --model ${shippedModel('video')}\n`,
+    });
     await refuse(
       '--frames all: tome acts in the tower, which sees one at a time',
       ...['--method', 'tome', '--frames', 'all'],

@@ -56,6 +56,7 @@ export const videoLlmMod: TrainedSystem<{ scorers: ScorerWeights }, VideoLlmModO
     'VideoLLM-MoD: Efficient Video-Language Streaming with Mixture-of-Depths Vision Computation, arXiv 2408.16730',
   summary: 'in every other decoder layer a trained scorer lets only a few of each frame’s tokens through',
   stages: ['before', 'between'],
+  model: 'video',
   makesTokens: true,
   means: true,
   defaults: { pool: 2, gate: 'sigmoid' },
