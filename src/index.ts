@@ -69,6 +69,7 @@ export { readTokenizer, type Tokenizer } from './text/tokenizer.ts';
 export { createTextStream, type TextStream } from './text/stream.ts';
 export {
   cutAtImage,
+  cutAtImages,
   llavaPrompt,
   readPromptTemplate,
   type ImagePrompt,
@@ -157,14 +158,25 @@ export { greedy, pickToken, type Sampling } from './decoder/sample.ts';
 export type { LlamaWeights, LlamaBlockWeights } from './decoder/weights.ts';
 export type { NumberToken } from './decoder/number-token.ts';
 export { embedText, spliceImage, type OriginalPlaces, type SplicedPrompt } from './decoder/splice.ts';
-export type { DecoderInput, DecoderState, LayerHook, LayerLimits, LayerView, Role } from './decoder/state.ts';
+export { spliceFrames } from './decoder/splice-frames.ts';
+export type {
+  DecoderInput,
+  DecoderState,
+  FrameOf,
+  LayerHook,
+  LayerLimits,
+  LayerPass,
+  LayerView,
+  Role,
+} from './decoder/state.ts';
 
 // Compression
 export { parseBudget } from './compress/budget.ts';
 export { checked, MethodFault } from './compress/checked.ts';
 export { checkShare, checkWhole } from './compress/checks.ts';
-export { compress, type CompressedPictures } from './compress/compress.ts';
+export { compress, type CompressedPictures, type Compressing } from './compress/compress.ts';
 export { ensembleNames, ensembles, type EnsembleName, type Ensemble } from './compress/ensemble.ts';
+export { frameChoices, type FrameChoice } from './compress/frames.ts';
 export { descending, readPictures } from './compress/host.ts';
 export { countImage, ofImage } from './compress/image-tokens.ts';
 export {

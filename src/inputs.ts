@@ -6,7 +6,7 @@ import { UserError } from './errors.ts';
 import type { Folder } from './folder.ts';
 import type { Picture } from './image/picture.ts';
 import { preprocess, type PreprocessConfig } from './image/preprocess.ts';
-import { checkIds, cutAtImage, readPromptTemplate, type ImagePrompt } from './text/prompt.ts';
+import { checkIds, cutAtImages, readPromptTemplate, textOf, type ImagePrompt } from './text/prompt.ts';
 import { inPlace, type Runner } from './text/runner.ts';
 import type { TemplateSource } from './text/template.ts';
 import { readTokenizer, type Tokenizer } from './text/tokenizer.ts';
@@ -34,6 +34,8 @@ export interface Wording {
   template?: () => Promise<TemplateSource>;
   /** Words behind the model's own, of a system that adds some. */
   adds?: readonly string[];
+  /** How many pictures the question is about, in a row where the template puts one; 1 where left out. */
+  pictures?: number;
 }
 
 /**
@@ -44,7 +46,7 @@ export interface Wording {
 export async function readAsker(
   folder: Folder,
   config: LlavaConfig,
-  { clip, template, adds = [] }: Wording = {},
+  { clip, template, adds = [], pictures }: Wording = {},
   runner: Runner = inPlace,
 ): Promise<Asker> {
   const tokenizer = await openTokenizer(folder, config, adds, runner);
@@ -53,7 +55,7 @@ export async function readAsker(
   const readWords =
     clip === undefined ? undefined : await readWording(clip, (await readClipConfig(clip)).text, runner);
   const ask = (question: string) => {
-    const prompt = tokenizePrompt(writePrompt(question), tokenizer, config, adds);
+    const prompt = tokenizePrompt(writePrompt(question), tokenizer, config, { adds, pictures });
     return readWords ? { ...prompt, question: readWords(question, 'the question') } : prompt;
   };
   return { ask, tokenizer };
@@ -76,12 +78,12 @@ function tokenizePrompt(
   text: string,
   tokenizer: Tokenizer,
   config: LlavaConfig,
-  adds: readonly string[],
+  { adds = [], pictures }: Pick<Wording, 'adds' | 'pictures'>,
 ): ImagePrompt {
   // A template may have written the BOS token itself; then nothing more is added, as in transformers.
   const plain = tokenizer.encodePlain(text);
   const ids = plain[0] === config.text.bos_token_id ? plain : tokenizer.encode(text);
-  return cutPrompt(ids, config, 'the prompt', adds.length);
+  return cutPrompt(ids, config, 'the prompt', { more: adds.length, pictures });
 }
 
 /** What is asked of a picture: a question that the template puts into words, or the words themselves. */
@@ -102,10 +104,10 @@ export async function readQuestion(
   runner: Runner = inPlace,
 ): Promise<{ prompt: ImagePrompt; tokenizer: Tokenizer }> {
   const given: Asked = typeof asked === 'string' ? { question: asked } : asked;
-  const { question, prompt, clip, template, adds = [] } = given;
+  const { question, prompt, clip, template, adds = [], pictures } = given;
   if (prompt === undefined) {
     if (question === undefined) throw new UserError('something must be asked: give --question or --prompt');
-    const { ask, tokenizer } = await readAsker(folder, config, { clip, template, adds }, runner);
+    const { ask, tokenizer } = await readAsker(folder, config, { clip, template, adds, pictures }, runner);
     return { prompt: ask(question), tokenizer };
   }
   const other = question !== undefined ? '--question' : template !== undefined ? '--template' : undefined;
@@ -119,7 +121,7 @@ export async function readQuestion(
       `--prompt has no ${image}, which says where the picture goes: ${JSON.stringify(prompt)}`,
     );
   }
-  return { prompt: tokenizePrompt(prompt, tokenizer, config, adds), tokenizer };
+  return { prompt: tokenizePrompt(prompt, tokenizer, config, { adds, pictures }), tokenizer };
 }
 
 /** @throws UserError when the folder holds no CLIP, or one without its text tower */
@@ -158,12 +160,17 @@ export async function readWording(
 }
 
 /**
- * Token ids, checked and cut at the picture.
+ * Token ids, checked and cut at their pictures.
  * @param what names them in a message
- * @param more words that a system adds to the model's
+ * @param more words that a system adds to the model's, and how many pictures there are
  */
-export function cutPrompt(ids: readonly number[], config: LlavaConfig, what: string, more = 0): ImagePrompt {
-  const prompt = cutAtImage(ids, config.image_token_index, visualTokenCount(config));
-  checkIds([...prompt.before, ...prompt.after], config.text.vocab_size + more, what);
+export function cutPrompt(
+  ids: readonly number[],
+  config: LlavaConfig,
+  what: string,
+  { more = 0, pictures = 1 }: { more?: number; pictures?: number } = {},
+): ImagePrompt {
+  const prompt = cutAtImages(ids, config.image_token_index, visualTokenCount(config), pictures);
+  checkIds(textOf(prompt), config.text.vocab_size + more, what);
   return prompt;
 }

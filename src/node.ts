@@ -6,6 +6,7 @@ export * from './index.ts';
 
 export { backendNames, startBackend, type BackendChoice, type BackendName } from './backend/start.ts';
 export { diskFolder, openFile } from './node/folder.ts';
+export { listFrames, readFrames, type FrameFile } from './node/frames.ts';
 export { openSafetensors, writeSafetensors } from './node/safetensors.ts';
 export { decodeImage, decodeImageBytes, encodePng } from './node/decode.ts';
 export { loadMethodFile, methodFinder, type SystemSource } from './node/method-file.ts';

@@ -1,5 +1,6 @@
 /** How a method and a model fit: everything that can be refused is refused here, before weights are read. */
 import { visualTokenCount, type LlavaConfig } from './checkpoint/architecture.ts';
+import { checkJoined, joinSource, type FrameChoice } from './compress/frames.ts';
 import type { Method, MethodOptions, Resources, Source, Stages, TowerNeeds } from './compress/method.ts';
 import { keepAll } from './compress/none.ts';
 import { prepareMethod } from './compress/prepare.ts';
@@ -10,7 +11,7 @@ import {
   type GenerateOptions,
 } from './decoder/generate.ts';
 import { UserError } from './errors.ts';
-import { checkIds, type ImagePrompt } from './text/prompt.ts';
+import { checkIds, countPictures, textOf, type ImagePrompt } from './text/prompt.ts';
 import { patchCount } from './vision/config.ts';
 
 /** RoPE positions after pruning: as if the dropped tokens had never been, or with gaps in their place. */
@@ -26,6 +27,8 @@ export interface ChosenMethod {
   budget: number;
   /** Contiguous where it is left out. */
   positions?: Positions;
+  /** Of prompts with several pictures; each where it is left out. */
+  frames?: FrameChoice;
 }
 
 /** What happens to the picture's tokens at each stage, for one model, method and budget. */
@@ -38,6 +41,8 @@ export interface Plan extends Stages {
   keepsCls: boolean;
   /** The uncut picture's tokens in the prompt, where kept ones take the positions that they had there. */
   originalLength?: number;
+  /** F, where the method takes a prompt's F pictures for one. */
+  together?: number;
 }
 
 /**
@@ -45,11 +50,19 @@ export interface Plan extends Stages {
  * @throws UserError for a budget, options, positions or resources that cannot serve
  */
 export function prepare(config: LlavaConfig, chosen: ChosenMethod, resources: Resources = {}): Plan {
-  const { method, methodOptions, budget, positions = 'contiguous' } = chosen;
+  const { method, methodOptions, budget, positions = 'contiguous', frames = 'each' } = chosen;
+  const F = resources.frames ?? 1;
   if (!positionModes.includes(positions)) {
     throw new UserError(`positions are ${positionModes.join(' or ')}, not ${JSON.stringify(positions)}`);
   }
-  const stages = prepareMethod(method, describeSource(config), budget, methodOptions, resources);
+  const together = F > 1 && frames === 'all';
+  const source = together ? joinSource(describeSource(config), F) : { ...describeSource(config), frames: F };
+  const brought = together ? resources : ofEachFrame(resources, F);
+  const stages = prepareMethod(method, source, budget, methodOptions, brought);
+  if (together) checkJoined(method, stages, keepsCls(config));
+  if (positions === 'original' && F > 1) {
+    throw new UserError(`--positions original is for one picture, and here are ${F}`);
+  }
   if (positions === 'original' && method.stages[0] === 'between') {
     throw new UserError(`--positions original: ${method.name} gives its tokens their positions itself`);
   }
@@ -63,6 +76,7 @@ export function prepare(config: LlavaConfig, chosen: ChosenMethod, resources: Re
     picks: stages.choose !== undefined && !method.makesTokens,
     keepsCls: keepsCls(config),
     originalLength: positions === 'original' ? visualTokenCount(config) : undefined,
+    together: together ? F : undefined,
   };
 }
 
@@ -82,23 +96,37 @@ export function prepareAnswer(
   checkDecoding(decoding);
   const plan = prepare(config, chosen, resourcesOf(prompts, pictures));
   if (prompts.length === 0) throw new UserError('a batch needs at least one prompt');
-  const lengths = prompts.map(({ before, after }) => before.length + after.length);
+  const lengths = prompts.map((prompt) => textOf(prompt).length);
   if (new Set(lengths).size > 1) {
     throw new UserError(
       `the prompts of a batch differ in length without their picture: ${lengths.join(', ')}`,
     );
   }
+  const counts = prompts.map(countPictures);
+  if (new Set(counts).size > 1) {
+    throw new UserError(
+      `the prompts of a batch have ${counts.join(', ')} pictures: they must have equally many`,
+    );
+  }
   const { vocab_size } = plan.brings?.decoder?.config ?? config.text;
-  for (const { before, after } of prompts) checkIds([...before, ...after], vocab_size, 'the prompt');
-  checkContext(config.text, lengths[0] + chosen.budget, decoding.maxNewTokens); // at least so many; prefill checks exactly
+  for (const prompt of prompts) checkIds(textOf(prompt), vocab_size, 'the prompt');
+  const least = lengths[0] + chosen.budget * (plan.together ? 1 : counts[0]); // prefill checks exactly
+  checkContext(config.text, least, decoding.maxNewTokens);
   return plan;
 }
 
 /** What prompts bring to a method: the questions, where each has one, and their pictures' numbers. */
 export function resourcesOf(prompts: readonly ImagePrompt[], pictures?: readonly number[]): Resources {
   const questions = prompts.flatMap(({ question }) => (question ? [question] : []));
-  return { pictures, ...(questions.length === prompts.length && { questions }) };
+  const frames = prompts.length > 0 ? countPictures(prompts[0]) : 1;
+  return { pictures, frames, ...(questions.length === prompts.length && { questions }) };
 }
+
+/** A clip's question is the question of each of its F frames. */
+const ofEachFrame = ({ questions, ...resources }: Resources, F: number): Resources => ({
+  ...resources,
+  ...(questions && { questions: questions.flatMap((question) => Array.from({ length: F }, () => question)) }),
+});
 
 /** Whether a method's choice depends on the question. */
 export const readsQuestion = ({ resources = [] }: Method): boolean => resources.includes('questions');

@@ -4,16 +4,16 @@
  *
  * Where they become fewer the method's plan says: in the tower (ToMe; downsample, by a smaller picture), before the decoder
  * (VTC-CLS, PruMerge) or between its layers (FastV). What is chosen among tokens is a matrix W, and the new ones are W
- * times the old: rows of a single 1 prune, rows of several weights merge. At the other two places all tokens pass. A system
- * on the output (PerceptionGPT) drops nothing: one of the decoder's tokens stands for a box, said and read.
+ * times the old: rows of a single 1 prune, rows of several weights merge. At the other places all tokens pass.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from './checkpoint/load.ts';
 import { compress, type CompressedPictures } from './compress/compress.ts';
+import { joinFrames } from './compress/frames.ts';
 import { shownOf } from './compress/shown.ts';
 import { cacheLengths } from './decoder/cache.ts';
 import { prefill, writeOn, type GenerateOptions } from './decoder/generate.ts';
-import { spliceImage } from './decoder/splice.ts';
+import { splicePictures } from './decoder/splice-frames.ts';
 import type { Plan } from './plan.ts';
 import { project } from './projector.ts';
 import { scope } from './tensor/scope.ts';
@@ -31,7 +31,7 @@ export type Answer = Awaited<ReturnType<typeof answer>>;
 
 /**
  * From pictures to answers.
- * @param pixels [B, S, S, 3], preprocessed
+ * @param pixels [B, S, S, 3], preprocessed; of clips all frames, one clip's after another's
  * @param plan a method's, for this model and these prompts; see {@link prepareAnswer}
  * @throws UserError for pixels that are none, or when a prompt and its answer exceed the decoder's context
  */
@@ -61,30 +61,30 @@ export async function see({ config, vision }: Llava, pixels: tf.Tensor4D, plan: 
 /** The method chooses by what was seen; for one that acts elsewhere W keeps all. The caller disposes the tokens. */
 // prettier-ignore
 export async function choose(model: Llava, seen: SeenPictures, plan: Plan, trace?: Trace): Promise<CompressedPictures> {
+  using own = scope();
+  const sight = plan.together ? own(joinFrames(seen, plan.together)) : seen; // a clip, all as one  compress/frames.ts
   // VTC-CLS: s = Σ of the last K layers' mean over heads of A_l[:, :, 0, 1:], [CLS] to patches; W has a 1 for each of the
   // top-U of s. PruMerge: such a 1, and the weights of what is like it         compress/vtc-cls.ts, compress/prumerge.ts
-  const choice = await plan.choose(shownOf({ ...model, ...plan.brings }, seen)); // a system may bring its own parts
-
+  const choice = await plan.choose(shownOf({ ...model, ...plan.brings }, sight)); // a system may bring its own parts
   // F' = W·F; where W picks, the last layer's MLP runs for what it picks        [B, U, D]  vision/features.ts
-  return compress(choice, seen, plan, trace);
+  return compress(choice, sight, plan, trace);
 }
 
 /** The decoder reads the prompts with their pictures, and answers. */
 // prettier-ignore
-export async function reply(model: Llava, picture: Pick<CompressedPictures, 'tokens' | 'places'>, prompts: ImagePrompt[], plan: Plan, options: AnswerOptions) {
+export async function reply(model: Llava, picture: Pick<CompressedPictures, 'tokens' | 'places' | 'runs'>, prompts: ImagePrompt[], plan: Plan, options: AnswerOptions) {
   using own = scope();
   const { projector, decoder } = { ...model, ...plan.brings };
   // Z = gelu(F'·W₁ + b₁)·W₂ + b₂                                                    [B, U, E]         projector.ts
   const Z = own(project(projector, picture.tokens));
   options.trace?.record('projector.output', Z);
 
-  // X = [text before | Z | text after]                                              [B, T, E]    decoder/splice.ts
-  const X = own(spliceImage(decoder, prompts, Z, picture.places, plan.output));
+  // X = [text before | Z | text after]; of a clip [text | Z₁ | Z₂ | … | text]       [B, T, E]    decoder/splice.ts
+  const X = own(splicePictures(decoder, prompts, Z, picture, plan.output));
 
   // The decoder reads X once, filling its caches. FastV: before layer k the image's rows ← W·them  decoder/llama.ts
   const session = own(await prefill(decoder, X, { ...options, hook: plan.between?.(), numberToken: plan.output }));
   const prefillLengths = cacheLengths(session.cache); // by layer, after the prompt
-
   // Then it writes a token a step, and what numbers are meant by those that stand for some        decoder/generate.ts
   return { ...(await writeOn(decoder, session, options)), promptTokens: X.hidden.shape[1], prefillLengths };
 }

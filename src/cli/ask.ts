@@ -3,6 +3,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { typeOf, type LlavaConfig } from '../checkpoint/architecture.ts';
 import type { Model } from '../checkpoint/load.ts';
 import { parseBudget } from '../compress/budget.ts';
+import type { FrameChoice } from '../compress/frames.ts';
 import type { Method, MethodOptions } from '../compress/method.ts';
 import { scoreByCls } from '../compress/score.ts';
 import { formatTimes, placesOf } from '../decoder/number-token.ts';
@@ -50,21 +51,28 @@ export interface Question {
   clip?: string;
 }
 
+/** How many pictures are asked about, and whether the budget is each one's. */
+interface Clip {
+  pictures?: number;
+  frames?: FrameChoice;
+}
+
 /** @throws UserError for a method, option or budget that there is not, or a folder that cannot be asked in words */
 export async function prepareQuestion(
   dir: string,
   config: LlavaConfig,
   flags: MethodFlags & AskFlags & { newTokens: number; box?: Box[] },
+  { pictures = 1, frames }: Clip = {},
 ): Promise<Question> {
   const { method, options } = await readMethod(flags, config);
   const clip = readsQuestion(method) ? clipFor({ model: dir, clip: flags.clip }) : undefined;
-  const budget = parseBudget(flags.keep, patchCount(config.vision));
+  const budget = parseBudget(flags.keep, patchCount(config.vision) * (frames === 'all' ? pictures : 1));
   const { adds } = method;
-  const asked = await readQuestion(dir, config, { ...askOf(flags), clip, adds });
+  const asked = await readQuestion(dir, config, { ...askOf(flags), clip, adds, pictures });
   const { tokenizer } = asked;
   const prompt = { ...asked.prompt, numbers: flags.box };
   const { newTokens: maxNewTokens, positions } = flags;
-  const chosen = { method, methodOptions: options, budget, positions };
+  const chosen = { method, methodOptions: options, budget, positions, frames };
   const plan = prepareAnswer(config, chosen, [prompt], { maxNewTokens });
   checkBoxes(method, plan, prompt, tokenizer);
   return { method, options, budget, prompt, plan, tokenizer, clip };

@@ -2,12 +2,13 @@ import path from 'node:path';
 import { Option, type Command } from 'commander';
 import { startBackend, type BackendChoice } from '../backend/start.ts';
 import type { LlavaConfig } from '../checkpoint/architecture.ts';
+import { frameChoices, type FrameChoice } from '../compress/frames.ts';
 import type { Method } from '../compress/method.ts';
 import { cacheBytes, prefillMacs } from '../cost.ts';
 import { UserError } from '../errors.ts';
 import { formatLayers } from '../eval/page/report.ts';
 import { checkWritable } from '../node/files.ts';
-import { readPicture } from '../node/inputs.ts';
+import { listFrames, readFrames } from '../node/frames.ts';
 import { shippedModel } from '../node/shipped.ts';
 import type { Plan } from '../plan.ts';
 import type { Answer } from '../story.ts';
@@ -38,7 +39,8 @@ import { loadWithBar } from './progress.ts';
 import { printSteps } from './walk.ts';
 
 interface RunFlags extends BackendOption, MethodFlags, SamplingFlags, AskFlags {
-  image: string;
+  image: string[];
+  frames: FrameChoice;
   model: string;
   newTokens: number;
   pad: boolean;
@@ -52,8 +54,19 @@ interface RunFlags extends BackendOption, MethodFlags, SamplingFlags, AskFlags {
 export function addRunCommand(program: Command): void {
   const command = program
     .command('run')
-    .description('answer a question about a picture, and show every step on the way')
-    .requiredOption('--image <file>', 'PNG, JPEG or WebP')
+    .description('answer a question about a picture or a clip, and show every step on the way')
+    .requiredOption(
+      '--image <file...>',
+      'PNG, JPEG or WebP; a clip’s frames are several, a folder of them, or an animated WebP',
+    )
+    .addOption(
+      new Option(
+        '--frames <which>',
+        'of a clip: --keep is each frame’s share, or that of one choice over all',
+      )
+        .choices(frameChoices)
+        .default('each'),
+    )
     .option(
       '--model <dir>',
       'a Hugging Face folder of type LLaVA; the default comes with this program',
@@ -87,11 +100,17 @@ async function run(flags: RunFlags): Promise<void> {
   if (tells && flags.model === shippedModel())
     console.log(`model: ${shippedModel()}, which comes with this program`);
   const config = await readLlavaConfig(flags.model);
-  const question = await prepareQuestion(flags.model, config, flags);
+  const frames = await listFrames(flags.image);
+  for (const [option, file] of Object.entries({ heatmap: flags.heatmap, draw: flags.draw })) {
+    if (file === undefined || frames.length === 1) continue;
+    throw new UserError(`--${option} ${file} shows one picture, and --image names ${frames.length}`);
+  }
+  const clip = { pictures: frames.length, frames: flags.frames };
+  const question = await prepareQuestion(flags.model, config, flags, clip);
   if (flags.draw !== undefined && !question.plan.output) {
     throw new UserError(`--draw ${flags.draw}: ${question.method.name} says no boxes; perceptiongpt does`);
   }
-  const picture = await readPicture(flags.image, flags.model, config.vision.image_size, flags.pad);
+  const picture = await readFrames(frames, flags.model, config.vision.image_size, flags.pad);
   try {
     const model = await loadWithBar(flags.model, question.clip);
     try {
@@ -102,7 +121,7 @@ async function run(flags: RunFlags): Promise<void> {
       if (flags.json) console.log(JSON.stringify(jsonOf(flags, backend, config, question, result), null, 2));
       else if (flags.quiet) console.log(result.text);
       else {
-        await paintRun(config, picture, result);
+        if (frames.length === 1) await paintRun(config, picture, result);
         printResult(config, result, flags);
       }
     } finally {
@@ -126,9 +145,10 @@ function printResult(
   { heatmap, draw }: Pick<RunFlags, 'heatmap' | 'draw'>,
 ): void {
   console.log(`answer: ${text}`);
-  if (answer.kept) {
-    const kept = answer.kept[0];
-    console.log(`kept ${kept.length} of ${patchCount(config.vision)} patches: ${kept.join(' ')}`);
+  for (const [i, kept] of (answer.kept ?? []).entries()) {
+    const which = answer.kept!.length > 1 ? ` of frame ${i}` : '';
+    const all = answer.scores?.[i].length ?? patchCount(config.vision);
+    console.log(`kept ${kept.length} of ${all} patches${which}: ${kept.join(' ')}`);
   }
   if (new Set(answer.prefillLengths).size > 1)
     console.log(`tokens by decoder layer: ${formatLayers(answer.prefillLengths, 0)}`);
@@ -143,6 +163,10 @@ function positionsOf({ stages: [first] }: Method, { between }: Plan): string | u
   return between!().positions === 'mean' ? 'pooled' : 'original';
 }
 
+/** What there is of each picture: of one alone as it is. */
+const ofEach = <T>(pictures: T[] | undefined): T | T[] | undefined =>
+  pictures?.length === 1 ? pictures[0] : pictures;
+
 function jsonOf(
   flags: RunFlags,
   backend: BackendChoice,
@@ -155,7 +179,7 @@ function jsonOf(
     tokens: answer.tokens[0],
     boxes: answer.numbers?.[0],
     model: flags.model,
-    image: flags.image,
+    image: flags.image.length === 1 ? flags.image[0] : flags.image,
     question: flags.question,
     prompt: flags.prompt,
     backend: { name: backend.name, device: backend.device, version: backend.version },
@@ -164,8 +188,8 @@ function jsonOf(
     positions: positionsOf(method, plan) ?? flags.positions,
     patches: patchCount(config.vision),
     budget,
-    kept: answer.kept?.[0],
-    scores: answer.scores && [...answer.scores[0]],
+    kept: ofEach(answer.kept),
+    scores: ofEach(answer.scores?.map((row) => [...row])),
     layerScores: Object.fromEntries(layerScores),
     promptTokens: answer.promptTokens,
     layerTokens: answer.prefillLengths,

@@ -130,7 +130,7 @@ async function readInputs(architecture: Architecture, flags: TraceFlags): Promis
   const clip = readsQuestion(method) ? clipFor(flags) : undefined;
   const question = clip === undefined ? undefined : await readWords(clip, method, flags.question);
   const more = method.adds?.length;
-  const prompts = ids.map((row) => ({ ...cutPrompt(row, architecture, what, more), question }));
+  const prompts = ids.map((row) => ({ ...cutPrompt(row, architecture, what, { more }), question }));
   const budget = parseBudget(flags.keep, patchCount(architecture.vision));
   const { newTokens: maxNewTokens, positions } = flags;
   const chosen = { method, methodOptions, budget, positions };

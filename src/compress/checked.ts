@@ -5,7 +5,7 @@
  *     ./mine.ts: choose kept 24 patches of picture 0, should be 25
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import type { LayerHook, LayerView } from '../decoder/state.ts';
+import type { DecoderState, LayerHook, LayerView } from '../decoder/state.ts';
 import { UserError } from '../errors.ts';
 import type { InTower, TowerCut } from '../vision/tower.ts';
 import type { TokenMatrix } from '../tensor/token-matrix.ts';
@@ -13,6 +13,7 @@ import {
   faultOfLimits,
   faultOfMatrix,
   faultOfOrder,
+  faultOfPass,
   faultOfScores,
   faultOfTokens,
   type LimitArguments,
@@ -159,7 +160,7 @@ function cutTower(of: Checked, cut: TowerCut): TowerCut {
 function between(of: Checked, make: () => LayerHook): LayerHook {
   const hook = call(of, 'between', make);
   if (typeof hook !== 'object' || hook === null) {
-    refuse(of, `between returned ${String(hook)}, should be an object with cut or limit`);
+    refuse(of, `between returned ${String(hook)}, should be an object with cut, through or limit`);
   }
   return {
     ...hook,
@@ -167,6 +168,9 @@ function between(of: Checked, make: () => LayerHook): LayerHook {
       needsAttention: (layer: number) => call(of, 'needsAttention', () => hook.needsAttention!(layer)),
     }),
     ...(hook.cut && { cut: (layer: number, view: LayerView) => cutLayer(of, hook, layer, view) }),
+    ...(hook.through && {
+      through: (layer: number, state: DecoderState) => passLayer(of, hook, layer, state),
+    }),
     ...(hook.limit && {
       limit: (...args: LimitArguments) => {
         const limits = call(of, 'limit', () => hook.limit!(...args));
@@ -178,13 +182,9 @@ function between(of: Checked, make: () => LayerHook): LayerHook {
 }
 
 async function cutLayer(of: Checked, hook: LayerHook, layer: number, view: LayerView) {
-  const { hidden, positions, roles, attention } = view;
-  const watch = watchGiven({ roles });
-  for (const [name, tensor] of Object.entries({ hidden, positions, attention })) {
-    if (tensor) watch.tensor<tf.Tensor>(name, tensor);
-  }
+  const watch = watchState(view);
   const expected = {
-    B: roles.length,
+    B: view.roles.length,
     columns: countImage(view),
     picks: false,
   };
@@ -193,6 +193,26 @@ async function cutLayer(of: Checked, hook: LayerHook, layer: number, view: Layer
   const faultOfPlaces = (W?: TokenMatrix) => (W && !of.method.means ? faultOfOrder(W, names) : undefined);
   const step = `cut, before layer ${layer},`;
   return watched(of, step, watch, () => hook.cut!(layer, view), faultOf, faultOfPlaces);
+}
+
+function passLayer(of: Checked, hook: LayerHook, layer: number, state: DecoderState) {
+  const faultOf = (pass: unknown) => (pass === undefined ? undefined : faultOfPass(pass, state));
+  const step = `through, before layer ${layer},`;
+  const watch = watchState(state);
+  const run = async () => {
+    const pass = await hook.through!(layer, state);
+    if (pass?.withheld) watch.handOver();
+    return pass;
+  };
+  return watched(of, step, watch, run, faultOf);
+}
+
+function watchState({ hidden, positions, roles, attention }: DecoderState): Watch {
+  const watch = watchGiven({ roles });
+  for (const [name, tensor] of Object.entries({ hidden, positions, attention })) {
+    if (tensor) watch.tensor<tf.Tensor>(name, tensor);
+  }
+  return watch;
 }
 
 /**

@@ -5,6 +5,7 @@ import { scope } from '../tensor/scope.ts';
 import { pickedBy, withCls, type TokenMatrix } from '../tensor/token-matrix.ts';
 import type { Trace } from '../tensor/trace.ts';
 import type { Features } from '../vision/features.ts';
+import { countRuns } from './frames.ts';
 import type { Choice } from './method.ts';
 
 /** Pictures as the projector takes them. */
@@ -17,7 +18,17 @@ export type CompressedPictures = {
   scores?: readonly Float32Array[];
   /** Where they stood in the uncut picture, for tokens that keep their positions. */
   places?: OriginalPlaces;
+  /** Where several pictures were taken for one: how many of the tokens each has, [B][F]. */
+  runs?: number[][];
 };
+
+/** What a plan says of it; see plan.ts. */
+export interface Compressing {
+  keepsCls: boolean;
+  picks: boolean;
+  originalLength?: number;
+  together?: number;
+}
 
 /**
  * F' = W·F, and [CLS] before it: the checkpoint's own, where it keeps that, and the method's, where it is one of its U.
@@ -26,7 +37,7 @@ export type CompressedPictures = {
 export function compress(
   { W, tokens: made, cls = false, scores }: Choice,
   { features }: { features: Features },
-  { keepsCls, picks, originalLength }: { keepsCls: boolean; picks: boolean; originalLength?: number },
+  { keepsCls, picks, originalLength, together }: Compressing,
   trace?: Trace,
 ): CompressedPictures {
   using own = scope();
@@ -39,7 +50,8 @@ export function compress(
   const kept = picks ? pickedBy(W) : undefined;
   if (trace) recordChoice(trace, kept, scores);
   const places = originalLength === undefined ? undefined : placesOf(all, originalLength);
-  return own.keep({ tokens, W: all, kept, scores, places });
+  const runs = together === undefined ? undefined : countRuns(all, together);
+  return own.keep({ tokens, W: all, kept, scores, places, runs });
 }
 
 function recordChoice(trace: Trace, kept?: number[][], scores?: readonly Float32Array[]): void {

@@ -1,6 +1,6 @@
 /** What can be wrong with a choice, in words that follow a verb's subject: `choose kept 24 patches of picture 0, …`. */
 import * as tf from '@tensorflow/tfjs-core';
-import type { LayerHook, LayerLimits } from '../decoder/state.ts';
+import type { DecoderState, LayerHook, LayerLimits, LayerPass } from '../decoder/state.ts';
 import { pickedBy, type TokenMatrix } from '../tensor/token-matrix.ts';
 
 /** One thing that is wrong with picked places. */
@@ -138,6 +138,28 @@ export function faultOfScores(scores: unknown, B: number, P: number): string | u
     if (bad >= 0) return `gave patch ${bad} of picture ${b} the score ${row[bad]}`;
   }
   return undefined;
+}
+
+/** What is wrong with a layer's pass: of each item equally many places, ascending, every text among them. */
+export function faultOfPass(pass: unknown, { roles, hidden }: DecoderState): string | undefined {
+  if (typeof pass !== 'object' || pass === null) return `returned ${String(pass)}, should be { places }`;
+  const { places, withheld } = pass as Partial<LayerPass>;
+  const [B, T] = [roles.length, hidden.shape[1]];
+  if (!Array.isArray(places) || places.length !== B || !places.every(Array.isArray)) {
+    return `gave no places of each of ${B} items`;
+  }
+  for (const [b, row] of places.entries()) {
+    if (row.length !== places[0].length)
+      return `gave ${row.length} places of item ${b}, ${places[0].length} of item 0`;
+    const bad = row.find((t, i) => !Number.isInteger(t) || t < 0 || t >= T || t <= (row[i - 1] ?? -1));
+    if (bad !== undefined) return `gave place ${bad} of item ${b}: places are 0 to ${T - 1}, ascending`;
+    const text = roles[b].findIndex((role, t) => role === 'text' && !row.includes(t));
+    if (text >= 0) return `lets the text at place ${text} of item ${b} pass by`;
+  }
+  const shape = [B, places[0].length, 1];
+  return withheld === undefined || withheld.shape.join() === shape.join()
+    ? undefined
+    : `gave withheld of the shape [${withheld.shape.join(', ')}], should be [${shape.join(', ')}]`;
 }
 
 /** What a limit is asked with. */

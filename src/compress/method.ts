@@ -40,6 +40,8 @@ export interface Source {
   /** How many tokens the picture takes in the prompt where this method changes nothing: P, and [CLS] where it is kept. */
   visualTokens: number;
   decoderLayers: number;
+  /** F, where the decoder reads the tokens of so many pictures and the budget is each one's; 1 where left out. */
+  frames?: number;
 }
 
 /** What a method may need besides the model; see {@link Method.resources}. */
@@ -48,6 +50,8 @@ export interface Resources {
   questions?: readonly number[][];
   /** Each picture's number, for who draws by chance: 0, 1, … where nobody counts them. */
   pictures?: readonly number[];
+  /** How many pictures each prompt has; 1 where left out. */
+  frames?: number;
 }
 
 /** What the tower has made of B pictures, for a method to choose by. */

@@ -1,9 +1,10 @@
 import { checkBudget, checkOptions } from './checks.ts';
+import { joinSource } from './frames.ts';
 import type { Method, MethodOptions, Resources, Source, Stages } from './method.ts';
 
 /**
  * What a method does, for a model and a budget. Between the decoder's layers a [CLS] that the checkpoint keeps is one
- * more of the picture's tokens, so the share of the budget is one more too.
+ * more of the picture's tokens, so the share of the budget is one more too; and of several pictures the tokens of all are there.
  * @param budget U, of the patches
  * @throws UserError for a budget, options or resources that cannot serve
  */
@@ -16,6 +17,8 @@ export function prepareMethod(
 ): Stages {
   checkOptions(method, options);
   checkBudget(method.name, budget, source.patches);
-  const cls = method.stages[0] === 'between' ? source.visualTokens - source.patches : 0;
-  return method.prepare(source, budget + cls, options, resources);
+  if (method.stages[0] !== 'between') return method.prepare(source, budget, options, resources);
+  const { frames: F = 1, patches: P, visualTokens } = source;
+  const all = F === 1 ? source : joinSource(source, F);
+  return method.prepare(all, F * (budget + visualTokens - P), options, resources);
 }

@@ -4,6 +4,7 @@ import { perceptionGpt } from './trained/perceptiongpt.ts';
 import { setok } from './trained/setok.ts';
 import { vistog } from './trained/vistog.ts';
 import type { AnySystem } from './trained/system.ts';
+import { videoLlmMod } from './trained/videollm-mod.ts';
 import { cdPruner } from './cdpruner.ts';
 import { divPrune } from './divprune.ts';
 import { downsample } from './downsample.ts';
@@ -60,11 +61,14 @@ export const methods: readonly Method[] = [
   yopo,
 ];
 
-/** What stands for every method of {@link methods}, and for every one of {@link systems}, in a list of names. */
+/** What stands for every method of {@link methods}, and for every one of {@link llavaSystems}, in a list of names. */
 export const [all, allTrained] = ['all', 'trained'];
 
 /** Every system that was trained; each is a method once its weights are loaded. */
-export const systems: readonly AnySystem[] = [dyvte, perceptionGpt, vistog, setok];
+export const systems: readonly AnySystem[] = [dyvte, perceptionGpt, vistog, setok, videoLlmMod];
+
+/** Those that go with `llava`: what `trained` stands for. */
+export const llavaSystems = systems.filter(({ model }) => model === undefined);
 
 /**
  * @param name of a method, or of several that are stacked: `vtc-cls+fastv`

@@ -26,7 +26,7 @@ export function imagePlaces(roles: readonly (readonly Role[])[]): number[][] {
  * @returns new tensors; the caller disposes both states
  */
 export async function cutImage(
-  { hidden, positions, roles }: DecoderState,
+  { hidden, positions, roles, frames }: DecoderState,
   W: TokenMatrix,
   made: LayerHook['positions'] = 'first',
 ): Promise<DecoderState> {
@@ -37,6 +37,8 @@ export async function cutImage(
   const places = await positions.array();
   const positionOf = (row: Row, b: number) =>
     made === 'first' ? places[b][firstOf(row)] : floorMean([...row.keys()].map((t) => places[b][t]));
+  const ofFirst = <X>(of: readonly (readonly X[])[]): X[][] =>
+    all.rows.map((picture, b) => picture.map((row) => of[b][firstOf(row)]));
   return {
     hidden: applyMatrix(all, hidden),
     positions: tf.tensor2d(
@@ -44,7 +46,8 @@ export async function cutImage(
       undefined,
       'int32',
     ),
-    roles: all.rows.map((picture, b) => picture.map((row) => roles[b][firstOf(row)])),
+    roles: ofFirst(roles),
+    frames: frames && ofFirst(frames),
   };
 }
 

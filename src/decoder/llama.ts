@@ -3,11 +3,13 @@ import { causalMask } from '../tensor/attention.ts';
 import { shape } from '../tensor/axes.ts';
 import { linear } from '../tensor/linear.ts';
 import { rmsNorm } from '../tensor/norm.ts';
+import { scope } from '../tensor/scope.ts';
 import type { Trace } from '../tensor/trace.ts';
 import { attendFromLastToken, llamaBlock } from './block.ts';
 import { updateCache, updateState, type KvCache } from './cache.ts';
 import type { DecoderConfig } from './config.ts';
 import { cutImage } from './cut.ts';
+import { putBack, takeThrough } from './pass.ts';
 import { ropeAt, type Rope } from './rope.ts';
 import type { DecoderState, LayerHook } from './state.ts';
 import type { LlamaWeights } from './weights.ts';
@@ -58,22 +60,27 @@ export async function runLlama(
           trace?.record('decoder.cut.LL', state.hidden, l);
         }
       }
-      const { T } = shape({ hidden: state.hidden }, 'B T E', { E: config.hidden_size });
+      using own = scope();
+      const pass = own(past ? undefined : await hook?.through?.(l, state)); // undefined: all tokens go through
+      const all = shape({ hidden: state.hidden }, 'B T E', { E: config.hidden_size });
+      const T = pass ? pass.places[0].length : all.T;
       const Tk = T + (past?.keys.shape[2] ?? 0);
       if (mask?.shape.join() !== [T, Tk].join()) {
         mask?.dispose();
         mask = causalMask(T, Tk); // the same for every layer, unless a cut changes T
       }
       const block = tf.tidy(() => {
+        const entering = takeThrough(state, pass);
         const sizes = { heads: config.num_attention_heads, neurons: config.intermediate_size };
-        const limits = hook?.limit?.(l, state, Tk - T, sizes) ?? {};
-        return llamaBlock(weights.layers[l], state.hidden, config, {
-          rope: ropeAt(rope, state.positions),
+        const limits = hook?.limit?.(l, entering, Tk - T, sizes) ?? {};
+        const made = llamaBlock(weights.layers[l], entering.hidden, config, {
+          rope: ropeAt(rope, entering.positions),
           ...limits,
           mask: limits.mask ?? mask,
           past,
           keepAttention: traceAttention || (!past && hook?.needsAttention?.(l + 1)),
         });
+        return { ...made, hidden: putBack(state.hidden, made.hidden, pass) };
       });
       updateCache(cache, l, { keys: block.keys, values: block.values });
       state = replace(state, { ...state, hidden: block.hidden, attention: block.attention });

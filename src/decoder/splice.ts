@@ -101,8 +101,11 @@ export function spliceImage(
   };
 }
 
-/** @param rows token ids, [B][T] */
-function checkRows(rows: readonly (readonly number[])[], vocabulary: number): void {
+/**
+ * @param rows token ids, [B][T]
+ * @throws UserError for none, rows of unlike lengths, or ids out of the vocabulary
+ */
+export function checkRows(rows: readonly (readonly number[])[], vocabulary: number): void {
   if (rows.length === 0) throw new UserError('a batch needs at least one prompt');
   const lengths = rows.map((row) => row.length);
   if (new Set(lengths).size > 1) {

@@ -4,11 +4,16 @@ import type { TokenMatrix } from '../tensor/token-matrix.ts';
 /** What a token stands for: a method that prunes between layers touches image tokens only. */
 export type Role = 'text' | 'image';
 
+/** Which of a prompt's pictures a token is of. */
+export type FrameOf = number | undefined;
+
 /** The tokens on their way through the layers. */
 export type DecoderState = {
   hidden: tf.Tensor3D; // [B, T, E]
   positions: tf.Tensor2D; // [B, T] int32: the position RoPE turns each token by
   roles: Role[][]; // [B][T]
+  /** Of each token the picture of its prompt that it is of, from 0, and none of text; left out where each has one. */
+  frames?: FrameOf[][]; // [B][T]
   /** The previous layer's attention [B, H, T, past + T], when the hook wants it. */
   attention?: tf.Tensor4D;
 };
@@ -20,6 +25,14 @@ export type DecoderInput = DecoderState & { nextPosition: number };
 export interface LayerView extends DecoderState {
   /** What the last token gives to each token in that layer, [B, H, T], were nothing cut; the caller disposes it. */
   attendFromLast(this: void): tf.Tensor3D;
+}
+
+/** Who goes through a layer, and how much of what it does to each of them counts. */
+export interface LayerPass {
+  /** Their places in the sequence, [B][T′], ascending: each looks at those before it. */
+  places: number[][];
+  /** 1 − g [B, T′, 1], of the gate g by which the layer's change counts; all of it where left out. */
+  withheld?: tf.Tensor3D;
 }
 
 /** What a layer withholds from some of its tokens. */
@@ -47,6 +60,11 @@ export interface LayerHook {
    * of those that its row names stood.
    */
   cut?(layer: number, view: LayerView): TokenMatrix | undefined | Promise<TokenMatrix | undefined>;
+  /**
+   * Which tokens go through a layer; the others pass by and are there again for the next one. All where undefined. Asked while
+   * the prompt is read, never when decoding. The caller disposes its tensors.
+   */
+  through?(layer: number, state: DecoderState): LayerPass | undefined | Promise<LayerPass | undefined>;
   /** The position of a token of several: the first one's, or the mean of all, rounded down. */
   positions?: 'first' | 'mean';
   /**

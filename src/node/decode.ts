@@ -40,17 +40,31 @@ const SIGNATURES: [format: string, start: RegExp][] = [
  *
  * @param config - what {@link preprocess} will do with the picture: one that this would make too large is then
  *   refused from its header
+ * @param page - which frame of an animation, from 0
  * @throws UserError naming the file: missing, a folder, empty, not PNG, JPEG or WebP, damaged or truncated,
  *   or of more than 100 million pixels
  */
-export async function decodeImage(file: string, config?: PreprocessConfig): Promise<Picture> {
-  let bytes: Uint8Array;
+export async function decodeImage(file: string, config?: PreprocessConfig, page?: number): Promise<Picture> {
+  return decodeImageBytes(await readImage(file), file, config, page);
+}
+
+/** How many frames a picture file has: more than one in an animated WebP. */
+export async function countFrames(file: string): Promise<number> {
+  const bytes = await readImage(file);
+  if (readFormat(bytes, file) !== 'WebP') return 1;
+  const sharp = await loadSharp();
+  const header = await sharp(bytes)
+    .metadata()
+    .catch(() => undefined); // what is damaged is refused when it is decoded
+  return header?.pages ?? 1;
+}
+
+async function readImage(file: string): Promise<Uint8Array> {
   try {
-    bytes = await readWhole(file);
+    return await readWhole(file);
   } catch (error) {
     throw new UserError(`cannot read the image ${file}: ${reasonOf(error)}`);
   }
-  return decodeImageBytes(bytes, file, config);
 }
 
 /**
@@ -78,11 +92,13 @@ export async function checkImage(file: string): Promise<void> {
  * {@link decodeImage} of a file's bytes that are already in memory.
  *
  * @param name - what the error messages call the picture
+ * @param page - which frame of an animation
  */
 export async function decodeImageBytes(
   bytes: Uint8Array,
   name: string,
   config?: PreprocessConfig,
+  page = 0,
 ): Promise<Picture> {
   const format = readFormat(bytes, name);
   const sharp = await loadSharp();
@@ -91,7 +107,7 @@ export async function decodeImageBytes(
       `${name} cannot be decoded, it is damaged or truncated (${messageOf(error).split('\n')[0]})`,
     );
   };
-  const input = { ignoreIcc: true, limitInputPixels: false } as const;
+  const input = { ignoreIcc: true, limitInputPixels: false, page } as const;
   const header = await sharp(bytes, input).metadata().catch(damaged);
   checkPixels(name, header.width, header.height);
   const orientation = readOrientation(bytes, format, name);

@@ -29,6 +29,8 @@ export interface Wording {
   template?: string;
   /** Words behind the model's own, of a system that adds some. */
   adds?: readonly string[];
+  /** How many pictures the question is about; 1 where left out. */
+  pictures?: number;
 }
 
 /** What is asked of a picture: a question that the template puts into words, or the words themselves. */
@@ -38,8 +40,9 @@ export interface Asked extends Wording {
   prompt?: string;
 }
 
-const onDisk = ({ clip, template, adds }: Wording): inputs.Wording => ({
+const onDisk = ({ clip, template, adds, pictures }: Wording): inputs.Wording => ({
   adds,
+  pictures,
   clip: clip === undefined ? undefined : diskFolder(clip),
   template: template === undefined ? undefined : () => readTemplateFile(template),
 });

@@ -6,7 +6,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { checked, formatError } from '../compress/checked.ts';
 import type { Method } from '../compress/method.ts';
 import { faultOfMethod } from '../compress/method-shape.ts';
-import { all, allTrained, findMethod, methods, systems } from '../compress/registry.ts';
+import { all, allTrained, findMethod, llavaSystems, methods, systems } from '../compress/registry.ts';
 import type { ModelConfigs } from '../compress/trained/system.ts';
 import { UserError } from '../errors.ts';
 import { readWhole, reasonOf } from './files.ts';
@@ -36,7 +36,7 @@ export async function methodFinder(
   }
   const wanted = new Set(names.flatMap((name) => name.trim().split(':')[0].split('+')));
   for (const system of config ? systems : []) {
-    if (!wanted.has(system.name) && !wanted.has(allTrained)) continue;
+    if (!wanted.has(system.name) && !(wanted.has(allTrained) && llavaSystems.includes(system))) continue;
     own.set(system.name, await loadSystem(system, config!, weights));
   }
   return (name) => findMethod(name, own);

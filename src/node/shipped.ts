@@ -2,10 +2,10 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /**
- * The models that come with the package: a CLIP, and two LLaVAs whose tower is that CLIP's. The decoder of `llava` has seen
- * pictures of many lengths, that of `llava-fixed` always 100 tokens.
+ * The models that come with the package: a CLIP, and LLaVAs whose tower is that CLIP's. The decoder of `llava` has seen
+ * pictures of many lengths, that of `llava-fixed` always 100 tokens. `video` was trained on clips, for VideoLLM-MoD.
  */
-export type ShippedModel = 'llava' | 'llava-fixed' | 'clip';
+export type ShippedModel = 'llava' | 'llava-fixed' | 'clip' | 'video';
 
 /** The folder of a model that comes with the package, as a path that reads well from the working folder. */
 export const shippedModel = (name: ShippedModel = 'llava'): string => shippedFolder(name);
@@ -23,4 +23,6 @@ export function shippedFolder(name = ''): string {
  */
 export const clipFor = ({ model, clip }: { model: string; clip?: string }): string | undefined =>
   clip ??
-  (model === shippedModel() || model === shippedModel('llava-fixed') ? shippedModel('clip') : undefined);
+  ((['llava', 'llava-fixed', 'video'] as const).some((name) => model === shippedModel(name))
+    ? shippedModel('clip')
+    : undefined);

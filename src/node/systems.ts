@@ -7,6 +7,7 @@ import type { Method } from '../compress/method.ts';
 import { UserError } from '../errors.ts';
 import { loadTree } from '../io/load-tree.ts';
 import { checkNames } from '../io/weight-table.ts';
+import { readArchitecture } from './checkpoint.ts';
 import { readWhole } from './files.ts';
 import { openSafetensors } from './safetensors.ts';
 import { shippedFolder } from './shipped.ts';
@@ -27,6 +28,7 @@ export async function loadSystem(
       `${file}: there are no weights of ${system.name}; vtc train --system ${system.name} makes them`,
     );
   }
+  await checkModel(system, model);
   const digest = createHash('sha256')
     .update(await readWhole(file))
     .digest('hex')
@@ -44,4 +46,15 @@ export async function loadSystem(
   } finally {
     await saved.close();
   }
+}
+
+/** Sizes alone do not tell decoders apart. @throws UserError for a system that goes with another model than this */
+async function checkModel({ name, model: shipped }: AnySystem, model: ModelConfigs): Promise<void> {
+  if (shipped === undefined) return;
+  const dir = shippedFolder(shipped);
+  const meant = await readArchitecture(dir);
+  if (meant.kind === 'llava' && JSON.stringify(meant.text) === JSON.stringify(model.text)) return;
+  throw new UserError(
+    `${name} was trained with ${dir}, and this model has another decoder: give --model ${dir}`,
+  );
 }

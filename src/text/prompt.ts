@@ -67,12 +67,24 @@ export async function readPromptTemplate(
 /** A prompt's token ids, cut at the picture. */
 export interface ImagePrompt {
   before: number[];
+  /** Of a prompt with several pictures, such as a clip's frames: what stands between one and the next. */
+  between?: number[][];
   after: number[];
   /** The question alone, in tokens of CLIP's text tower, for a method that reads it. */
   question?: number[];
   /** What each of its number tokens stands for, in order; see decoder/number-token.ts. */
   numbers?: readonly (readonly number[])[];
 }
+
+/** All of a prompt but its pictures. */
+export const textOf = ({ before, between = [], after }: ImagePrompt): number[] => [
+  ...before,
+  ...between.flat(),
+  ...after,
+];
+
+/** How many pictures a prompt has. */
+export const countPictures = ({ between = [] }: ImagePrompt): number => 1 + between.length;
 
 /**
  * Cuts a prompt at its picture. The image token may stand once, or once for each visual token, as Hugging Face's
@@ -92,6 +104,39 @@ export function cutAtImage(ids: readonly number[], imageToken: number, visualTok
     );
   }
   return { before: ids.slice(0, first), after: ids.slice(first + count) };
+}
+
+/**
+ * Cuts a prompt at its F pictures: at a single image token all stand, as Video-LLaVA's `<video>` does; else each has one of its
+ * own, or one for each of its visual tokens.
+ * @throws UserError when there are image tokens for another number of pictures
+ */
+export function cutAtImages(
+  ids: readonly number[],
+  imageToken: number,
+  visualTokens: number,
+  pictures: number,
+): ImagePrompt {
+  const places = [...ids.keys()].filter((i) => ids[i] === imageToken);
+  if (pictures === 1 || places.length <= 1) {
+    const prompt = cutAtImage(ids, imageToken, visualTokens);
+    return pictures === 1 ? prompt : { ...prompt, between: Array.from({ length: pictures - 1 }, () => []) };
+  }
+  const each = places.length / pictures;
+  const runs = Array.from({ length: pictures }, (_, f) => places.slice(f * each, (f + 1) * each));
+  const whole = (run: readonly number[]) => run.at(-1)! - run[0] === each - 1;
+  if ((each !== 1 && each !== visualTokens) || !runs.every(whole)) {
+    throw new UserError(
+      `the prompt has ${places.length} image tokens (${imageToken}), but ${pictures} pictures take ` +
+        `1 together, or 1 or ${visualTokens} each in a row`,
+    );
+  }
+  const ends = runs.map((run) => run.at(-1)! + 1);
+  return {
+    before: ids.slice(0, places[0]),
+    between: runs.slice(1).map((run, f) => ids.slice(ends[f], run[0])),
+    after: ids.slice(ends.at(-1)),
+  };
 }
 
 /**

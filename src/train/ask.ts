@@ -13,8 +13,8 @@ export interface TrainingPrompts {
   tokens: (question: Pick<Question, 'question' | 'answer'>) => AskedTokens;
   /** `what is there ?` and the scene's caption, its objects in the order of reading. */
   describe: (scene: Scene) => AskedTokens;
-  /** A question that any words may answer. */
-  phrase: (question: Pick<Question, 'question' | 'answer'>) => AskedTokens;
+  /** Any question with an answer of several words. */
+  say: (question: string, words: string) => AskedTokens;
   /** A token for places that nothing sees. */
   filler: number;
 }
@@ -36,22 +36,23 @@ export async function readTrainingPrompts(
     known.set(question, ids);
     return ids;
   };
+  const say = (question: string, words: string): AskedTokens => ({
+    ask: remember(question),
+    answer: [...tokenizer.encodePlain(words), end],
+  });
   return {
     before: ask('?').before,
     filler: end,
     tokens: ({ question, answer }) => {
-      const word = tokenizer.encodePlain(answer);
-      if (word.length !== 1) throw new UserError(`the answer "${answer}" is ${word.length} tokens, not one`);
-      return { ask: remember(question), answer: [...word, end] };
+      const said = say(question, answer);
+      const count = said.answer.length - 1;
+      if (count !== 1) throw new UserError(`the answer "${answer}" is ${count} tokens, not one`);
+      return said;
     },
-    phrase: ({ question, answer }) => ({
-      ask: remember(question),
-      answer: [...tokenizer.encodePlain(answer), end],
-    }),
     describe: ({ objects }) => {
       const read = objects.toSorted(({ box: [ax, ay] }, { box: [bx, by] }) => ay - by || ax - bx);
-      const caption = tokenizer.encodePlain(captionScene({ objects: read }));
-      return { ask: remember('what is there ?'), answer: [...caption, end] };
+      return say('what is there ?', captionScene({ objects: read }));
     },
+    say,
   };
 }

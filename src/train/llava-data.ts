@@ -116,15 +116,16 @@ function packPrompts(
 }
 
 /**
- * The share of right first words on the validation split, by type of question.
- * @param answer the logits [M, V] for some scenes' questions as they were packed; called inside a tidy
+ * The share of right first words, by type of question.
+ * @param batches what is asked, such as the validation split
+ * @param answer the logits [M, V] for a batch's questions as they were packed; called inside a tidy
  */
-export function measureAnswers(
-  data: LlavaData,
-  answer: (asked: Asked) => Pick<Prompted, 'packed' | 'questions'> & { logits: tf.Tensor2D },
+export function measureAnswers<A>(
+  batches: Iterable<A>,
+  answer: (asked: A) => Pick<Prompted<{ type: string }>, 'packed' | 'questions'> & { logits: tf.Tensor2D },
 ): Record<string, number> {
   const right = new Map<string, boolean[]>();
-  for (const asked of data.validation()) {
+  for (const asked of batches) {
     tf.tidy(() => {
       const { logits, packed, questions } = answer(asked);
       const said = tf.argMax(logits, 1).dataSync();

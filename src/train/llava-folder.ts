@@ -15,10 +15,10 @@ import type { LlavaRecipe } from './recipe.ts';
 /** Writes all of the folder but the weights, and reads back what it describes. */
 export async function startLlavaFolder(
   dir: string,
-  recipe: LlavaRecipe,
+  recipe: Pick<LlavaRecipe, 'decoder'>,
   vision: ClipVisionConfig,
+  tokenizer = llavaTokenizer(),
 ): Promise<LlavaConfig> {
-  const tokenizer = llavaTokenizer();
   const { vocab } = (tokenizer as { model: { vocab: Record<string, number> } }).model;
   const ids = { bos_token_id: vocab['<s>'], eos_token_id: vocab['</s>'], pad_token_id: vocab['<pad>'] };
   await writeJsonFiles(dir, {

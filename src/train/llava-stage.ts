@@ -82,7 +82,7 @@ export async function createLlavaStage(
         return crossEntropy(logits, batch.packed.targets);
       }),
     validate: (current) =>
-      measureAnswers(data, (asked) => {
+      measureAnswers(data.validation(), (asked) => {
         const batch = drawBatch(asked);
         return { ...batch, logits: answerLogits(config, current, batch, stageAt(recipe.compressor, 1)) };
       }),

@@ -40,10 +40,10 @@ export interface Packed {
 }
 
 /** A batch's questions as the decoder takes them. */
-export interface Prompted {
+export interface Prompted<Q = Question> {
   before: number[];
   packed: Packed;
-  questions: Question[][]; // [B][questions]
+  questions: Q[][]; // [B][questions]
 }
 
 /**

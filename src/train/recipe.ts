@@ -96,6 +96,50 @@ export const llavaRecipe: LlavaRecipe = {
   validation: 128,
 };
 
+export interface VideoRecipe {
+  pace: Pace;
+  seed: number;
+  /** Positions that the decoder may take: those of a trained LLaVA are too few for eight frames. */
+  max_position_embeddings: number;
+  /** Frames in a batch, of clips of one length, and questions about each clip. */
+  framesABatch: number;
+  questions: number;
+  /** Steps at the beginning whose clips have 2 or 3 frames: what happens between two is learned from two. */
+  shortSteps: number;
+  /** The side of the cells of patches whose mean is a token. */
+  pool: number;
+  /** U of a frame's P patches: the share of its tokens that goes through the layers that have a scorer; P: there is none. */
+  budget: number;
+  /** λ, the weight of what frames tell; see video-stage.ts. */
+  telling: number;
+  /** Pictures by which the vision tower's features are standardised. */
+  standardise: number;
+  /** Batches of each length that validation looks at. */
+  validation: number;
+}
+
+export const videoRecipe: VideoRecipe = {
+  pace: { steps: 1500, peak: 1.5e-3, warmUp: 30, adamw, validateEvery: 100 },
+  seed: 0,
+  max_position_embeddings: 512,
+  framesABatch: 72,
+  questions: 6,
+  shortSteps: 300,
+  pool: 2,
+  budget: 100,
+  telling: 0.5,
+  standardise: 512,
+  validation: 2,
+};
+
+/** From a model of {@link videoRecipe}, which knows clips already. */
+export const videoLlmModRecipe: VideoRecipe = {
+  ...videoRecipe,
+  pace: { steps: 400, peak: 1e-3, warmUp: 20, adamw, validateEvery: 80 },
+  shortSteps: 0,
+  budget: 25,
+};
+
 /** Models too small to learn anything, trained for a moment: a test that every part runs. */
 export const smokeRecipes: { clip: ClipRecipe; llava: LlavaRecipe } = {
   clip: {

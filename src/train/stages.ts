@@ -1,6 +1,4 @@
 /** The two stages from beginning to end: a folder begun, a model trained into it, its curve drawn. */
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { loadModel } from '../node/checkpoint.ts';
@@ -11,7 +9,7 @@ import { drawCurve } from './curve.ts';
 import { foldScale } from './features.ts';
 import { startLlavaFolder, writeLlavaWeights } from './llava-folder.ts';
 import { createLlavaStage } from './llava-stage.ts';
-import { describeTraining } from './provenance.ts';
+import { describeTraining, digestFile } from './provenance.ts';
 import type { ClipRecipe, LlavaRecipe } from './recipe.ts';
 import { train, type TrainOptions } from './train.ts';
 
@@ -38,13 +36,12 @@ export async function trainLlava(
 ): Promise<void> {
   const loaded = await loadModel(source);
   if (!loaded.clip) throw new UserError(`${source} has no text tower: it is not of --stage clip`);
-  const bytes = await readFile(path.join(source, 'model.safetensors'));
   const { vision, weights: shared } = loaded.clip;
   const dir = path.join(options.folder, name);
   const config = await startLlavaFolder(dir, recipe, vision.config);
   const begun = await createLlavaStage(dir, config, vision, recipe, name);
   // Another tower, another run: a checkpoint that learned to read one cannot go on with the next.
-  const tower = createHash('sha256').update(bytes).digest('hex');
+  const tower = await digestFile(path.join(source, 'model.safetensors'));
   const stage = { ...begun, recipe: `${begun.recipe} ${tower}` };
   const { projector, decoder } = await train(stage, options);
   const folded = foldScale(projector, stage.scale);

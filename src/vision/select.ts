@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
+import { countPictures, type ImagePrompt } from '../text/prompt.ts';
 import type { VisionOutput } from './clip.ts';
 
 /** What the projector takes of a tower. */
@@ -28,11 +29,13 @@ export function selectFeatures(
   });
 }
 
-/** @throws UserError unless every picture has its prompt */
-export function checkPictures(pixels: tf.Tensor4D, prompts: readonly unknown[]): void {
+/** @throws UserError unless every picture has its place in a prompt */
+export function checkPictures(pixels: tf.Tensor4D, prompts: readonly ImagePrompt[]): void {
   const [B] = pixels.shape;
-  if (pixels.shape.length !== 4 || B === prompts.length) return;
-  throw new UserError(`pixels are of ${B} pictures, but there are ${prompts.length} prompts`);
+  const count = prompts.reduce((sum, prompt) => sum + countPictures(prompt), 0);
+  if (pixels.shape.length !== 4 || B === count) return;
+  const have = count === prompts.length ? '' : ` with ${count} pictures`;
+  throw new UserError(`pixels are of ${B} pictures, but there are ${prompts.length} prompts${have}`);
 }
 
 /**

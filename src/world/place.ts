@@ -35,12 +35,14 @@ function extent({ kind, size }: Look): readonly [number, number] {
   return kind === 'letter' ? letterSize : [sizes[size], sizes[size]];
 }
 
-function boxAt(look: Look, [x, y]: Corner): Box {
+/** The box of an object whose upper left corner is there. */
+export function boxAt(look: Look, [x, y]: Corner): Box {
   const [width, height] = extent(look);
   return [x, y, x + width, y + height];
 }
 
-function drawCorner(random: Random, look: Look, frame: Frame): Corner {
+/** A corner on the grid, inside one quadrant of the frame. */
+export function drawCorner(random: Random, look: Look, frame: Frame): Corner {
   const [x, y] = extent(look).map((length, axis) => {
     const half = (frame[axis + 2] - frame[axis]) / 2;
     const quarter = pick(random, [0, half]);
@@ -48,6 +50,10 @@ function drawCorner(random: Random, look: Look, frame: Frame): Corner {
   });
   return [x, y];
 }
+
+/** Inside the frame. */
+export const fitsIn = ([x0, y0, x1, y1]: Box, frame: Frame): boolean =>
+  x0 >= frame[0] && y0 >= frame[1] && x1 <= frame[2] && y1 <= frame[3];
 
 /** Inside the frame and not across a middle line of it. */
 function fits(box: Box, frame: Frame): boolean {
@@ -58,6 +64,7 @@ function fits(box: Box, frame: Frame): boolean {
   });
 }
 
-function touch(a: Box, b: Box): boolean {
+/** Whether two boxes lie nearer than the margin. */
+export function touch(a: Box, b: Box): boolean {
   return a[0] < b[2] + margin && b[0] < a[2] + margin && a[1] < b[3] + margin && b[1] < a[3] + margin;
 }

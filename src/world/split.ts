@@ -24,8 +24,12 @@ export function sceneKey(objects: readonly SceneObject[]): string {
  * The split that a scene belongs to: with a pair that is held out, that of its kind; of the others 8 of 10 train, 1
  * validation, 1 test. The objects alone decide, so that no two splits share a scene, however many are drawn.
  */
-export function splitOf(objects: readonly SceneObject[]): Split {
-  if (objects.some(isHeldOut)) return 'heldout';
-  const tenth = hashText(sceneKey(objects)) % 10;
+export const splitOf = (objects: readonly SceneObject[]): Split =>
+  splitOfKey(sceneKey(objects), objects.some(isHeldOut));
+
+/** The same of anything that a text tells whole. @param heldOut whether it shows a pair that is held out */
+export function splitOfKey(key: string, heldOut: boolean): Split {
+  if (heldOut) return 'heldout';
+  const tenth = hashText(key) % 10;
   return tenth < 8 ? 'train' : tenth === 8 ? 'validation' : 'test';
 }

@@ -1,3 +1,4 @@
+import { clipWords } from './clip-questions.ts';
 import { counts } from './questions.ts';
 import { colourNames, letters, mostShapes, quadrants, shapes, sizeNames } from './things.ts';
 
@@ -20,12 +21,13 @@ const speakers = ['USER:', 'ASSISTANT:'];
  * The content of a `tokenizer.json` for the decoder: one token a word, `<s>` in front. The prompt's two speakers are
  * tokens too, kept as they are; all else is lower-cased.
  */
-export function llavaTokenizer(): object {
-  return wordTokenizer([...llavaSpecials, ...speakers, ...worldWords], llavaSpecials, speakers, [
-    '<s>',
-    '$A',
-  ]);
-}
+export const llavaTokenizer = (): object => decoderTokenizer(worldWords);
+
+/** The same for clips: their words behind all others, so that whoever knows scenes has only these to learn. */
+export const videoTokenizer = (): object => decoderTokenizer([...worldWords, ...clipWords]);
+
+const decoderTokenizer = (words: readonly string[]): object =>
+  wordTokenizer([...llavaSpecials, ...speakers, ...words], llavaSpecials, speakers, ['<s>', '$A']);
 
 /**
  * The content of a `tokenizer.json` for CLIP's text tower: one token a word, between begin and end. As in CLIP these

@@ -152,7 +152,7 @@ describe.concurrent('pictures', () => {
       [at('text.png'), `${at('text.png')} is not an image this program knows: it reads PNG, JPEG and WebP`],
       [at('empty.png'), `${at('empty.png')} is empty (0 bytes), not an image`],
       [at('none.png'), `cannot read the image ${at('none.png')}: there is no such file or folder`],
-      [folder, `cannot read the image ${folder}: it is a folder`],
+      [await makeSubfolder(folder), /^.* is a folder without a PNG, JPEG or WebP$/],
       [at('half.png'), /half\.png cannot be decoded, it is damaged or truncated/],
       [await writeBomb(), `${at('bomb.png')} has ${pixels}`],
     ];

@@ -163,6 +163,28 @@ describeEachBackend('a method that is checked', () => {
     expect(await told).toBe(`./mine.ts: cut, before layer 2, ${message}`);
   });
 
+  test.each<[string, unknown]>([
+    ['returned 3, should be { places }', 3],
+    ['gave no places of each of 2 items', { places: [[0, 4]] }],
+    ['gave 3 places of item 1, 2 of item 0', { places: [[0, 4], [0, 2, 4]] }], // prettier-ignore
+    ['gave place 5 of item 1: places are 0 to 4, ascending', { places: [[0, 4], [0, 5]] }], // prettier-ignore
+    ['gave place 0 of item 0: places are 0 to 4, ascending', { places: [[4, 0], [0, 4]] }], // prettier-ignore
+    ['lets the text at place 4 of item 1 pass by', { places: [[0, 4], [0, 1]] }], // prettier-ignore
+  ])('between layers: who goes through %s', async (message, pass) => {
+    const told = refusal(Promise.resolve(hookOf({ through: () => pass }).through!(2, view())));
+    expect(await told).toBe(`./mine.ts: through, before layer 2, ${message}`);
+  });
+
+  test('between layers: what is withheld is of those that go through, and handed over', async () => {
+    const places = [[0, 1, 4], [0, 3, 4]]; // prettier-ignore
+    const passOf = (shape: number[]) =>
+      Promise.resolve(hookOf({ through: () => ({ places, withheld: tf.zeros(shape) }) }).through!(2, view()));
+    expect((await passOf([B, 3, 1]))?.places).toBe(places);
+    expect(await refusal(passOf([B, 5, 1]))).toBe(
+      './mine.ts: through, before layer 2, gave withheld of the shape [2, 5, 1], should be [2, 3, 1]',
+    );
+  });
+
   test('between layers: limits have the shapes they are broadcast to', () => {
     const limit = (limits: unknown) =>
       hookOf({ limit: () => limits }).limit!(1, view(), 0, { heads: 4, neurons: 6 });
@@ -172,7 +194,7 @@ describeEachBackend('a method that is checked', () => {
     );
     expect(() => limit({ neurons: 3 })).toThrow('limit gave neurons as no tensor, should be [2, 5, 6]');
     expect(() => hookOf(undefined)).toThrow(
-      'between returned undefined, should be an object with cut or limit',
+      'between returned undefined, should be an object with cut, through or limit',
     );
   });
 });

@@ -3,7 +3,14 @@ import path from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { UserError } from '../../src/errors.ts';
-import { checkIds, cutAtImage, llavaPrompt } from '../../src/text/prompt.ts';
+import {
+  checkIds,
+  countPictures,
+  cutAtImage,
+  cutAtImages,
+  llavaPrompt,
+  textOf,
+} from '../../src/text/prompt.ts';
 import { readPromptTemplate } from '../../src/node/checkpoint.ts';
 import { makeFolder } from '../support/pictures.ts';
 
@@ -226,6 +233,61 @@ describe('cutAtImage', () => {
     ],
   ])('refuses %j', (ids, message) => {
     expect(() => cutAtImage(ids, image, 3)).toThrow(new UserError(message));
+  });
+});
+
+describe('cutAtImages', () => {
+  const image = 99;
+  const text = fc.array(fc.nat({ max: 98 }), { maxLength: 4 });
+  const run = (count: number) => Array.from({ length: count }, () => image);
+
+  test('gives what stands before, between and after, whether each has one token or one for each visual', () => {
+    fc.assert(
+      fc.property(
+        text,
+        fc.array(text, { minLength: 1, maxLength: 4 }),
+        text,
+        fc.boolean(),
+        (before, between, after, whole) => {
+          // prettier-ignore
+          const each = whole ? 7 : 1;
+          const pictures = between.length + 1;
+          const ids = [
+            ...before,
+            ...run(each),
+            ...between.flatMap((one) => [...one, ...run(each)]),
+            ...after,
+          ];
+          const prompt = cutAtImages(ids, image, 7, pictures);
+          expect(prompt).toEqual({ before, between, after });
+          expect(countPictures(prompt)).toBe(pictures);
+          expect(textOf(prompt)).toEqual([...before, ...between.flat(), ...after]);
+        },
+      ),
+    );
+  });
+
+  test('at a single token all pictures stand in a row', () => {
+    expect(cutAtImages([1, 99, 2], image, 7, 3)).toEqual({ before: [1], between: [[], []], after: [2] });
+  });
+
+  test('of one picture it is cutAtImage', () => {
+    expect(cutAtImages([1, 99, 2], image, 7, 1)).toEqual(cutAtImage([1, 99, 2], image, 7));
+    expect(countPictures({ before: [1], after: [] })).toBe(1);
+  });
+
+  test.each([
+    [[1, 2], 'the prompt has no image token (99)'],
+    [
+      [99, 99, 99],
+      'the prompt has 3 image tokens (99), but 2 pictures take 1 together, or 1 or 3 each in a row',
+    ],
+    [
+      [99, 99, 1, 99, 99, 99, 99],
+      'the prompt has 6 image tokens (99), but 2 pictures take 1 together, or 1 or 3 each in a row',
+    ],
+  ])('refuses %j', (ids, message) => {
+    expect(() => cutAtImages(ids, image, 3, 2)).toThrow(new UserError(message));
   });
 });
 

@@ -7,7 +7,15 @@ import type { Tokenizer } from '../../src/text/tokenizer.ts';
 import { captionScene } from '../../src/world/caption.ts';
 import { worldQuestions } from '../../src/world/questions.ts';
 import { createFamily, createScene } from '../../src/world/scene.ts';
-import { captionLength, clipTokenizer, llavaTokenizer, worldWords } from '../../src/world/vocabulary.ts';
+import { createClip } from '../../src/world/clip.ts';
+import { askClip, clipWords, describeClip } from '../../src/world/clip-questions.ts';
+import {
+  captionLength,
+  clipTokenizer,
+  llavaTokenizer,
+  videoTokenizer,
+  worldWords,
+} from '../../src/world/vocabulary.ts';
 import { makeFileFolder } from '../support/cli.ts';
 
 const folder = await makeFileFolder();
@@ -29,6 +37,22 @@ describe("the decoder's tokenizer", () => {
   test('has its specials first, and then one token a word', () => {
     expect(llava.encodePlain('<unk> <s> </s> <pad> <image> USER: ASSISTANT:')).toEqual([0, 1, 2, 3, 4, 5, 6]);
     expect(llava.encodePlain(worldWords.join(' '))).toEqual(worldWords.map((_, i) => 7 + i));
+  });
+
+  test('of clips has the same tokens, and the words of clips behind them', async () => {
+    const video = await write('video', videoTokenizer(), 1);
+    const all = worldWords.join(' ');
+    expect(video.encodePlain(all)).toEqual(llava.encodePlain(all));
+    const first = 7 + worldWords.length;
+    expect(video.encodePlain(clipWords.join(' '))).toEqual(clipWords.map((_, i) => first + i));
+    for (let index = 0; index < 30; index++) {
+      const made = createClip('test', index);
+      const texts = askClip(made).flatMap(({ question, answer }) => [question, answer]);
+      for (const text of [...texts, describeClip(made)]) {
+        expect(video.decode(video.encodePlain(text)).trim()).toBe(text);
+        expect(video.encodePlain(text)).not.toContain(unknown);
+      }
+    }
   });
 
   test('turns questions and answers into words and back, with <s> in front once', () => {

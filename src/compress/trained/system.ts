@@ -18,6 +18,8 @@ export interface TrainedSystem<Weights extends object, Options extends MethodOpt
   Method<Options>,
   'prepare'
 > {
+  /** The shipped model that it was trained with, where that is not `llava`. */
+  model?: string;
   /** The names of its weights, and their shapes for a model. */
   table(this: void, model: ModelConfigs): Tree<Weights>;
   /** {@link Method.prepare}, with its weights. */

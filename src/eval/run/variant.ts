@@ -1,6 +1,13 @@
 /** Methods as the evaluation is given them: `vtc-cls:layers=1:positions=original`. */
 import type { Method } from '../../compress/method.ts';
-import { all, allTrained, findMethod, methodOptions, methods, systems } from '../../compress/registry.ts';
+import {
+  all,
+  allTrained,
+  findMethod,
+  llavaSystems,
+  methodOptions,
+  methods,
+} from '../../compress/registry.ts';
 import { UserError } from '../../errors.ts';
 import { positionModes, type ChosenMethod, type Positions } from '../../plan.ts';
 
@@ -38,7 +45,7 @@ type FindMethod = (name: string) => Method;
 /** Names that stand for several. */
 const groups: Record<string, readonly { name: string }[] | undefined> = {
   [all]: methods,
-  [allTrained]: systems,
+  [allTrained]: llavaSystems,
 };
 
 /** The names that a name stands for; none, which is not stacked, leaves the others. */

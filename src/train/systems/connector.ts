@@ -148,7 +148,7 @@ function measureCounts(
   answer: (batch: ConnectorBatch) => tf.Tensor2D,
 ): Record<string, number> {
   const measured = counts.map((U) => {
-    const { accuracy } = measureAnswers(data, (asked) => {
+    const { accuracy } = measureAnswers(data.validation(), (asked) => {
       const batch = look(asked, U);
       return { ...batch, logits: answer(batch) };
     });

@@ -101,7 +101,9 @@ export async function createPerceptionGptStage(
     const about = asked.scenes.map((_, b) => drawBoxes(asked, b, recipe));
     const patches = data.patches(asked.scenes);
     const features = tf.tidy(() => standardise(look(asked.scenes, patches), scale));
-    const more = about.map((questions) => questions.map(data.prompts.phrase));
+    const more = about.map((questions) =>
+      questions.map(({ question, answer }) => data.prompts.say(question, answer)),
+    );
     return { features, about, ...data.prompt(asked, patches.length, more) };
   };
   return {
@@ -232,7 +234,7 @@ function measureBoxes(
 ): Record<string, number> {
   const overlaps: number[] = [];
   const names: boolean[] = [];
-  const figures = measureAnswers(data, (asked) => {
+  const figures = measureAnswers(data.validation(), (asked: Asked) => {
     const answered = answer(asked);
     const { boxes, logits, packed, about } = answered;
     const truth = saidBoxes(answered);

@@ -5,12 +5,13 @@ import { setok } from '../../compress/trained/setok.ts';
 import { vistog } from '../../compress/trained/vistog.ts';
 import { shippedModel } from '../../node/shipped.ts';
 import { schemes } from '../llavolta.ts';
-import { llavaRecipe, smokeRecipes } from '../recipe.ts';
+import { llavaRecipe, smokeRecipes, videoLlmModRecipe, videoRecipe } from '../recipe.ts';
 import { trainLlava } from '../stages.ts';
 import { createDyvteStage, dyvteRecipe } from './dyvte.ts';
 import { perceptionGptRecipe, trainPerceptionGpt } from './perceptiongpt.ts';
 import { finish, trainSystem, type SystemRecipe } from './run.ts';
 import { setokRecipe, trainSetok } from './setok.ts';
+import { trainVideoFull, trainVideoLlmMod } from './videollm-mod.ts';
 import { trainVistog, vistogRecipe } from './vistog.ts';
 import type { TrainOptions } from '../train.ts';
 
@@ -46,6 +47,7 @@ const withFlags = <R extends SystemRecipe>(recipe: R, smoke: Partial<R>, flags: 
 
 /** Few pictures: a test that all parts run. */
 const few = { pictures: 4, questions: 3, validation: 8 };
+const fewClips = { framesABatch: 8, questions: 2, shortSteps: 2, standardise: 16, validation: 1 };
 
 export const systems: Record<string, TrainSystem> = {
   'dyvte': (flags, options) => {
@@ -65,6 +67,9 @@ export const systems: Record<string, TrainSystem> = {
     const recipe = withFlags(setokRecipe, { ...few, align: { ...setokRecipe.align, steps: 4 } }, flags);
     return trainSystem(setok, recipe, (model, dir) => trainSetok(model, dir, recipe, options), options);
   },
+  'video-full': (flags, options) => trainVideoFull(withFlags(videoRecipe, fewClips, flags), options),
+  'videollm-mod': (flags, options) =>
+    trainVideoLlmMod(withFlags(videoLlmModRecipe, fewClips, flags), options),
   'llavolta-4stage': llavolta('4stage'),
   'llavolta-heavy': llavolta('heavy'),
   'llavolta-light': llavolta('light'),
