@@ -108,6 +108,9 @@ export function prepareAnswer(
       `the prompts of a batch have ${counts.join(', ')} pictures: they must have equally many`,
     );
   }
+  if (plan.output && counts[0] > 1) {
+    throw new UserError(`${chosen.method.name} is for one picture, and here are ${counts[0]}`);
+  }
   const { vocab_size } = plan.brings?.decoder?.config ?? config.text;
   for (const prompt of prompts) checkIds(textOf(prompt), vocab_size, 'the prompt');
   const least = lengths[0] + chosen.budget * (plan.together ? 1 : counts[0]); // prefill checks exactly

@@ -3,9 +3,10 @@ import { fileURLToPath } from 'node:url';
 
 /**
  * The models that come with the package: a CLIP, and LLaVAs whose tower is that CLIP's. The decoder of `llava` has seen
- * pictures of many lengths, that of `llava-fixed` always 100 tokens. `video` was trained on clips, for VideoLLM-MoD.
+ * pictures of many lengths, that of `llava-fixed` always 100 tokens; `video` was trained on clips, for VideoLLM-MoD.
+ * `llava-salient` has a tower of its own, whose captions named some of what there was.
  */
-export type ShippedModel = 'llava' | 'llava-fixed' | 'clip' | 'video';
+export type ShippedModel = 'llava' | 'llava-fixed' | 'llava-salient' | 'clip' | 'video';
 
 /** The folder of a model that comes with the package, as a path that reads well from the working folder. */
 export const shippedModel = (name: ShippedModel = 'llava'): string => shippedFolder(name);

@@ -135,7 +135,7 @@ export const videoRecipe: VideoRecipe = {
 /** From a model of {@link videoRecipe}, which knows clips already. */
 export const videoLlmModRecipe: VideoRecipe = {
   ...videoRecipe,
-  pace: { steps: 400, peak: 1e-3, warmUp: 20, adamw, validateEvery: 80 },
+  pace: { steps: 800, peak: 1e-3, warmUp: 20, adamw, validateEvery: 100 },
   shortSteps: 0,
   budget: 25,
 };
