@@ -7,6 +7,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
 import { embed } from '../tensor/linear.ts';
 
+/** Such a token, and what makes an embedding of numbers and numbers of a state. */
 export interface NumberToken {
   id: number;
   /** n, how many numbers it stands for. */

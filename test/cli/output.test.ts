@@ -23,7 +23,7 @@ describe.concurrent('the command line', () => {
   });
 
   test.each([
-    [['run', '--image', '', '--question', 'What?'], '--image <file>'],
+    [['run', '--image', '', '--question', 'What?'], '--image <file...>'],
     [['eval', '--merge', 'a', '', '--out', 'b'], '--merge <dir...>'],
     [['inspect', ''], '<dir>'],
   ])('%j names no file or folder', async (args, option) => {

@@ -102,7 +102,7 @@ describe.concurrent('options', () => {
 
   const traced = ['trace', '--model', bare, '--out', at('never.safetensors')];
   test.each([
-    [['run', '--model', model, '--question', 'What?'], "required option '--image <file>' not specified"],
+    [['run', '--model', model, '--question', 'What?'], "required option '--image <file...>' not specified"],
     [['trace', '--model', model], "required option '--out <file>' not specified"],
     [['generate'], "required option '--model <dir>' not specified"],
     [['inspect'], "missing required argument 'dir'"],
@@ -157,7 +157,10 @@ describe.concurrent('pictures', () => {
       [await writeBomb(), `${at('bomb.png')} has ${pixels}`],
     ];
     await Promise.all(
-      cases.map(async ([image, message]) => expectRefusal(await runInto('--image', image), message)),
+      cases.map(async ([image, message]) => {
+        const run = ['run', '--model', bare, '--image', image, '--question', 'What?']; // a second --image would be a clip
+        expectRefusal(await vtcInto(run, '--heatmap', 'heatmap.png'), message);
+      }),
     );
   });
 });

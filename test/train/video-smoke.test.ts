@@ -18,7 +18,10 @@ async function trainOk(system: string, out: string): Promise<void> {
   expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(/6\/6 {2}accuracy /) as string });
 }
 
-describe.skipIf(!hasTensorflow)('vtc train --smoke of video models', () => {
+const full = Boolean(process.env['FULL'] ?? process.env['CI']);
+if (!full) console.warn('skipping the training smoke test of clips: npm run test:full and CI do it');
+
+describe.skipIf(!hasTensorflow || !full)('vtc train --smoke of video models', () => {
   test('trains a video LLaVA, then VideoLLM-MoD from it, which answers', { timeout: 240_000 }, async () => {
     const out = await makeFolder();
     expectRefusal(
