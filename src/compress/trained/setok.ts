@@ -22,7 +22,8 @@
  * | trained by | a GAN's discriminator loss and InfoNCE; neither reaches a weight as released | LLaVA's two stages, train/systems/setok.ts |
  * | detokenizer | masks, a mapper and a ViT; no pixel head in the release | left out: nothing here draws with it |
  *
- * It brings the projector and the decoder that were trained with it. `dpc-knn` is the same clusters without the training.
+ * It brings the projector and the decoder that were trained with it. `dpc-knn` finds clusters alike, of plain
+ * channels and without places, and takes their means.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { llamaTable, type LlamaWeights } from '../../decoder/weights.ts';
