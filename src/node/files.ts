@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { randomBytes } from 'node:crypto';
 import {
   access,
@@ -220,3 +221,9 @@ async function lookAt(place: string): Promise<Stats | undefined> {
   if (!found) throw new Error(`${place} is a link to ${await readlink(place)}, which is not there`);
   return found;
 }
+
+/** SHA-256 of a file, in hexadecimal. */
+export const digestFile = async (file: string): Promise<string> =>
+  createHash('sha256')
+    .update(await readWhole(file))
+    .digest('hex');

@@ -1,5 +1,4 @@
 /** Loads what a system of the field was trained to: `weights/NAME`, or a folder of the user's. */
-import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { withWeights, type AnySystem, type ModelConfigs } from '../compress/trained/system.ts';
@@ -8,7 +7,7 @@ import { UserError } from '../errors.ts';
 import { loadTree } from '../io/load-tree.ts';
 import { checkNames } from '../io/weight-table.ts';
 import { readArchitecture } from './checkpoint.ts';
-import { readWhole } from './files.ts';
+import { digestFile } from './files.ts';
 import { openSafetensors } from './safetensors.ts';
 import { shippedFolder } from './shipped.ts';
 
@@ -29,10 +28,7 @@ export async function loadSystem(
     );
   }
   await checkModel(system, model);
-  const digest = createHash('sha256')
-    .update(await readWhole(file))
-    .digest('hex')
-    .slice(0, 8);
+  const digest = (await digestFile(file)).slice(0, 8);
   const saved = await openSafetensors(file);
   try {
     const source = {

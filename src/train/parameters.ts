@@ -42,6 +42,13 @@ export function fromVector(
   });
 }
 
+/** The same record, of tensors that are the caller's own. */
+export const copyTensors = <W extends object>(weights: W): W =>
+  replaceTensors(
+    weights,
+    listTensors(weights).map((tensor) => tf.clone(tensor)),
+  );
+
 /** A loss that depends on all weights: on those that it does not touch with a derivative of 0. */
 export function touchAll(loss: tf.Scalar, weights: object): tf.Scalar {
   return tf.tidy(() => tf.add(loss, tf.sum(tf.mul(toVector(listTensors(weights)), 0))));

@@ -1,6 +1,5 @@
 /** What trained weights say of themselves: a safetensors header's metadata, texts by name. */
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { describeCommit } from '../node/provenance.ts';
 import type { Scene } from '../world/scene.ts';
 import { sceneKey } from '../world/split.ts';
@@ -11,12 +10,6 @@ export type Told<S extends { name: string; pace: Pace }> = S & {
   /** What the batch of a step shows and says, as text. */
   tell: (step: number) => string;
 };
-
-/** SHA-256 of a file. */
-export const digestFile = async (file: string): Promise<string> =>
-  createHash('sha256')
-    .update(await readFile(file))
-    .digest('hex');
 
 /** Everything that a scene's picture hangs on. */
 export const sceneText = ({ objects, backgroundSeed, frame }: Scene): string =>

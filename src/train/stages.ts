@@ -2,6 +2,7 @@
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { loadModel } from '../node/checkpoint.ts';
+import { digestFile } from '../node/files.ts';
 import { UserError } from '../errors.ts';
 import { startClipFolder, writeClipWeights } from './clip-folder.ts';
 import { assemble, createClipStage } from './clip-stage.ts';
@@ -9,7 +10,7 @@ import { drawCurve } from './curve.ts';
 import { foldScale } from './features.ts';
 import { startLlavaFolder, writeLlavaWeights } from './llava-folder.ts';
 import { createLlavaStage } from './llava-stage.ts';
-import { describeTraining, digestFile } from './provenance.ts';
+import { describeTraining } from './provenance.ts';
 import type { ClipRecipe, LlavaRecipe } from './recipe.ts';
 import { train, type TrainOptions } from './train.ts';
 

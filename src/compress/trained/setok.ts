@@ -26,10 +26,8 @@
  * channels and without places, and takes their means.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { llamaTable, type LlamaWeights } from '../../decoder/weights.ts';
 import { UserError } from '../../errors.ts';
 import { dense, norm, type Tree } from '../../io/weight-table.ts';
-import { projectorTable, type ProjectorWeights } from '../../projector.ts';
 import { activations } from '../../tensor/activation.ts';
 import { attend, MASKED, mergeHeads, splitHeads } from '../../tensor/attention.ts';
 import { linear, type Linear } from '../../tensor/linear.ts';
@@ -40,7 +38,15 @@ import { denseOf, matrixOf, meanOf } from '../../tensor/token-matrix.ts';
 import { checkWhole } from '../checks.ts';
 import { clusterByDensity } from '../density-peaks.ts';
 import { readPictures } from '../host.ts';
-import { scaleTable, standardise, type ChannelScale, type TrainedSystem } from './system.ts';
+import {
+  broughtBy,
+  connectedTable,
+  scaleTable,
+  standardise,
+  type ChannelScale,
+  type ConnectedWeights,
+  type TrainedSystem,
+} from './system.ts';
 
 /** Two attention layers under one norm, then one MLP. */
 export interface SetokEncoder {
@@ -59,11 +65,9 @@ export interface Merger {
 }
 
 /** What is trained. */
-export interface SetokWeights {
+export interface SetokWeights extends ConnectedWeights {
   scale: ChannelScale;
   merger: Merger;
-  projector: ProjectorWeights;
-  decoder: LlamaWeights;
 }
 
 const [heads, depth, eps] = [2, 2, 1e-5];
@@ -92,17 +96,17 @@ export const setok: TrainedSystem<SetokWeights, { neighbours: number; threshold:
       text: 'γ that a centre must exceed, so that the picture sets the number of tokens; 0: U of them',
     },
   },
-  table: ({ vision: { hidden_size: D }, projector, text }) => ({
+  table: ({ vision: { hidden_size: D }, ...model }) => ({
     scale: scaleTable(D),
     merger: {
       inner: encoderTable('merger.inner', D),
       inter: encoderTable('merger.inter', D),
       out: dense('merger.out', D, D),
     },
-    projector: projectorTable(projector),
-    decoder: llamaTable(text, 'language_model.model.', 'language_model.lm_head'),
+    ...connectedTable(model),
   }),
-  prepare({ weights, model }, { patches: P, grid, featureLayers }, budget, { neighbours, threshold }) {
+  prepare(trained, { patches: P, grid, featureLayers }, budget, { neighbours, threshold }) {
+    const { weights } = trained;
     checkWhole('setok: neighbours', neighbours, 1);
     if (!(threshold >= 0)) throw new UserError(`setok: threshold=${threshold} is below 0`);
     if (grid === undefined) throw new UserError('setok: it needs the whole grid of patches');
@@ -132,10 +136,7 @@ export const setok: TrainedSystem<SetokWeights, { neighbours: number; threshold:
         const means = own(denseOf(W));
         return { W, tokens: mergeClusters(weights.merger, x, means) };
       },
-      brings: {
-        projector: { config: model.projector, weights: weights.projector },
-        decoder: { config: model.text, weights: weights.decoder },
-      },
+      brings: broughtBy(trained),
     };
   },
 };

@@ -1,10 +1,11 @@
 /** A system that was trained: it has weights of its own, and is a method once it is given them. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { DecoderConfig } from '../../decoder/config.ts';
+import { llamaTable, type LlamaWeights } from '../../decoder/weights.ts';
 import { vector, type Tree } from '../../io/weight-table.ts';
-import type { ProjectorConfig } from '../../projector.ts';
+import { projectorTable, type ProjectorConfig, type ProjectorWeights } from '../../projector.ts';
 import type { ClipVisionConfig } from '../../vision/config.ts';
-import type { Method, MethodOptions, Resources, Source, Stages } from '../method.ts';
+import type { Method, MethodOptions, Resources, Source, Stages, TrainedParts } from '../method.ts';
 
 /** The model that a system was trained with, as far as its weights' shapes hang on it. */
 export interface ModelConfigs {
@@ -38,6 +39,27 @@ export interface Trained<Weights extends object> {
   weights: Weights;
   model: ModelConfigs;
 }
+
+/** What a system between tower and projector is trained with: LLaVA's connector and decoder. */
+export interface ConnectedWeights {
+  projector: ProjectorWeights;
+  decoder: LlamaWeights;
+}
+
+/** The names of {@link ConnectedWeights}. */
+export const connectedTable = ({
+  projector,
+  text,
+}: Omit<ModelConfigs, 'vision'>): Tree<ConnectedWeights> => ({
+  projector: projectorTable(projector),
+  decoder: llamaTable(text, 'language_model.model.', 'language_model.lm_head'),
+});
+
+/** The same in place of the model's own. */
+export const broughtBy = ({ weights, model }: Trained<ConnectedWeights>): TrainedParts => ({
+  projector: { config: model.projector, weights: weights.projector },
+  decoder: { config: model.text, weights: weights.decoder },
+});
 
 /** What standardises the tower's channels, as measured before the training: mean and standard deviation, [D]. */
 export interface ChannelScale {

@@ -23,10 +23,8 @@
  * It brings the projector and the decoder that were trained with it. F' is more than W·F: W says which patches a token is of.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { llamaTable, type LlamaWeights } from '../../decoder/weights.ts';
 import { UserError } from '../../errors.ts';
 import { dense, norm, table } from '../../io/weight-table.ts';
-import { projectorTable, type ProjectorWeights } from '../../projector.ts';
 import { activations } from '../../tensor/activation.ts';
 import { linear, type Linear } from '../../tensor/linear.ts';
 import { layerNorm, type LayerNorm } from '../../tensor/norm.ts';
@@ -34,7 +32,15 @@ import { scope } from '../../tensor/scope.ts';
 import { mixTokens } from '../../tensor/similarity.ts';
 import { denseOf, matrixOf, meanOf, type Row } from '../../tensor/token-matrix.ts';
 import { argmax, readPictures } from '../host.ts';
-import { scaleTable, standardise, type ChannelScale, type TrainedSystem } from './system.ts';
+import {
+  broughtBy,
+  connectedTable,
+  scaleTable,
+  standardise,
+  type ChannelScale,
+  type ConnectedWeights,
+  type TrainedSystem,
+} from './system.ts';
 
 /** The numbers of groups that there are semantic tokens for. */
 export const groupCounts = [13, 25] as const;
@@ -55,12 +61,10 @@ export interface Grouping {
 }
 
 /** What is trained. */
-export interface VistogWeights {
+export interface VistogWeights extends ConnectedWeights {
   tokens: Record<GroupCount, tf.Tensor2D>; // [U, D] each
   scale: ChannelScale;
   grouping: Grouping;
-  projector: ProjectorWeights;
-  decoder: LlamaWeights;
 }
 
 const eps = 1e-5;
@@ -74,7 +78,7 @@ export const vistog: TrainedSystem<VistogWeights, Record<string, never>> = {
   makesTokens: true,
   defaults: {},
   help: {},
-  table: ({ vision: { hidden_size: D }, projector, text }) => ({
+  table: ({ vision: { hidden_size: D }, ...model }) => ({
     tokens: { 13: table('tokens.13', 13, D), 25: table('tokens.25', 25, D) },
     scale: scaleTable(D),
     grouping: {
@@ -88,10 +92,10 @@ export const vistog: TrainedSystem<VistogWeights, Record<string, never>> = {
       fc1: dense('grouping.fc1', D, 2 * D),
       fc2: dense('grouping.fc2', 2 * D, D),
     },
-    projector: projectorTable(projector),
-    decoder: llamaTable(text, 'language_model.model.', 'language_model.lm_head'),
+    ...connectedTable(model),
   }),
-  prepare({ weights, model }, { patches: P, featureLayers, selectedLayer }, budget) {
+  prepare(trained, { patches: P, featureLayers, selectedLayer }, budget) {
+    const { weights } = trained;
     const U = groupCounts.find((count) => count === budget);
     if (!U)
       throw new UserError(
@@ -113,10 +117,7 @@ export const vistog: TrainedSystem<VistogWeights, Record<string, never>> = {
         const means = own(denseOf(W));
         return { W, tokens: mergeGroups(weights.grouping, g, F, means) };
       },
-      brings: {
-        projector: { config: model.projector, weights: weights.projector },
-        decoder: { config: model.text, weights: weights.decoder },
-      },
+      brings: broughtBy(trained),
     };
   },
 };

@@ -49,11 +49,13 @@ export async function evaluate(
   let { uncut } = work;
   const planOf = ({ variant, budget }: Cell) =>
     prepare(exam.model.config, { ...variant, budget }, resourcesOf(exam.prompts.slice(0, 1)));
-  const isSingle = (cell: Cell) => cell.variant.method.single === true || planOf(cell).leaves === 'varies';
+  const singles = new Set(
+    cells.filter((cell) => cell.variant.method.single === true || planOf(cell).leaves === 'varies'),
+  );
   for (const [pictures, single] of pictureSources.flatMap((of) =>
     [false, true].map((one) => [of, one] as const),
   )) {
-    const shown = cells.filter((cell) => cell.pictures === pictures && isSingle(cell) === single);
+    const shown = cells.filter((cell) => cell.pictures === pictures && singles.has(cell) === single);
     shown.sort((a, b) => Number(isUncut(b)) - Number(isUncut(a))); // before those that are held against it
     const focus = pictures === 'own' && !single ? onFocus : undefined;
     if (shown.length === 0 && !focus) continue;

@@ -10,9 +10,8 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from '../../checkpoint/load.ts';
-import type { ChannelScale } from '../../compress/trained/system.ts';
-import type { LlamaWeights } from '../../decoder/weights.ts';
-import { project, type ProjectorWeights } from '../../projector.ts';
+import type { ChannelScale, ConnectedWeights } from '../../compress/trained/system.ts';
+import { project } from '../../projector.ts';
 import { createRandom, type Random } from '../../random.ts';
 import { runClipVision } from '../../vision/clip.ts';
 import { hashText } from '../../world/split.ts';
@@ -26,18 +25,12 @@ import {
   type LlavaData,
 } from '../llava-data.ts';
 import { crossEntropy } from '../losses.ts';
-import { listTensors, replaceTensors, touchAll } from '../parameters.ts';
+import { copyTensors, touchAll } from '../parameters.ts';
 import { openPacked, readPacked, runPacked } from '../packed-decoder.ts';
 import type { Prompted } from '../pack.ts';
 import type { LlavaRecipe } from '../recipe.ts';
 import type { Pace, TrainOptions } from '../train.ts';
 import { dataSeed, finish, type Outcome, type SystemRecipe, type SystemStage } from './run.ts';
-
-/** What a system of this kind is trained to: layers of its own, and LLaVA's connector and decoder. */
-export interface ConnectedWeights {
-  projector: ProjectorWeights;
-  decoder: LlamaWeights;
-}
 
 /** What a system makes tokens of. */
 export interface ConnectorBatch extends Prompted {
@@ -126,13 +119,13 @@ export async function trainConnector<Own extends object>(
     validate: (learned) => measureCounts(data, recipe.counts, look, (batch) => answer(whole(learned), batch)),
   });
 
-  const begun = { ...own, projector: copy(unfoldScale(projector.weights, scale)) };
+  const begun = { ...own, projector: copyTensors(unfoldScale(projector.weights, scale)) };
   const aligning = stageOf(`${name}-align`, recipe.align, 0, begun, (learned) => ({
     ...learned,
     decoder: decoder.weights,
   }));
   const aligned = await finish(aligning, options);
-  const all = { ...aligned.weights, decoder: copy(decoder.weights) };
+  const all = { ...aligned.weights, decoder: copyTensors(decoder.weights) };
   const { stage, weights } = await finish(
     stageOf(name, recipe.pace, recipe.align.steps, all, (learned) => learned),
     options,
@@ -157,7 +150,3 @@ function measureCounts(
   const mean = measured.reduce((sum, [, accuracy]) => sum + accuracy, 0) / measured.length;
   return { accuracy: mean, ...Object.fromEntries(measured) };
 }
-
-/** Tensors of one's own, that a training may free. */
-const copy = <W extends object>(weights: W): W =>
-  replaceTensors(weights, listTensors(weights).map((tensor) => tf.clone(tensor))); // prettier-ignore

@@ -46,7 +46,7 @@ import {
 import { crossEntropy } from '../losses.ts';
 import type { Prompted } from '../pack.ts';
 import { openPacked, packedStates, runPacked } from '../packed-decoder.ts';
-import { listTensors, replaceTensors } from '../parameters.ts';
+import { copyTensors } from '../parameters.ts';
 import { llavaRecipe } from '../recipe.ts';
 import type { TrainOptions } from '../train.ts';
 import { dataSeed, finish, type Outcome, type SystemRecipe, type SystemStage } from './run.ts';
@@ -176,8 +176,7 @@ function beginWeights(
         lm_head: { weight: tf.concat([from.lm_head.weight as tf.Tensor2D, columns], 1) },
       },
     };
-    const own = listTensors(begun).map((tensor) => tf.clone(tensor));
-    return replaceTensors(begun, own) as unknown as tf.TensorContainer;
+    return copyTensors(begun) as unknown as tf.TensorContainer;
   }) as unknown as PerceptionGptWeights;
 }
 
