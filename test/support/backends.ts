@@ -16,6 +16,7 @@ if (missing !== undefined) {
 /** The backends that the numeric tests run on; wasm always, tensorflow where it is installed. */
 export const backendsUnderTest: BackendName[] =
   asked ?? (missing === undefined ? ['wasm', 'tensorflow'] : ['wasm']);
+if (missing !== undefined) await startBackend('wasm'); // for tensors that a file makes before its tests begin
 
 /** The same tests on each backend. */
 export function describeEachBackend(title: string, body: (backend: BackendName) => void): void {
