@@ -18,7 +18,7 @@ const floors = [
   ['report/'],
   ['train/', 'eval/'],
   ['node.ts', 'testing.ts'],
-  ['cli/', 'study/'],
+  ['cli/', 'study/', 'page/'],
 ];
 /** The core: the floors up to its index. It runs in a page too, so it imports nothing of Node's. */
 const core = floors.slice(0, 1 + floors.findIndex((rooms) => rooms.includes('index.ts'))).flat();
@@ -61,7 +61,8 @@ module.exports = {
       from: { path: '^src/tensor/' },
       to: { dependencyTypes: ['core'] },
     },
-    { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
+    // What the page's build makes is no file.
+    { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true, pathNot: '^made:' } },
     {
       name: 'core-imports-no-node',
       severity: 'error',

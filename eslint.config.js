@@ -3,7 +3,7 @@ import tseslint from 'typescript-eslint';
 export default tseslint.config(
   { ignores: ['dist', 'out', 'coverage', 'node_modules', '**/*.cjs'] },
   {
-    files: ['**/*.ts'],
+    files: ['**/*.{ts,tsx}'],
     extends: [tseslint.configs.recommendedTypeChecked],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
@@ -20,14 +20,14 @@ export default tseslint.config(
   {
     // The core runs in a page too. What it imports, .dependency-cruiser.cjs holds.
     files: ['src/**/*.ts'],
-    ignores: ['node.ts', '{node,backend,report,train,eval,cli,study}/**'].map((path) => `src/${path}`),
+    ignores: ['node.ts', '{node,backend,report,train,eval,cli,study,page}/**'].map((path) => `src/${path}`),
     rules: {
       'no-restricted-globals': ['error', 'process', 'Buffer', 'require', 'global', '__dirname', '__filename'],
     },
   },
   {
     // WebGL and WebGPU read back only while a promise is waited for.
-    files: ['src/**/*.ts'],
+    files: ['src/**/*.{ts,tsx}'],
     ignores: ['src/train/**'],
     rules: {
       'no-restricted-properties': [

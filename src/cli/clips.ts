@@ -11,7 +11,7 @@ import { markdownTable } from '../report/markdown.ts';
 import { patchCount } from '../vision/config.ts';
 import { splits, type Split } from '../world/split.ts';
 import { readLlavaConfig } from './ask.ts';
-import { formatBytes, formatCount } from './format.ts';
+import { formatBytes, formatCount } from '../report/format.ts';
 import { addBackend, addWeights, readInteger, type BackendOption } from './options.ts';
 import { createBar, loadWithBar } from './progress.ts';
 

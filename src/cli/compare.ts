@@ -9,11 +9,11 @@ import { checkWritable, writeText } from '../node/files.ts';
 import { encodePng } from '../node/decode.ts';
 import { methodFinder } from '../node/method-file.ts';
 import { readPicture, readQuestion } from '../node/inputs.ts';
-import { showPixels } from '../report/heatmap.ts';
+import { showPixels } from '../image/show.ts';
 import { startBackend } from '../backend/start.ts';
 import { gridSide, patchCount } from '../vision/config.ts';
 import { readsQuestion } from '../plan.ts';
-import { formatTable } from './format.ts';
+import { formatTable } from '../report/format.ts';
 import {
   addAsk,
   addBackend,

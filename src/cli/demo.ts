@@ -11,7 +11,7 @@ import { startBackend } from '../backend/start.ts';
 import { drawWorld } from '../world/draw.ts';
 import { askScene } from '../world/questions.ts';
 import { createScene, shownScene } from '../world/scene.ts';
-import { formatBytes, formatCount, formatTable } from './format.ts';
+import { formatBytes, formatCount, formatTable } from '../report/format.ts';
 import { addBackend, readInteger, type BackendOption } from './options.ts';
 import { loadWithBar } from './progress.ts';
 import { paintRun, saveHeatmap } from './heatmap.ts';

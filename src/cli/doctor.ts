@@ -3,7 +3,7 @@ import { availableParallelism, cpus, totalmem } from 'node:os';
 import { messageOf } from '../errors.ts';
 import { backendNames, startBackend } from '../backend/start.ts';
 import { limits } from '../tensor/wasm-heap.ts';
-import { formatBytes, formatTable } from './format.ts';
+import { formatBytes, formatTable } from '../report/format.ts';
 import { addBackend, type BackendOption } from './options.ts';
 
 export function addDoctorCommand(program: Command): void {

@@ -6,7 +6,7 @@ import { checkNames } from '../io/weight-table.ts';
 import type { DecoderConfig } from '../decoder/config.ts';
 import { families } from '../decoder/families.ts';
 import { patchCount } from '../vision/config.ts';
-import { formatBytes, formatCount, formatTable } from './format.ts';
+import { formatBytes, formatCount, formatTable } from '../report/format.ts';
 
 export function addInspectCommand(program: Command): void {
   program

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { Presets, SingleBar } from 'cli-progress';
 import { joinClip, type Model } from '../checkpoint/load.ts';
 import { loadModel } from '../node/checkpoint.ts';
-import { formatBytes } from './format.ts';
+import { formatBytes } from '../report/format.ts';
 
 /** A progress bar on standard error: only on a terminal, quiet in a pipe. */
 export function createBar(what: string, format: (value: number) => string = String) {

@@ -21,7 +21,7 @@ import {
   type Question,
   type QuestionResult,
 } from './ask.ts';
-import { formatBytes, formatCount } from './format.ts';
+import { formatBytes, formatCount } from '../report/format.ts';
 import { paintRun, saveBoxes, saveHeatmap } from './heatmap.ts';
 import {
   addAsk,

@@ -19,7 +19,7 @@ import { runClipVision } from '../vision/clip.ts';
 import { patchCount, type ClipVisionConfig } from '../vision/config.ts';
 import { prepareAnswer, readsQuestion, type Plan } from '../plan.ts';
 import { answer } from '../story.ts';
-import { formatShape, formatTable } from './format.ts';
+import { formatShape, formatTable } from '../report/format.ts';
 import {
   addAsk,
   addBackend,

@@ -1,7 +1,7 @@
 /** The walk that `run` and the demo print: each step with its shape, its time and what it is. */
 import type { Words } from '../compress/method.ts';
 import { stepName, type Step } from '../tensor/trace.ts';
-import { formatShape } from './format.ts';
+import { formatShape } from '../report/format.ts';
 
 /** The steps that are the same for every method; the others a method has words for. */
 const common: Words = {

@@ -1,4 +1,3 @@
-import type { PreprocessConfig } from '../image/preprocess.ts';
 import { paste, type Picture } from '../image/picture.ts';
 import { blank, enlarge, mapPixels } from './canvas.ts';
 import { drawLabel } from './labels.ts';
@@ -32,19 +31,6 @@ export function heatColour(t: number): number[] {
   const place = Math.min(Math.max(t, 0), 1) * (stops.length - 1);
   const i = Math.min(Math.floor(place), stops.length - 2);
   return stops[i].map((from, c) => from + (stops[i + 1][c] - from) * (place - i));
-}
-
-/**
- * The pixels that the model saw, back as a picture: after resizing and cropping, before normalisation.
- * @param pixels [S, S, 3]
- */
-export function showPixels(pixels: Float32Array, side: number, config: PreprocessConfig): Picture {
-  const { mean, std } = config.normalize ?? { mean: [0, 0, 0], std: [1, 1, 1] };
-  const unit = config.rescale ?? 1 / 255;
-  const data = Uint8Array.from(pixels, (x, i) =>
-    Math.round(Math.min(Math.max((x * std[i % 3] + mean[i % 3]) / unit, 0), 255)),
-  );
-  return { width: side, height: side, data };
 }
 
 /** How patches lie on the picture: so many a side, each of so many pixels. A rest beyond them belongs to none. */

@@ -51,6 +51,21 @@ export function drawCorner(random: Random, look: Look, frame: Frame): Corner {
   return [x, y];
 }
 
+/** Every corner of the grid where an object of a look may stand beside the others. */
+export function cornersFor(look: Look, others: readonly SceneObject[], frame: Frame = wholeFrame): Corner[] {
+  const along = (axis: number) =>
+    Array.from(
+      { length: Math.ceil((frame[axis + 2] - frame[axis]) / grid) },
+      (_, i) => frame[axis] + grid * i,
+    );
+  return along(1)
+    .flatMap((y) => along(0).map((x): Corner => [x, y]))
+    .filter((corner) => {
+      const box = boxAt(look, corner);
+      return fits(box, frame) && !others.some((other) => touch(other.box, box));
+    });
+}
+
 /** Inside the frame. */
 export const fitsIn = ([x0, y0, x1, y1]: Box, frame: Frame): boolean =>
   x0 >= frame[0] && y0 >= frame[1] && x1 <= frame[2] && y1 <= frame[3];

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { formatBytes, formatCount, formatShape, formatTable } from '../../src/cli/format.ts';
+import { formatBytes, formatCount, formatShape, formatTable } from '../../src/report/format.ts';
 
 describe('numbers for people', () => {
   test.each([

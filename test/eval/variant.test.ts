@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { findMethod, methods } from '../../src/compress/registry.ts';
 import { UserError } from '../../src/errors.ts';
-import { cellName, joinNeeds, planCells } from '../../src/eval/run/cell.ts';
+import { cellName, planCells } from '../../src/eval/run/cell.ts';
+import { joinNeeds } from '../../src/eval/run/needs.ts';
 import { isPlain, keyOf, namesAll, parseVariants } from '../../src/eval/run/variant.ts';
 
 test('a list of methods, each with options of its own', () => {

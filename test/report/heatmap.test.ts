@@ -4,7 +4,8 @@ import type { Picture } from '../../src/image/picture.ts';
 import { clipPreprocess, preprocess } from '../../src/image/preprocess.ts';
 import { paste } from '../../src/image/picture.ts';
 import { blank, enlarge } from '../../src/report/canvas.ts';
-import { drawSheet, heatColour, showPixels } from '../../src/report/heatmap.ts';
+import { drawSheet, heatColour } from '../../src/report/heatmap.ts';
+import { showPixels } from '../../src/image/show.ts';
 import { drawLabel } from '../../src/report/labels.ts';
 import { arbitraryPicture, maxDifference } from '../support/pictures.ts';
 

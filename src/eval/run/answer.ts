@@ -2,7 +2,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from '../../checkpoint/load.ts';
 import type { CompressedPictures } from '../../compress/compress.ts';
-import type { TowerNeeds } from '../../compress/method.ts';
 import { prepare, resourcesOf, readsQuestion } from '../../plan.ts';
 import { choose, reply, type SeenPictures } from '../../story.ts';
 import { scope } from '../../tensor/scope.ts';
@@ -17,6 +16,7 @@ import { costOf, joinPrompts, type PromptCount, type Times } from './costs.ts';
 import { fillBlank } from './fill.ts';
 import { chooseAmong, divergence, likeliest, logSoftmax, type FirstToken } from './first.ts';
 import { followPatches } from './follow.ts';
+import { showOnly } from './needs.ts';
 import { countKept, findSinks, noneKept } from './kept.ts';
 import { patchCount } from '../../vision/config.ts';
 import type { Task } from '../task/task.ts';
@@ -233,21 +233,6 @@ async function compressRounds(rounds: number, compress: (round: number) => Promi
       made.flatMap(({ W }) => W.rows),
       made[0].W.columns,
     ),
-  };
-}
-
-/** What the album holds for all methods, cut to what one of them needs: a method may use all that it is given. */
-function showOnly(
-  seen: SeenPictures,
-  { clsAttention = [], attention = [], keys = [], hidden = [] }: TowerNeeds,
-): SeenPictures {
-  const only = <T>(layers: number[], all: Map<number, T>) => new Map(layers.map((l) => [l, all.get(l)!]));
-  return {
-    ...seen,
-    clsAttention: only(clsAttention, seen.clsAttention),
-    attention: only(attention, seen.attention),
-    keys: only(keys, seen.keys),
-    hidden: only(hidden, seen.hidden),
   };
 }
 

@@ -1,5 +1,5 @@
 /** A cell of the table: one variant at one budget, asked every question. */
-import type { Method, TowerNeeds } from '../../compress/method.ts';
+import type { Method } from '../../compress/method.ts';
 import type { Costs, PromptCount, Times } from './costs.ts';
 import type { KeptCounts } from './kept.ts';
 import { pictureSources, type PictureSource } from '../task/task.ts';
@@ -66,15 +66,4 @@ export function planCells(variants: readonly Variant[], budgets: readonly number
     }
     return pictureSources.map((pictures) => ({ variant, budget: patches, pictures }));
   });
-}
-
-/** What serves them all. */
-export function joinNeeds(all: readonly TowerNeeds[]): Required<TowerNeeds> {
-  const join = (lists: (number[] | undefined)[]) => [...new Set(lists.flatMap((list) => list ?? []))];
-  return {
-    clsAttention: join(all.map((needs) => needs.clsAttention)),
-    attention: join(all.map((needs) => needs.attention)),
-    keys: join(all.map((needs) => needs.keys)),
-    hidden: join(all.map((needs) => needs.hidden)),
-  };
 }
