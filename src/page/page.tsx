@@ -1,7 +1,8 @@
 /** The page: every view of one state. */
 import { render } from 'preact';
 import './page.css';
-import { followState, start } from './runner.ts';
+import { followState, inside, numTensors, start } from './runner.ts';
+import * as store from './store.ts';
 import { facts, followAddress, settled, state, status, trouble } from './store.ts';
 import { AskView } from './view/ask.tsx';
 import { BeatView } from './view/beat.tsx';
@@ -88,7 +89,7 @@ function Intro() {
             value={status.value.is === 'ready' ? status.value.backend : wanted}
             onChange={(event) => void start(event.currentTarget.value as PageBackend)}
           >
-            {pageBackends.map((name) => (
+            {pageBackends.slice(0, inside ? 1 : undefined).map((name) => (
               <option value={name}>{name}</option>
             ))}
           </select>
@@ -131,6 +132,11 @@ function StatusLine() {
 
 render(<Page />, document.getElementById('page')!.appendChild(document.createElement('div')));
 document.querySelector('#page > p')?.remove();
+/** For the console, and for tests: what the page holds. */
+const forConsole = { ...store, numTensors };
+export type PageConsole = typeof forConsole;
+Object.assign(globalThis, { vtcPage: forConsole });
+
 followAddress();
 followState();
 void start(wanted);

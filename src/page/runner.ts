@@ -10,8 +10,8 @@ import type { Api, Reply, Site } from './worker.ts';
 /** So long nothing may be heard of a worker that was asked something. */
 const patience = 15_000;
 
-/** In a page that is one file, its other files. */
-const inside = (globalThis as { vtcFiles?: Record<string, string> }).vtcFiles;
+/** In a page that is one file, its other files; then wasm is the one backend there is. */
+export const inside = (globalThis as { vtcFiles?: Record<string, string> }).vtcFiles;
 
 let worker: Worker | undefined;
 let remote: Remote<Api> | undefined;
@@ -39,9 +39,7 @@ export async function start(backend: PageBackend): Promise<void> {
   const base = new URL('./', document.baseURI).href;
   const site: Site = { base, files };
   worker = files
-    ? new Worker(URL.createObjectURL(new Blob([files['worker.js']], { type: 'text/javascript' })), {
-        type: 'module',
-      })
+    ? new Worker(URL.createObjectURL(new Blob([files['worker.js']], { type: 'text/javascript' })))
     : new Worker(new URL('worker.js', base), { type: 'module' });
   worker.onerror = (event) => lose(`the model’s worker does not run: ${event.message || 'it did not load'}`);
   remote = wrap<Api>(worker);

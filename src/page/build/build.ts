@@ -11,9 +11,8 @@ import { renderEquations } from './equations.ts';
 const root = path.join(import.meta.dirname, '..', '..', '..');
 const simd = 'tfjs-backend-wasm-simd.wasm';
 
-/** What the first view fetches. */
-export const firstLoad =
-  /^(index\.html|page\.(js|css)|worker\.js|tfjs-backend-wasm-simd\.wasm|weights\/llava\/.*)$/;
+/** What the first view does not fetch: the page as one file, CLIP's text tower, other backends than wasm. */
+const later = /^(single\.html|weights\/clip\/|chunk-)/;
 
 /** Modules whose content is made at build time. */
 function made(modules: Record<string, () => Promise<unknown>>): Plugin {
@@ -50,7 +49,7 @@ export async function buildPage(out: string): Promise<void> {
   const config = common(out);
   const names = {
     entryFileNames: '[name].js',
-    chunkFileNames: '[name].js',
+    chunkFileNames: 'chunk-[name].js',
     assetFileNames: '[name][extname]',
   };
   await build({
@@ -67,48 +66,61 @@ export async function buildPage(out: string): Promise<void> {
       rolldownOptions: { input: { page: path.join(page, 'index.html') }, output: names },
     },
   });
-  await build({
-    ...config,
-    root: page,
-    build: {
-      ...config.build,
-      rolldownOptions: { input: { worker: path.join(page, 'worker.ts') }, output: names },
-    },
-  });
+  const worker = { input: { worker: path.join(page, 'worker.ts') }, output: names };
+  await build({ ...config, root: page, build: { ...config.build, rolldownOptions: worker } });
   await cp(path.join(root, 'node_modules/@tensorflow/tfjs-backend-wasm/dist', simd), path.join(out, simd));
   for (const name of ['llava', 'clip']) {
     await cp(path.join(root, 'weights', name), path.join(out, 'weights', name), { recursive: true });
   }
-  await writeSingle(out);
+  await writeSingle(out, await bundleWorker(config, page));
 }
 
-/** Everything in one file: scripts and style in their places, all else as data of the page. */
-async function writeSingle(out: string): Promise<void> {
-  const files = await listFiles(out);
+/** The worker as one classic script, with wasm alone: a page that is a file may start no module, and fetches no parts. */
+async function bundleWorker(config: InlineConfig, page: string): Promise<string> {
+  const result = await build({
+    ...config,
+    root: page,
+    plugins: [
+      {
+        name: 'wasm-alone',
+        enforce: 'pre',
+        resolveId: (source) => (/tfjs-backend-web(gl|gpu)$/.test(source) ? '\0none' : undefined),
+        load: (id) => (id === '\0none' ? 'export {}' : undefined),
+      },
+    ],
+    build: {
+      ...config.build,
+      write: false,
+      rolldownOptions: {
+        input: { worker: path.join(page, 'worker.ts') },
+        output: { codeSplitting: false, format: 'iife' },
+      },
+    },
+  });
+  const { output } = result as { output: { code?: string }[] };
+  return output[0].code!;
+}
+
+/** Everything in one file: script and style in their places, all else as data of the page. */
+async function writeSingle(out: string, worker: string): Promise<void> {
   const text = (file: string) => readFile(path.join(out, file), 'utf8');
-  const data = await Promise.all(
-    files
-      .filter((file) => firstLoad.test(file) && !/^(index\.html|page\.)/.test(file))
-      .map(async (file) => [file, (await readFile(path.join(out, file))).toString('base64')]),
+  const files = (await listFiles(out)).filter((file) => file === simd || file.startsWith('weights/llava/'));
+  const encoded = await Promise.all(
+    files.map(async (file) => [file, (await readFile(path.join(out, file))).toString('base64')]),
   );
+  const data = [...encoded, ['worker.js', Buffer.from(worker).toString('base64')]];
   const inScript = (code: string) => code.replaceAll('</script', '<\\/script');
+  const scripts = [
+    `<script>globalThis.vtcFiles=${JSON.stringify(Object.fromEntries(data))}</script>`,
+    `<script type="module">${inScript(await text('page.js'))}</script>`,
+  ];
+  const style = `<style>${await text('page.css')}</style>`;
   const html = (await text('index.html'))
-    .replace(/<link rel="stylesheet"[^>]*>/, () => '')
-    .replace(/<script type="module"[^>]*><\/script>/, () => '')
-    .replace('</head>', () => '')
-    .replace(
-      '</body>',
-      () =>
-        `<script>globalThis.vtcFiles=${JSON.stringify(Object.fromEntries(data))}</script>\n` +
-        `<script type="module">PAGE_SCRIPT</script>\n</body>`,
-    );
-  const style = `<style>${await text('page.css')}</style></head>`;
-  const whole = html.replace('<body', () => `${style}<body`).replace('PAGE_SCRIPT', '');
-  const at = whole.indexOf('<script type="module">') + '<script type="module">'.length;
-  await writeFile(
-    path.join(out, 'single.html'),
-    whole.slice(0, at) + inScript(await text('page.js')) + whole.slice(at),
-  );
+    .replace(/\s*<link rel="stylesheet"[^>]*>/, '')
+    .replace(/\s*<script type="module"[^>]*><\/script>/, '')
+    .replace('</head>', () => `${style}</head>`)
+    .replace('</body>', () => `${scripts.join('\n')}</body>`);
+  await writeFile(path.join(out, 'single.html'), html);
 }
 
 async function listFiles(dir: string): Promise<string[]> {
@@ -126,5 +138,5 @@ export async function measurePage(out: string): Promise<{ first: number; single:
   );
   const sum = (wanted: (file: string) => boolean) =>
     sizes.filter(({ file }) => wanted(file)).reduce((total, { size }) => total + size, 0);
-  return { first: sum((file) => firstLoad.test(file)), single: sum((file) => file === 'single.html') };
+  return { first: sum((file) => !later.test(file)), single: sum((file) => file === 'single.html') };
 }
