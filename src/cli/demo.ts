@@ -95,7 +95,9 @@ async function demo({ backend, out, scene: index, quiet }: DemoFlags): Promise<v
     picture.pixels.dispose();
     model.dispose();
   }
-  if (!quiet) console.log(`\nheat map: ${heatmap}`);
+  if (quiet) return;
+  console.log(`\nheat map: ${heatmap}`);
+  console.log('the page, where all of this moves: npm run page builds it, vtc page serves it');
 }
 
 async function askModel(

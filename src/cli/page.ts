@@ -5,13 +5,12 @@ import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import sirv from 'sirv';
 import { UserError } from '../errors.ts';
 import { reasonOf } from '../node/files.ts';
 import { readInteger } from './options.ts';
 
 /** Where `npm run page` puts it: from src/cli and from dist/cli. */
-export const pageFolder = fileURLToPath(new URL('../../dist/page', import.meta.url));
+const pageFolder = fileURLToPath(new URL('../../dist/page', import.meta.url));
 
 interface PageFlags {
   port: number;
@@ -38,6 +37,7 @@ async function run({ port, host }: PageFlags): Promise<void> {
       `the page has not been built: there is no ${path.relative('', pageFolder)}/index.html; npm run page builds it`,
     );
   }
+  const { default: sirv } = await import('sirv');
   const serve = sirv(pageFolder);
   const server = createServer((request, response) => {
     serve(request, response, () => {

@@ -1,7 +1,7 @@
 /** The page: every view of one state. */
 import { render } from 'preact';
 import './page.css';
-import { followState, inside, numTensors, start } from './runner.ts';
+import { askMany, followState, inside, numTensors, start } from './runner.ts';
 import * as store from './store.ts';
 import { facts, followAddress, settled, state, status, trouble } from './store.ts';
 import { AskView } from './view/ask.tsx';
@@ -133,7 +133,7 @@ function StatusLine() {
 render(<Page />, document.getElementById('page')!.appendChild(document.createElement('div')));
 document.querySelector('#page > p')?.remove();
 /** For the console, and for tests: what the page holds. */
-const forConsole = { ...store, numTensors };
+const forConsole = { ...store, askMany, numTensors };
 export type PageConsole = typeof forConsole;
 Object.assign(globalThis, { vtcPage: forConsole });
 

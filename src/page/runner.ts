@@ -260,6 +260,18 @@ export const lookOwn = (picture: Parameters<Api['lookOwn']>[0], K: number) =>
   guard(() => call((api) => api.lookOwn(picture, K), 120_000));
 export const numTensors = () => guard(() => call((api) => api.numTensors()));
 
+/** The present question many times, under each method in turn: for who looks for leaks. @returns how many failed */
+export async function askMany(count: number): Promise<number> {
+  const { question } = store.state.peek();
+  let failed = 0;
+  for (let i = 0; i < count; i++) {
+    const method = facts.methods[i % facts.methods.length].name;
+    const asked = { method, budget: method === 'none' ? facts.patches : 1 + (i % facts.patches) };
+    if ((await guard(() => call((api) => api.ask(question, asked, true)))) === undefined) failed++;
+  }
+  return failed;
+}
+
 /** What goes wrong with what a visitor brings is said; the page goes on. */
 async function guard<T>(work: () => Promise<T | undefined>): Promise<T | undefined> {
   store.trouble.value = undefined;

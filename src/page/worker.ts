@@ -55,6 +55,7 @@ async function startBackend(name: PageBackend): Promise<void> {
     if (!(await tf.setBackend('webgl')) || tf.env().getBool('WEBGL_RENDER_FLOAT32_ENABLED') === false)
       throw new UserError('this browser has no WebGL 2 with float32 textures');
     await tf.ready();
+    watchContext();
     return;
   }
   if (name === 'webgpu') {
@@ -86,9 +87,23 @@ export interface Reply<T> {
   fault?: boolean;
 }
 
+/** Comes where a graphics context is taken away, as it may be at any time: what is waited for then never comes. */
+let contextLost = new Promise<never>(() => undefined);
+
+function watchContext(): void {
+  const { gl } = (tf.backend() as unknown as { gpgpu: { gl: WebGL2RenderingContext } }).gpgpu;
+  contextLost = new Promise((_, reject) => {
+    gl.canvas.addEventListener('webglcontextlost', () =>
+      reject(new Error('the browser has taken the WebGL context away')),
+    );
+  });
+  contextLost.catch(() => undefined); // told with the next answer
+  Object.assign(globalThis, { loseContext: () => gl.getExtension('WEBGL_lose_context')?.loseContext() });
+}
+
 async function tell<T>(work: () => T | Promise<T>): Promise<Reply<T>> {
   try {
-    return { value: await work() };
+    return { value: await Promise.race([contextLost, work()]) };
   } catch (error) {
     return { failed: messageOf(error).split('\n')[0], fault: !(error instanceof UserError) };
   }

@@ -42,7 +42,9 @@ export function encodeState(state: PageState): string {
     ['paint', painted.join('.')],
     ['step', step],
   ];
-  return new URLSearchParams(pairs.map(([name, value]) => [name, String(value)])).toString();
+  return new URLSearchParams(
+    Object.fromEntries(pairs.map(([name, value]) => [name, String(value)])),
+  ).toString();
 }
 
 /**

@@ -42,8 +42,9 @@ export function Panel(props: Overlay & { picture: Picture; label: string; side?:
       class="panel"
       width={2 * side}
       height={2 * side}
-      role="img"
-      aria-label={label}
+      role={label === '' ? undefined : 'img'}
+      aria-label={label === '' ? undefined : label}
+      aria-hidden={label === ''}
       onPointerMove={move}
       onPointerLeave={() => (hovered.value = undefined)}
     />

@@ -1,5 +1,4 @@
 /** The core in a browser: bundled by Vite, opened in headless Chromium, held against Node to the last digits. */
-import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -13,25 +12,16 @@ import { decodeImage, encodePng } from '../../src/node/decode.ts';
 import { diskFolder } from '../../src/node/folder.ts';
 import { drawWorld } from '../../src/world/draw.ts';
 import { createScene, shownScene } from '../../src/world/scene.ts';
+import { chromiumPath, requireBrowser } from '../support/browser.ts';
 import { serve } from '../support/serve.ts';
 import { answerQuestion, type Answered } from './answer.ts';
-import type { Page } from './page.ts';
+import type { Page } from './core.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');
 const wasm = path.join(root, 'node_modules/@tensorflow/tfjs-backend-wasm/dist');
 const weights = path.join(root, 'weights/llava');
 
-/** The browser that CHROMIUM names, or one of the search path. */
-const executable =
-  process.env['CHROMIUM'] ??
-  ['chromium', 'chromium-browser', 'google-chrome']
-    .flatMap((name) => (process.env['PATH'] ?? '').split(path.delimiter).map((dir) => path.join(dir, name)))
-    .find((file) => existsSync(file));
-if (executable === undefined) {
-  const reason = 'no chromium, chromium-browser or google-chrome in PATH, and CHROMIUM names none';
-  if (process.env['VTC_TEST_BROWSER']) throw new Error(reason);
-  console.warn(`skipping the browser: ${reason}`);
-}
+requireBrowser();
 
 let folder: string;
 beforeAll(async () => {
@@ -71,7 +61,7 @@ test('the core is bundled without anything of Node', async () => {
   console.log(`the core: ${sizeOf(output.map(({ code }) => code).join(''))}`);
 });
 
-test.skipIf(executable === undefined)('answers as in Node', async () => {
+test.skipIf(chromiumPath === undefined)('answers as in Node', async () => {
   const site = path.join(folder, 'site');
   await build({ ...quiet, root: import.meta.dirname, base: './', build: { outDir: site } });
   await encodePng(drawWorld(createScene('test', shownScene)), path.join(folder, 'scene.png'));
@@ -83,7 +73,7 @@ test.skipIf(executable === undefined)('answers as in Node', async () => {
   expect(here.answer).toBe('upper-left');
 
   const server = await serve({ '/': site, '/wasm/': wasm, '/weights/': weights, '/pictures/': folder });
-  const browser = await chromium.launch({ executablePath: executable, args: ['--no-sandbox'] });
+  const browser = await chromium.launch({ executablePath: chromiumPath, args: ['--no-sandbox'] });
   let there: Answered;
   try {
     const page = await browser.newPage();
