@@ -5,6 +5,7 @@ import { createClip, frameScenes } from '../../src/world/clip.ts';
 import { drawWorld } from '../../src/world/draw.ts';
 import { backendsUnderTest } from '../support/backends.ts';
 import { expectRefusal, readTensors, vtcAlone, vtcOkAlone } from '../support/cli.ts';
+import { fullOrCI } from '../support/full.ts';
 import { makeFolder } from '../support/pictures.ts';
 
 const hasTensorflow = backendsUnderTest.includes('tensorflow');
@@ -18,10 +19,9 @@ async function trainOk(system: string, out: string): Promise<void> {
   expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(/6\/6 {2}accuracy /) as string });
 }
 
-const full = Boolean(process.env['FULL'] ?? process.env['CI']);
-if (!full) console.warn('skipping the training smoke test of clips: npm run test:full and CI do it');
+if (!fullOrCI) console.warn('skipping the training smoke test of clips: npm run test:full and CI do it');
 
-describe.skipIf(!hasTensorflow || !full)('vtc train --smoke of video models', () => {
+describe.skipIf(!hasTensorflow || !fullOrCI)('vtc train --smoke of video models', () => {
   test('trains a video LLaVA, then VideoLLM-MoD from it, which answers', { timeout: 240_000 }, async () => {
     const out = await makeFolder();
     expectRefusal(
