@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { full } from './support/full.ts';
 
 /**
  * `npm test` looks at the same cases every time, so that what turns red was broken by the change at hand.
@@ -6,5 +7,5 @@ import fc from 'fast-check';
  * prints the seed to look at again with VTC_TEST_SEED.
  */
 const seed = process.env['VTC_TEST_SEED'];
-if (process.env['FULL']) fc.configureGlobal({ numRuns: 1000, ...(seed && { seed: Number(seed) }) });
+if (full) fc.configureGlobal({ numRuns: 1000, ...(seed && { seed: Number(seed) }) });
 else fc.configureGlobal({ seed: Number(seed ?? 0) });

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect, onTestFinished, test } from 'vitest';
 import { runPart, type GpuReport } from '../../bench/gpu.ts';
+import { full } from '../support/full.ts';
 
 const root = path.join(import.meta.dirname, '../..');
 
@@ -37,26 +38,23 @@ test('without a backend on a GPU it says so, leaves a report and exits 1', async
 });
 
 // It runs the golden tests and a bench, which is half a minute: in test:full alone.
-test.runIf(process.env['FULL'])(
-  'a section of the bench is measured, and one that is not there fails',
-  async () => {
-    const { report: left, code } = await report(['linear 1×', 'no such case'], { VTC_GPU_BACKEND: 'wasm' });
-    expect(left.backend).toMatchObject({ name: 'wasm' });
-    expect(left.bench.map(({ name }) => name)).toEqual([
-      'matmul 2048³',
-      'sum of 256 MiB',
-      'linear 1×2048×5632',
-    ]);
-    for (const { milliseconds, rate } of left.bench) {
-      expect(milliseconds).toHaveLength(3);
-      expect(rate).toMatch(/^\d+\.\d G(FLOP|B)\/s$/);
-    }
-    expect(left.failed).toEqual([
-      { part: 'bench no such case', reason: 'exit code 1: bench: --only no such case: no case of that name' },
-    ]);
-    expect([left.ok, code]).toEqual([false, 1]);
-  },
-);
+test.runIf(full)('a section of the bench is measured, and one that is not there fails', async () => {
+  const { report: left, code } = await report(['linear 1×', 'no such case'], { VTC_GPU_BACKEND: 'wasm' });
+  expect(left.backend).toMatchObject({ name: 'wasm' });
+  expect(left.bench.map(({ name }) => name)).toEqual([
+    'matmul 2048³',
+    'sum of 256 MiB',
+    'linear 1×2048×5632',
+  ]);
+  for (const { milliseconds, rate } of left.bench) {
+    expect(milliseconds).toHaveLength(3);
+    expect(rate).toMatch(/^\d+\.\d G(FLOP|B)\/s$/);
+  }
+  expect(left.failed).toEqual([
+    { part: 'bench no such case', reason: 'exit code 1: bench: --only no such case: no case of that name' },
+  ]);
+  expect([left.ok, code]).toEqual([false, 1]);
+});
 
 test('what takes too long is ended with all that it started', async () => {
   const before = performance.now();

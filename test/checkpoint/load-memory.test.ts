@@ -11,6 +11,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { writeLlama } from '../../bench/cases/load.ts';
 import { llamaLayers, llamaShape } from '../../bench/shapes.ts';
 import { backendsUnderTest } from '../support/backends.ts';
+import { full } from '../support/full.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');
 
@@ -24,7 +25,7 @@ const script = `
   console.log(JSON.stringify({ peakBytes, weightBytes: tf.memory().numBytes }));
 `;
 
-test.runIf(process.env['FULL'] && backendsUnderTest.includes('tensorflow'))(
+test.runIf(full && backendsUnderTest.includes('tensorflow'))(
   'a 1.1 B LLaMA in bf16 loads within 1.3 times its float32 size',
   async () => {
     const dir = await mkdtemp(path.join(tmpdir(), 'vtc-memory-'));

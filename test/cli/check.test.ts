@@ -5,9 +5,12 @@ import { describe, expect, test } from 'vitest';
 import { methods } from '../../src/compress/registry.ts';
 import { methodProperties } from '../../src/testing/method/properties.ts';
 import { expectRefusal, makeFileFolder, vtc, vtcOk } from '../support/cli.ts';
+import { full } from '../support/full.ts';
 import { golden } from '../support/golden.ts';
 
 const folder = await makeFileFolder();
+/** How many trials find a fault: a few of the same ones. */
+const runs = full ? '12' : '8';
 const good = path.join(import.meta.dirname, '../fixtures/odd-keys.ts');
 
 async function put(name: string, text: string): Promise<string> {
@@ -60,7 +63,7 @@ const faults: [fault: string, text: string, message: RegExp][] = [
 describe.concurrent('a method with a fault', () => {
   test.each(faults)('%s', async (fault, text, message) => {
     const file = await put(`${fault.replaceAll(' ', '-')}.mjs`, text);
-    const { code, stdout, stderr } = await vtc('check', file, '--backend', 'cpu', '--runs', '12');
+    const { code, stdout, stderr } = await vtc('check', file, '--backend', 'cpu', '--runs', runs);
     expect({ code, stderr }).toEqual({ code: 1, stderr: '' });
     const line = stdout.split('\n').find((one) => message.test(one));
     expect(line, stdout).toContain(file);
@@ -84,7 +87,7 @@ test('a good one passes, every property with its mark', async () => {
 });
 
 test('all are the built-in methods', async () => {
-  const text = await vtcOk('check', 'all', '--backend', 'cpu', '--runs', '2');
+  const text = await vtcOk('check', 'all', '--backend', 'cpu', '--runs', '1');
   expect(text.match(/^\S+$/gm)).toEqual(methods.map(({ name }) => name));
   expect(text).not.toContain('✗');
 });

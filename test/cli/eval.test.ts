@@ -6,17 +6,26 @@ import { popeFigures } from '../../src/eval/task/pope-score.ts';
 import type { Results } from '../../src/eval/page/report.ts';
 import { writeRandomLlava } from '../support/random-llava.ts';
 import { worldQuestions } from '../../src/world/questions.ts';
-import { expectRefusal, killWhen, listFiles, makeFileFolder, vtc, vtcOk } from '../support/cli.ts';
+import {
+  expectRefusal,
+  killWhen,
+  listFiles,
+  makeFileFolder,
+  vtc,
+  vtcOk,
+  vtcOkAlone,
+} from '../support/cli.ts';
 
 const folder = await makeFileFolder();
 const model = path.join(folder, 'model');
 await writeRandomLlava(model, 8);
-const asked = ['eval', '--model', model, '--backend', 'wasm', '--count', '1', '--keep', '25%'];
+const few = ['--backend', 'wasm', '--new-tokens', '2'];
+const asked = ['eval', '--model', model, ...few, '--count', '1', '--keep', '25%'];
 const base = [...asked, '--methods', 'none,vtc-cls:layers=1,random', '--seeds', '2'];
 const cellCount = 3 + 1 + 1 + 1;
 
 const undisturbed = path.join(folder, 'undisturbed');
-const finished = vtcOk(...base, '--out', undisturbed);
+const finished = vtcOkAlone(...base, '--out', undisturbed);
 const read = (...names: string[]) => readFile(path.join(...names), 'utf8');
 /** The Markdown without the lines that name the run, and without what was measured. */
 const tablesOf = async (out: string) =>
@@ -92,7 +101,7 @@ describe.concurrent('eval', { timeout: 400_000 }, () => {
     const questions = path.join(world, 'pope.jsonl');
     await writeFile(questions, asked.map((line) => JSON.stringify(line)).join('\n'));
     const [out, cell] = [path.join(folder, 'pope'), ['cells', 'none@144.json']];
-    const flags = ['--task', 'pope', '--questions', questions, '--methods', 'none', '--backend', 'wasm'];
+    const flags = ['--task', 'pope', '--questions', questions, '--methods', 'none', ...few];
     const stdout = await vtcOk('eval', '--model', model, ...flags, '--out', out);
     await finished;
     const answersOf = async (folder: string) =>
@@ -114,8 +123,8 @@ describe.concurrent('eval', { timeout: 400_000 }, () => {
   });
 
   test('four shards, merged in any order, leave the same files as one undisturbed run', async () => {
-    const four = ['eval', '--model', model, '--backend', 'wasm', '--count', '4', '--keep', '25%'];
-    four.push('--methods', 'none,random', '--seeds', '2', '--new-tokens', '2');
+    const four = ['eval', '--model', model, ...few, '--count', '4', '--keep', '25%'];
+    four.push('--methods', 'none,random', '--seeds', '2');
     const [one, merged] = ['one', 'merged'].map((name) => path.join(folder, name));
     const shards = [3, 1, 4, 2].map((i) => path.join(folder, `shard-${i}`));
     const shardOf = (out: string) => ['--shard', `${out.at(-1)}/4`, '--out', out];
@@ -153,7 +162,7 @@ describe.concurrent('eval', { timeout: 400_000 }, () => {
       '--hard',
       'random',
     ];
-    const rest = ['--backend', 'wasm', '--count', '2', '--keep', '25%', '--new-tokens', '1'];
+    const rest = [...few, '--count', '1', '--keep', '25%'];
     const stdout = await vtcOk('eval', '--model', model, other, ...rest, ...flags, '--out', out);
     const results = JSON.parse(await read(out, 'results.json')) as Results;
     expect(results.models).toEqual([model, other]);

@@ -13,6 +13,7 @@ import {
   makeFileFolder,
   makeSubfolder,
   vtc,
+  vtcAlone,
 } from '../support/cli.ts';
 import { crc32 } from '../support/crc32.ts';
 import { golden } from '../support/golden.ts';
@@ -33,9 +34,9 @@ await mkdir(bareGolden);
 await copyFile(golden('llava-v5keys', 'config.json'), path.join(bareGolden, 'config.json'));
 
 /** Runs a command whose output would go to a folder of its own, which stays empty. */
-async function vtcInto(args: string[], option: string, file: string) {
+async function vtcInto(args: string[], option: string, file: string, run = vtc) {
   const out = await makeSubfolder(folder);
-  const result = await vtc(...args, option, path.join(out, file));
+  const result = await run(...args, option, path.join(out, file));
   expect(await listFiles(out), 'left behind').toEqual([]);
   return result;
 }
@@ -121,6 +122,15 @@ describe.concurrent('options', () => {
     ],
   ] as [string[], string | RegExp][])('%j', async (args, message) => {
     expectUsageError(await vtc(...args), message);
+  });
+});
+
+describe.concurrent('in a process of its own', () => {
+  test('refused before weights are read, while they are, and by the parser of options', async () => {
+    const into = (...args: string[]) => vtcInto([...ask, ...args], '--heatmap', 'heatmap.png', vtcAlone);
+    expectRefusal(await into('--model', at('none')), /is no checkpoint folder: it has no config\.json$/);
+    expectRefusal(await into(), /bare has neither model\.safetensors nor model\./);
+    expectUsageError(await into('--new-tokens', '0'), /It should be a whole number of at least 1\.$/);
   });
 });
 

@@ -16,10 +16,11 @@ import { openingState, sceneOf, type PageState } from '../../src/page/state/stat
 import type { PageConsole } from '../../src/page/page.tsx';
 import { drawWorld } from '../../src/world/draw.ts';
 import { chromiumPath, requireBrowser } from '../support/browser.ts';
+import { full } from '../support/full.ts';
 import { serve, type Server } from '../support/serve.ts';
 
 requireBrowser();
-const wanted = Boolean(process.env['FULL'] ?? process.env['VTC_TEST_BROWSER']);
+const wanted = full || Boolean(process.env['VTC_TEST_BROWSER']);
 if (!wanted)
   console.warn(
     'the page in a browser: left to npm run test:full, which builds it and visits it for a minute',

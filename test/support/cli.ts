@@ -1,5 +1,5 @@
-/** The real command line in a process of its own, as the built package starts it (test/build.ts), and what it leaves behind. */
-import { spawn } from 'node:child_process';
+/** The real command line, as built (test/build.ts), and what it leaves behind. */
+import { fork, spawn, type ChildProcess } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
@@ -8,6 +8,7 @@ import { afterAll, expect } from 'vitest';
 import { createRandom } from '../../src/random.ts';
 import { encodePng } from '../../src/node/decode.ts';
 import { openSafetensors } from '../../src/node/safetensors.ts';
+import { full } from './full.ts';
 import { writeRandomLlava } from './random-llava.ts';
 import { drawScene } from './simple-scene.ts';
 
@@ -24,8 +25,14 @@ export interface CliResult {
 let free = Math.min(3, availableParallelism());
 const waiting: (() => void)[] = [];
 
-/** Runs `vtc` with these arguments and waits for its end. */
-export const vtc = (...args: string[]): Promise<CliResult> => vtcWith({}, ...args);
+/**
+ * Runs `vtc` with these arguments: in `npm test` one command after another in a process that stays, for a start is half a
+ * second of work; in the full run in a process of its own.
+ */
+export const vtc = (...args: string[]): Promise<CliResult> => (full ? vtcAlone(...args) : runNext(args));
+
+/** `vtc` in a process of its own, and its end. */
+export const vtcAlone = (...args: string[]): Promise<CliResult> => vtcWith({}, ...args);
 
 /** The same with variables of the environment, or a text on standard input. */
 export const vtcWith = (given: Given, ...args: string[]): Promise<CliResult> =>
@@ -44,6 +51,36 @@ export const vtcFromSource = (...args: string[]): Promise<CliResult> =>
 
 /** The same, for a reader who has closed standard output before anything is written. */
 export const vtcUnread = (...args: string[]): Promise<CliResult> => vtcWith({ read: false }, ...args);
+
+let stayed: ChildProcess | undefined;
+let last: Promise<unknown> = Promise.resolve();
+
+/** In the process that stays, when those before are done. */
+function runNext(args: string[]): Promise<CliResult> {
+  const result = last.then(() => runInStayed(args));
+  last = result.catch(() => undefined);
+  return result;
+}
+
+function runInStayed(args: string[]): Promise<CliResult> {
+  const child = (stayed ??= fork(path.join(import.meta.dirname, 'many-commands.mjs'), {
+    cwd: root,
+    execArgv: [],
+    silent: true,
+  }));
+  return new Promise((resolve, reject) => {
+    const end = (code: number | null) => {
+      stayed = undefined;
+      reject(new Error(`vtc ${args.join(' ')} ended the process with exit code ${code}`));
+    };
+    child.once('exit', end).once('message', (result) => {
+      child.off('exit', end);
+      resolve(result as CliResult);
+    });
+    child.send(args);
+  });
+}
+afterAll(() => void stayed?.kill());
 
 async function inTurn(start: () => Promise<CliResult>): Promise<CliResult> {
   if (free > 0) free--;
@@ -92,8 +129,13 @@ function run(
 }
 
 /** `vtc`, which must succeed and say nothing on standard error. @returns standard output */
-export async function vtcOk(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await vtc(...args);
+export const vtcOk = async (...args: string[]): Promise<string> => expectOk(await vtc(...args), args);
+
+/** {@link vtcAlone} likewise. */
+export const vtcOkAlone = async (...args: string[]): Promise<string> =>
+  expectOk(await vtcAlone(...args), args);
+
+function expectOk({ code, stdout, stderr }: CliResult, args: string[]): string {
   expect({ code, stderr }, args.join(' ')).toEqual({ code: 0, stderr: '' });
   return stdout;
 }

@@ -8,15 +8,19 @@ import { keepToken, matrixOf, picking } from '../../src/tensor/token-matrix.ts';
 import { checkMethod } from '../../src/testing/method/check.ts';
 import { methodProperties } from '../../src/testing/method/properties.ts';
 import { describeEachBackend } from '../support/backends.ts';
+import { full } from '../support/full.ts';
 
-const wrongOf = async (method: Method, runs = 12) => {
+/** How many trials: the first of the same ones. */
+const runs = full ? 12 : 8;
+
+const wrongOf = async (method: Method, runs: number) => {
   const findings = await checkMethod(method, { runs });
   return findings.filter(({ holds }) => holds === false);
 };
 
 describeEachBackend('what every method must hold to', () => {
   test.each(methods.map((method) => [method.name, method] as const))('%s', async (_, method) => {
-    const findings = await checkMethod(method, { runs: 12 });
+    const findings = await checkMethod(method, { runs });
     expect(findings.map(({ property, holds, message }) => [property.name, holds ?? false, message])).toEqual(
       methodProperties.map(({ name }) => [name, true, undefined]),
     );

@@ -6,7 +6,7 @@ import { readMetrics } from '../../src/train/metrics.ts';
 import { drawWorld } from '../../src/world/draw.ts';
 import { createScene } from '../../src/world/scene.ts';
 import { backendsUnderTest } from '../support/backends.ts';
-import { expectRefusal, killWhen, listFiles, readTensors, vtc, vtcOk } from '../support/cli.ts';
+import { expectRefusal, killWhen, listFiles, readTensors, vtcAlone, vtcOkAlone } from '../support/cli.ts';
 import { makeFolder } from '../support/pictures.ts';
 
 const hasTensorflow = backendsUnderTest.includes('tensorflow');
@@ -18,7 +18,7 @@ describe.skipIf(!hasTensorflow)('vtc train --smoke', () => {
     { timeout: 240_000 },
     async () => {
       const out = await makeFolder();
-      const { code, stderr } = await vtc('train', '--smoke', '--out', out);
+      const { code, stderr } = await vtcAlone('train', '--smoke', '--out', out);
       expect({ code, stderr }).toEqual({
         code: 0,
         stderr: expect.stringMatching(/llava 6\/6 .* accuracy /) as string,
@@ -39,11 +39,11 @@ describe.skipIf(!hasTensorflow)('vtc train --smoke', () => {
       await encodePng(drawWorld(createScene('test', 0)), image);
       const clip = path.join(out, 'clip');
       const labels = 'a small red circle upper-left, a blue letter k lower-right';
-      expect(await vtcOk('classify', '--model', clip, '--image', image, '--labels', labels)).toMatch(
+      expect(await vtcOkAlone('classify', '--model', clip, '--image', image, '--labels', labels)).toMatch(
         /circle/,
       );
       const question = ['--image', image, '--question', 'how many shapes are there ?', '--new-tokens', '2'];
-      const answered = await vtcOk('run', '--model', path.join(out, 'llava'), ...question, '--json');
+      const answered = await vtcOkAlone('run', '--model', path.join(out, 'llava'), ...question, '--json');
       expect(JSON.parse(answered)).toMatchObject({ answer: expect.any(String) as string });
 
       // Killed in the second stage and started again, a run ends with the same weights, up to the order of float sums.
@@ -53,7 +53,7 @@ describe.skipIf(!hasTensorflow)('vtc train --smoke', () => {
         async () => (await readMetrics(path.join(killed, 'llava.metrics.jsonl'))).length >= 2,
       );
       expect(await listFiles(killed)).not.toContain('llava/model.safetensors');
-      const resumed = await vtc('train', '--smoke', '--out', killed);
+      const resumed = await vtcAlone('train', '--smoke', '--out', killed);
       expect(resumed).toMatchObject({ code: 0, stderr: expect.not.stringMatching(/clip \d/) as string });
       for (const file of ['clip/model.safetensors', 'llava/model.safetensors']) {
         const [whole, joined] = await Promise.all(
@@ -69,14 +69,14 @@ describe.skipIf(!hasTensorflow)('vtc train --smoke', () => {
       }
 
       // A second run finds both stages done.
-      const again = await vtc('train', '--smoke', '--out', out);
+      const again = await vtcAlone('train', '--smoke', '--out', out);
       expect({ code: again.code, stderr: again.stderr }).toEqual({ code: 0, stderr: '' });
     },
   );
 });
 
 test('refuses another backend, naming the command that builds the right one', async () => {
-  const refused = await vtc('train', '--backend', 'wasm', '--out', await makeFolder());
+  const refused = await vtcAlone('train', '--backend', 'wasm', '--out', await makeFolder());
   expectRefusal(
     refused,
     /^training needs the tensorflow backend, not wasm; npm run setup:tensorflow builds it$/,

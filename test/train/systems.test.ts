@@ -8,6 +8,7 @@ import { systems } from '../../src/train/systems/systems.ts';
 import type { Progress } from '../../src/train/train.ts';
 import { backendsUnderTest } from '../support/backends.ts';
 import { listFiles, readTensors } from '../support/cli.ts';
+import { fullOrCI } from '../support/full.ts';
 import { makeFolder } from '../support/pictures.ts';
 
 const hasTensorflow = backendsUnderTest.includes('tensorflow');
@@ -18,9 +19,8 @@ const names = Object.keys(systems).filter((name) => !['llavolta-heavy', 'llavolt
 
 /** What a system starts from, where that is not a shipped model. */
 const starts: Record<string, string | undefined> = { 'videollm-mod': 'video-full' };
-const full = Boolean(process.env['FULL'] ?? process.env['CI']);
-const tested = full ? names : names.slice(0, 1);
-if (!full)
+const tested = fullOrCI ? names : names.slice(0, 1);
+if (!fullOrCI)
   console.warn(`skipping the training of ${names.slice(1).join(', ')}: npm run test:full and CI do them`);
 
 describe.skipIf(!hasTensorflow)('vtc train --system', () => {

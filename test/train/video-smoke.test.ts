@@ -4,7 +4,8 @@ import { encodePng } from '../../src/node/decode.ts';
 import { createClip, frameScenes } from '../../src/world/clip.ts';
 import { drawWorld } from '../../src/world/draw.ts';
 import { backendsUnderTest } from '../support/backends.ts';
-import { expectRefusal, readTensors, vtc, vtcOk } from '../support/cli.ts';
+import { expectRefusal, readTensors, vtcAlone, vtcOkAlone } from '../support/cli.ts';
+import { fullOrCI } from '../support/full.ts';
 import { makeFolder } from '../support/pictures.ts';
 
 const hasTensorflow = backendsUnderTest.includes('tensorflow');
@@ -14,18 +15,17 @@ if (!hasTensorflow)
 const train = (system: string, out: string) => ['train', '--system', system, '--smoke', '--out', out];
 
 async function trainOk(system: string, out: string): Promise<void> {
-  const { code, stderr } = await vtc(...train(system, out));
+  const { code, stderr } = await vtcAlone(...train(system, out));
   expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(/6\/6 {2}accuracy /) as string });
 }
 
-const full = Boolean(process.env['FULL'] ?? process.env['CI']);
-if (!full) console.warn('skipping the training smoke test of clips: npm run test:full and CI do it');
+if (!fullOrCI) console.warn('skipping the training smoke test of clips: npm run test:full and CI do it');
 
-describe.skipIf(!hasTensorflow || !full)('vtc train --smoke of video models', () => {
+describe.skipIf(!hasTensorflow || !fullOrCI)('vtc train --smoke of video models', () => {
   test('trains a video LLaVA, then VideoLLM-MoD from it, which answers', { timeout: 240_000 }, async () => {
     const out = await makeFolder();
     expectRefusal(
-      await vtc(...train('videollm-mod', out)),
+      await vtcAlone(...train('videollm-mod', out)),
       `${path.join(out, 'video-full')} has no model to start from: vtc train --system video-full makes it`,
     );
     await trainOk('video-full', out);
@@ -38,7 +38,7 @@ describe.skipIf(!hasTensorflow || !full)('vtc train --smoke of video models', ()
     for (const [i, scene] of frameScenes(clip).entries()) await encodePng(drawWorld(scene), frames[i]);
     const asked = ['--image', ...frames, '--question', 'what color moves ?', '--new-tokens', '2', '--json'];
     const model = ['--model', path.join(out, 'video'), '--weights', out, '--method', 'videollm-mod'];
-    const answered = JSON.parse(await vtcOk('run', ...asked, ...model, '--keep', '25%')) as {
+    const answered = JSON.parse(await vtcOkAlone('run', ...asked, ...model, '--keep', '25%')) as {
       answer: string;
       image: string[];
       promptTokens: number;
