@@ -124,7 +124,7 @@ export async function train<W extends object, Batch>(
 }
 
 /** One batch forward and back, and one update. */
-function takeStep<W extends object, Batch>(
+export function takeStep<W extends object, Batch>(
   stage: Stage<W, Batch>,
   { step, optimizer }: TrainingState,
   decays: tf.Tensor1D,
