@@ -10,6 +10,7 @@ import { addClipsCommand } from './clips.ts';
 import { addCompareCommand } from './compare.ts';
 import { addDemoCommand } from './demo.ts';
 import { addDoctorCommand } from './doctor.ts';
+import { addDownloadCommand } from './download.ts';
 import { addEvalCommand } from './eval.ts';
 import { addGenerateCommand } from './generate.ts';
 import { addInspectCommand } from './inspect.ts';
@@ -20,7 +21,7 @@ import { addSetupTensorflowCommand } from './setup-tensorflow.ts';
 import { addTraceCommand } from './trace.ts';
 import { addTrainCommand } from './train.ts';
 import { addWorldCommand } from './world.ts';
-import { refuseEmptyPaths } from './options.ts';
+import { locateModels, refuseEmptyPaths } from './options.ts';
 
 const { version, description } = createRequire(import.meta.url)('../../package.json') as {
   version: string;
@@ -37,7 +38,10 @@ const program = new Command('vtc')
       write(`${onOneLine(text.trimEnd().replace(/\n(\(Did you mean .*\))$/, ' $1'))}\n`),
   })
   .exitOverride() // the process ends by itself, when what was printed is out
-  .hook('preAction', (_, command) => refuseEmptyPaths(command));
+  .hook('preAction', async (_, command) => {
+    refuseEmptyPaths(command);
+    await locateModels(command);
+  });
 addRunCommand(program);
 addTraceCommand(program);
 addGenerateCommand(program);
@@ -51,6 +55,7 @@ addReplCommand(program);
 addMethodsCommand(program);
 addTrainCommand(program);
 addWorldCommand(program);
+addDownloadCommand(program);
 addDoctorCommand(program);
 addDemoCommand(program);
 addSetupTensorflowCommand(program);
