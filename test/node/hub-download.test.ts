@@ -1,7 +1,7 @@
 /** A model comes from a hub into the cache, or into a folder. */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { lstat, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -36,7 +36,9 @@ describe('a download', () => {
     expect(await listFiles(at('cache', '.locks'))).toEqual([]);
 
     hub.requests = [];
+    const made = await lstat(path.join(snapshot, 'model.safetensors'));
     expect(await download()).toMatchObject({ folder: snapshot, fetched: 0 });
+    expect((await lstat(path.join(snapshot, 'model.safetensors'))).ino, 'it is left as it is').toBe(made.ino);
     expect(hub.requests.filter(({ path }) => path.includes('/resolve/'))).toEqual([]);
   });
 
@@ -44,6 +46,8 @@ describe('a download', () => {
     const { folder: snapshot } = await download({ revision: hub.commit });
     expect(existsSync(repo('refs'))).toBe(false);
     expect(await locateModel(`org/name@${hub.commit}`, env)).toBe(snapshot);
+    hub.otherCommit = 'f'.repeat(40);
+    expect(await refusal(download({ revision: hub.commit }))).toMatch(/made of: its commit is none$/);
     expect(await refusal(download({ revision: 'a' }, 'org/name@b'))).toBe(
       'org/name@b and --revision a name two revisions',
     );
@@ -64,6 +68,7 @@ describe('a download', () => {
     );
     expect(await download()).toMatchObject({ fetched: 60_000 });
     await rm(weights);
+    await symlink('../../blobs/gone', weights);
     expect(await download()).toMatchObject({ fetched: 0 });
     await expectWhole(repo('snapshots', hub.commit));
   });
@@ -113,19 +118,49 @@ describe('a download', () => {
     expect(resumed[0].range).toMatch(/^bytes=[1-9]\d*-$/);
   });
 
+  test('goes on from wrong bytes, or from too many, once', async () => {
+    const sha256 = createHash('sha256').update(wanted['model.safetensors']).digest('hex');
+    const partial = repo('blobs', `${sha256}.vtc.incomplete`);
+    await place(partial, 'x'.repeat(100));
+    await download({ pauses: [] });
+    await expectWhole(repo('snapshots', hub.commit));
+    await rm(repo(), { recursive: true });
+    await place(partial, 'x'.repeat(70_000));
+    await download({ pauses: [] });
+    await rm(repo('blobs', sha256));
+    await place(partial, 'x'.repeat(100));
+    hub.faults = Array<FileFault>(3).fill('sends wrong bytes');
+    expect(await refusal(download({ pauses: [] }))).toContain('is not the file that its list names');
+    expect(existsSync(partial)).toBe(false);
+  });
+
+  test('begins anew where a server serves no ranges', async () => {
+    const sha256 = createHash('sha256').update(wanted['model.safetensors']).digest('hex');
+    await place(repo('blobs', `${sha256}.vtc.incomplete`), wanted['model.safetensors'].subarray(0, 1000));
+    hub.faults = Array<FileFault>(9).fill('serves no ranges');
+    await download({ pauses: [] });
+    await expectWhole(repo('snapshots', hub.commit));
+    expect(hub.requests.filter(({ range }) => range === 'bytes=1000-')).toHaveLength(1);
+  });
+
   test('another process at the same', async () => {
     const lock = at('cache', '.locks', 'models--org--name', 'vtc-download.lock');
     await place(lock, `${hostname()} ${process.ppid} 1`);
     expect(await refusal(download())).toBe(
       `process ${process.ppid} on ${hostname()} is downloading org/name: wait for it, or remove ${lock}`,
     );
+    await writeFile(lock, 'elsewhere 999999999 1');
+    expect(await refusal(download())).toMatch(/^process 999999999 on elsewhere is downloading org\/name: /);
     await writeFile(lock, `${hostname()} 999999999 1`); // killed
     await download();
     await writeFile(lock, `${hostname()} ${process.pid} 1`); // our number, given once before
     await download();
     expect(existsSync(lock)).toBe(false);
     const both = await Promise.allSettled([download({ to: at('a') }), download({ to: at('a') })]);
-    expect(both.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    const late = both.filter((one) => one.status === 'rejected');
+    expect(late.map(({ reason }) => String(reason))).toMatchObject([
+      expect.stringContaining('is downloading org/name'),
+    ]);
     await expectWhole(at('a'));
   });
 });

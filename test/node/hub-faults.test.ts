@@ -6,8 +6,8 @@ import { describe, expect, test } from 'vitest';
 import { UserError } from '../../src/errors.ts';
 import { locateModel } from '../../src/node/hub-cache.ts';
 import { listFiles } from '../support/cli.ts';
-import { fileFaults, listFaults, serveHub, type FileFault } from '../support/hub.ts';
-import { at, download, env, expectWhole, hub, useHub } from '../support/hub-model.ts';
+import { fileFaults, listFaults, serveHub, type FileFault, type ListFault } from '../support/hub.ts';
+import { at, download, env, expectWhole, hub, repo, useHub } from '../support/hub-model.ts';
 import { refusal } from '../support/refusal.ts';
 
 useHub();
@@ -33,11 +33,12 @@ describe('a hub with faults', () => {
     const page = (address: string) => `${address}/o/n`;
     const serveOnly = async (files: Record<string, string>) => {
       const other = await serveHub(at('empty'), 'o/n', files);
+      const asked = { env: { ...env, HF_ENDPOINT: other.address } };
       try {
-        return (await refusal(download({ env: { ...env, HF_ENDPOINT: other.address } }, 'o/n'))).replace(
-          page(other.address),
-          'o/n',
-        );
+        const told = await refusal(download(asked, 'o/n'));
+        expect(await refusal(download({ ...asked, to: at('out') }, 'o/n'))).not.toBe('');
+        expect(existsSync(at('out'))).toBe(false);
+        return told.replace(page(other.address), 'o/n');
       } finally {
         await other.close();
       }
@@ -55,37 +56,73 @@ describe('a hub with faults', () => {
   });
 
   const kinds = Object.entries(fileFaults) as [FileFault, 'passing' | 'harmless' | 'lie'][];
+  const lies: Partial<Record<FileFault, RegExp>> = {
+    'sends wrong bytes':
+      /^http:\S+ is not the file that its list names: its hash is \w{40}, should be \w{40}$/,
+    'sends too much': /^http:\S+ sends more than the \d+ bytes of its list$/,
+    'says another size': /^http:\S+ has \d+ bytes, where its list says \d+$/,
+    'sends a web page': /^http:\S+ is not the file that its list names: /, // the rest of it came another time
+    'answers 404': /^http:\S+ has no org\/name: http:\S+ answers 404 Not Found$/,
+  };
   test.each(kinds)('that %s: %s', async (fault, kind) => {
     env['HF_HUB_DOWNLOAD_TIMEOUT'] = '0.3';
     hub.faults = Array<FileFault>(kind === 'harmless' ? 99 : 2).fill(fault);
-    const done = download();
-    if (kind !== 'lie') await done;
-    else
-      expect(await refusal(done)).toMatch(
-        /^http:\S+ (is not the file|sends more|has \d+ bytes, where|has no org\/name)/,
-      );
-    if (kind === 'lie')
-      expect(await refusal(locateModel('org/name', env))).toContain('vtc download org/name');
+    if (kind === 'lie') {
+      expect(await refusal(download())).toMatch(lies[fault]!);
+      expect(await refusal(locateModel('org/name', env))).toContain('vtc download org/name fetches it');
+      if (fault === 'answers 404') expect(existsSync(repo()), 'nothing is left').toBe(false);
+    } else await download();
     env['HF_HUB_DOWNLOAD_TIMEOUT'] = '10';
     hub.faults = [];
     await download();
     await expectWhole(await locateModel('org/name', env));
   });
 
+  const isNone = /^http:\S+ does not say what org\/name is made of: /;
+  const refused: Record<ListFault, RegExp> = {
+    'a size too small': /has \d+ bytes, where its list says \d+$/,
+    'a size too large': /has \d+ bytes, where its list says \d+$/,
+    'a size that is none': /made of: it gives model.safetensors the size -1$/,
+    'a size beyond any disk': / has \d+ MB free, and \d+ MB are to come$/,
+    'a wrong hash': /is not the file that its list names: its hash is \w{64}, should be \w{64}$/,
+    'a hash that is a path': /made of: it gives model.safetensors the hash "..\/..\/..\/..\/evil"$/,
+    'a file outside': /made of: it lists "..\/evil.json", which is no file of a folder$/,
+    'no JSON': isNone,
+    'JSON of another kind': isNone,
+    'a commit that is a path': /made of: its commit is none$/,
+    'no end': /answers with a list of files that has no end$/,
+    'too many files': /made of: it lists more than 10000 files$/,
+    'too many bytes': /answers with more than 32 MiB: that is no list of files$/,
+  };
   test.each(listFaults)('whose list has %s', async (fault) => {
     hub.listFault = fault;
-    const told = await refusal(download());
-    expect(told).toMatch(
-      /does not say what|ends after|has \d+ bytes, where|sends more|is not the file|has no end|are to come/,
-    );
-    expect(await refusal(locateModel('org/name', env))).toContain('vtc download org/name');
-    const left = await listFiles(at());
-    expect(
-      left.filter((file) => !/^cache\/models--org--name\/blobs\/\w{40,64}(\.vtc\.incomplete)?$/.test(file)),
-    ).toEqual([]);
+    expect(await refusal(download())).toMatch(refused[fault]);
+    expect(await refusal(locateModel('org/name', env))).toContain('vtc download org/name fetches it');
+    const blob = /^cache\/models--org--name\/blobs\/\w{40,64}(\.vtc\.incomplete)?$/;
+    expect((await listFiles(at())).filter((file) => !blob.test(file))).toEqual([]);
+    if (fault === 'a size beyond any disk') expect(existsSync(repo()), 'nothing is left').toBe(false);
     hub.listFault = undefined;
     await download();
     await expectWhole(await locateModel('org/name', env));
+  });
+
+  test('one that is slow, but not silent, is waited for', async () => {
+    env['HF_HUB_DOWNLOAD_TIMEOUT'] = '0.5'; // each of the two large files takes a second
+    hub.slow = true;
+    await download({ pauses: [] });
+    await expectWhole(repo('snapshots', hub.commit));
+  });
+
+  test('one that gives a mebibyte at a time is asked again and again', async () => {
+    const files = { 'config.json': '{}', 'model.safetensors': 'x'.repeat(6e6) };
+    const large = await serveHub(at('empty'), 'o/n', files);
+    try {
+      large.faults = ['serves no ranges', ...Array<FileFault>(3).fill('breaks off in the middle')];
+      const { fetched } = await download({ env: { ...env, HF_ENDPOINT: large.address } }, 'o/n');
+      expect(fetched).toBe(6e6 + 2);
+    } finally {
+      await large.close();
+    }
   });
 
   test('a silent one is given up', async () => {

@@ -16,6 +16,7 @@ export const fileFaults = {
   'answers 503': 'passing',
   'serves no ranges': 'harmless',
   'redirects': 'harmless',
+  'redirects to what has expired': 'passing',
   'sends another range': 'passing',
   'answers 416': 'passing',
   'sends wrong bytes': 'lie',
@@ -39,6 +40,8 @@ export const listFaults = [
   'JSON of another kind',
   'a commit that is a path',
   'no end',
+  'too many files',
+  'too many bytes',
 ] as const;
 export type ListFault = (typeof listFaults)[number];
 
@@ -63,9 +66,11 @@ export interface TestHub {
   token?: string;
   /** The answer to every request for a list. */
   status?: number;
+  /** Answered whatever revision is asked for. */
+  otherCommit?: string;
   /** The list's second page is on the other host. */
   pages?: true;
-  /** Files come in small pieces. */
+  /** Large files come in small pieces, a second long. */
   slow?: boolean;
   close: () => Promise<void>;
 }
@@ -108,10 +113,11 @@ export async function serveHub(
     const at = url.pathname;
     if (hub.status !== undefined && at.startsWith('/api/')) return response.writeHead(hub.status).end();
     if (at === `/api/models/${name}/revision/main` || at === `/api/models/${name}/revision/${commit}`) {
-      const sha = hub.listFault === 'a commit that is a path' ? '../../../evil' : commit;
+      const sha = hub.listFault === 'a commit that is a path' ? '../../../evil' : (hub.otherCommit ?? commit);
       return sendJson(response, { id: name, sha, lastModified: '2026-01-01T00:00:00Z' });
     }
     const tree = `/api/models/${name}/tree/${commit}`;
+    if (at === '/expired') return response.writeHead(403).end();
     if (at === '/page-2') return sendJson(response, listOf(files).slice(4));
     if (at === tree) return sendList(hub, response, listOf(files));
     if (at.startsWith(`${tree}/`)) return sendJson(response, listOf(files, at.slice(tree.length + 1)));
@@ -120,10 +126,13 @@ export async function serveHub(
       return response.writeHead(404, { 'x-error-code': 'RepoNotFound' }).end();
     }
     const fault = elsewhere ? undefined : hub.faults.shift();
+    if (fault === 'redirects to what has expired') {
+      return response.writeHead(302, { location: `${hub.elsewhere}/expired` }).end();
+    }
     if (fault === 'redirects') {
       return response.writeHead(302, { location: `${hub.elsewhere}${request.url}` }).end();
     }
-    if (hub.slow) void sendSlowly(response, bytes);
+    if (hub.slow && bytes.length > large) void sendSlowly(response, bytes);
     else sendFile(response, bytes, range, fault);
   };
   const main = createServer(answer(false));
@@ -191,8 +200,12 @@ function sendList(hub: TestHub, response: ServerResponse, list: Listed[]): void 
   if (hub.listFault === 'a wrong hash') lfs.oid = lfs.oid.replace(/^./, (c) => (c === '0' ? '1' : '0'));
   if (hub.listFault === 'a hash that is a path') lfs.oid = '../../../../evil';
   if (hub.listFault === 'a file outside') list.push({ ...entry, path: '../evil.json' });
+  if (hub.listFault === 'too many files') {
+    list.push(...Array.from({ length: 10_001 }, (_, i) => ({ ...entry, path: `${i}.md` })));
+  }
   if (hub.listFault === 'no JSON') response.end('<html>');
   else if (hub.listFault === 'JSON of another kind') sendJson(response, { error: null, files: 3 });
+  else if (hub.listFault === 'too many bytes') response.end(' '.repeat(2 ** 25 + 1));
   else if (hub.listFault === 'no end') {
     response.setHeader('link', `<${hub.address}/api/models/org/name/tree/${hub.commit}>; rel="next"`);
     sendJson(response, []);
@@ -204,8 +217,9 @@ function sendList(hub: TestHub, response: ServerResponse, list: Listed[]): void 
 
 async function sendSlowly(response: ServerResponse, bytes: Buffer): Promise<void> {
   response.writeHead(200, { 'content-length': bytes.length });
-  for (let at = 0; at < bytes.length && !response.destroyed; at += 50_000) {
-    response.write(bytes.subarray(at, at + 50_000));
+  const step = Math.ceil(bytes.length / 50);
+  for (let at = 0; at < bytes.length && !response.destroyed; at += step) {
+    response.write(bytes.subarray(at, at + step));
     await pause(20);
   }
   response.end();
@@ -263,6 +277,7 @@ function sendFile(
       return void response.writeHead(200, { 'content-type': 'text/html' }).end('<html>Log in</html>');
     case 'serves no ranges':
     case 'redirects':
+    case 'redirects to what has expired':
     case undefined:
       begin();
       return void response.end(rest);
