@@ -10,11 +10,13 @@ import { cacheStore, findThere, folderStore, sizeOf, type Store } from './hub-st
 import { fetchFile, incomplete } from './hub-transfer.ts';
 import { alone } from './lock.ts';
 
+/** What to download, and to where. */
 export interface DownloadOptions {
   /** A branch, a tag or a commit, where the name has none; `main` where neither has. */
   revision?: string;
   /** A folder to make, in place of the cache. */
   to?: string;
+  /** Names the hub, its token and the cache; that of the process where left out. */
   env?: NodeJS.ProcessEnv;
   /** Milliseconds before each further try of what was dropped. */
   pauses?: readonly number[];
@@ -64,10 +66,10 @@ export async function downloadModel(name: string, options: DownloadOptions = {})
 
 function readModelName(name: string, revision?: string): HubModel {
   const model = parseModelName(name);
-  if (!model)
-    throw new UserError(
-      `${name} names no model of the Hugging Face Hub: it should be org/name, or org/name@revision`,
-    );
+  if (!model) {
+    const should = 'it should be org/name, or org/name@revision';
+    throw new UserError(`${name} names no model of the Hugging Face Hub: ${should}`);
+  }
   if (revision === undefined) return model;
   const other = parseModelName(`${model.name}@${revision}`);
   if (!other) throw new UserError(`--revision ${revision}: is no name of a branch, tag or commit`);
