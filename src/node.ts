@@ -7,6 +7,8 @@ export * from './index.ts';
 export { backendNames, startBackend, type BackendChoice, type BackendName } from './backend/start.ts';
 export { diskFolder, openFile } from './node/folder.ts';
 export { listFrames, readFrames, type FrameFile } from './node/frames.ts';
+export { locateModel } from './node/hub-cache.ts';
+export { downloadModel, type Downloaded, type DownloadOptions } from './node/hub-download.ts';
 export { openSafetensors, writeSafetensors } from './node/safetensors.ts';
 export { decodeImage, decodeImageBytes, encodePng } from './node/decode.ts';
 export { loadMethodFile, methodFinder, type SystemSource } from './node/method-file.ts';

@@ -26,7 +26,7 @@ export function addClassifyCommand(program: Command): void {
     )
     .option(
       '--model <dir>',
-      'a Hugging Face folder of type CLIP, with its text tower; the default comes with this program',
+      'a Hugging Face folder of type CLIP, with its text tower, or org/name in its cache; the default comes with this program',
       shippedModel('clip'),
     )
     .option('--json', 'print one JSON object instead of text', false);

@@ -30,7 +30,11 @@ export function addClipsCommand(program: Command): void {
   const command = program
     .command('clips')
     .description('ask a video model about drawn clips: how many answers are right, and what they cost')
-    .option('--model <dir>', 'a Hugging Face folder of type LLaVA', shippedModel('video'))
+    .option(
+      '--model <dir>',
+      'a Hugging Face folder of type LLaVA, or org/name in its cache',
+      shippedModel('video'),
+    )
     .option(
       '--methods <list>',
       'with commas between; options follow a colon: videollm-mod:gate=one',

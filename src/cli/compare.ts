@@ -46,7 +46,7 @@ export function addCompareCommand(program: Command): void {
     .command('compare')
     .description('all methods on one picture: what each keeps, what it answers, how sure, how fast')
     .requiredOption('--image <file>', 'PNG, JPEG or WebP')
-    .option('--model <dir>', 'a Hugging Face folder of type LLaVA', shippedModel())
+    .option('--model <dir>', 'a Hugging Face folder of type LLaVA, or org/name in its cache', shippedModel())
     .option('--keep <U>', 'visual tokens to keep: a count, a ratio such as 0.25, or a percentage', '25%')
     .option(
       '--methods <list>',

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { messageOf } from '../errors.ts';
 import { backendNames, startBackend } from '../backend/start.ts';
+import { hubCache } from '../node/hub-cache.ts';
 import { limits } from '../tensor/wasm-heap.ts';
 import { formatBytes, formatTable } from '../report/format.ts';
 import { addBackend, type BackendOption } from './options.ts';
@@ -35,4 +36,5 @@ async function doctor({ backend }: BackendOption): Promise<void> {
     `wasm threads: VTC_CLS_THREADS=<1..${limits.wasmThreads}> in the environment; for large models on an idle machine`,
   );
   console.log('webgpu: auto does not take it; VTC_CLS_WEBGPU=software lets it compute on the CPU, for tests');
+  console.log(`models of Hugging Face: --model org/name looks in ${hubCache()}`);
 }

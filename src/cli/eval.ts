@@ -51,7 +51,7 @@ export function addEvalCommand(program: Command): void {
     .description('measure how accuracy falls with the tokens kept, method by method')
     .option(
       '--model <dir...>',
-      'a Hugging Face folder of type LLaVA, the default comes with this program; several for a table of means over ' +
+      'a Hugging Face folder of type LLaVA, or org/name in its cache; the default comes with this program; several for a table of means over ' +
         'models that differ by their seed',
       [shippedModel()],
     )

@@ -30,7 +30,10 @@ export function addGenerateCommand(program: Command): void {
   const command = program
     .command('generate')
     .description('let the decoder alone write on after a prompt; the text streams to standard output')
-    .requiredOption('--model <dir>', 'a Hugging Face folder of type LLaVA, LLaMA, Mistral or Qwen2')
+    .requiredOption(
+      '--model <dir>',
+      'a Hugging Face folder of type LLaVA, LLaMA, Mistral or Qwen2, or org/name in its cache',
+    )
     .option('--prompt <text>', 'how the text begins', '')
     .option(
       '--new-tokens <R>',

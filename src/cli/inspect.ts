@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { readArchitecture, openWeights } from '../node/checkpoint.ts';
+import { locateModel } from '../node/hub-cache.ts';
 import type { Architecture } from '../checkpoint/architecture.ts';
 import { publishedNames, unusedNames, weightTable } from '../checkpoint/names.ts';
 import { checkNames } from '../io/weight-table.ts';
@@ -12,13 +13,14 @@ export function addInspectCommand(program: Command): void {
   program
     .command('inspect')
     .description('print what a checkpoint folder holds, and whether its weights fit its config')
-    .argument('<dir>', 'a Hugging Face folder')
+    .argument('<dir>', 'a Hugging Face folder, or org/name in its cache')
     .option('--json', 'print one JSON object instead of text', false)
     .action(inspect);
 }
 
 /** Tells what is there, and then what is wrong with it. */
-async function inspect(dir: string, { json }: { json: boolean }): Promise<void> {
+async function inspect(given: string, { json }: { json: boolean }): Promise<void> {
+  const dir = await locateModel(given);
   const architecture = await readArchitecture(dir);
   const files = await openWeights(dir);
   await files.close(); // their headers are all that is wanted

@@ -4,6 +4,7 @@ import { methodOptions, methods, systems } from '../compress/registry.ts';
 import type { Sampling } from '../decoder/sample.ts';
 import type { ModelConfigs } from '../compress/trained/system.ts';
 import { UserError } from '../errors.ts';
+import { locateModel } from '../node/hub-cache.ts';
 import { methodFinder } from '../node/method-file.ts';
 import { backendNames } from '../backend/start.ts';
 import type { Box } from '../world/scene.ts';
@@ -188,5 +189,21 @@ export function refuseEmptyPaths(command: Command): void {
     if (/<(dir|file)(\.\.\.)?>/.test(flags) && [value].flat().includes('')) {
       throw new UserError(`${flags} is empty: name a file or folder`);
     }
+  }
+}
+
+/**
+ * In place of `--model org/name` and `--clip org/name` their folders in Hugging Face's cache.
+ * @throws UserError where it has no such model
+ */
+export async function locateModels(command: Command): Promise<void> {
+  for (const name of ['model', 'clip']) {
+    const source = command.getOptionValueSource(name);
+    if (source !== 'cli') continue;
+    const given = command.getOptionValue(name) as string | string[];
+    const found = Array.isArray(given)
+      ? await Promise.all(given.map((one) => locateModel(one)))
+      : await locateModel(given);
+    command.setOptionValueWithSource(name, found, source);
   }
 }

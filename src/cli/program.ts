@@ -9,6 +9,7 @@ import { addClipsCommand } from './clips.ts';
 import { addCompareCommand } from './compare.ts';
 import { addDemoCommand } from './demo.ts';
 import { addDoctorCommand } from './doctor.ts';
+import { addDownloadCommand } from './download.ts';
 import { addEvalCommand } from './eval.ts';
 import { addGenerateCommand } from './generate.ts';
 import { addInspectCommand } from './inspect.ts';
@@ -20,7 +21,7 @@ import { addSetupTensorflowCommand } from './setup-tensorflow.ts';
 import { addTraceCommand } from './trace.ts';
 import { addTrainCommand } from './train.ts';
 import { addWorldCommand } from './world.ts';
-import { refuseEmptyPaths } from './options.ts';
+import { locateModels, refuseEmptyPaths } from './options.ts';
 
 const { version, description } = createRequire(import.meta.url)('../../package.json') as {
   version: string;
@@ -59,7 +60,10 @@ function createProgram(): Command {
         write(`${onOneLine(text.trimEnd().replace(/\n(\(Did you mean .*\))$/, ' $1'))}\n`),
     })
     .exitOverride() // the process ends by itself, when what was printed is out
-    .hook('preAction', (_, command) => refuseEmptyPaths(command));
+    .hook('preAction', async (_, command) => {
+      refuseEmptyPaths(command);
+      await locateModels(command);
+    });
   addRunCommand(program);
   addTraceCommand(program);
   addGenerateCommand(program);
@@ -73,6 +77,7 @@ function createProgram(): Command {
   addMethodsCommand(program);
   addTrainCommand(program);
   addWorldCommand(program);
+  addDownloadCommand(program);
   addPageCommand(program);
   addDoctorCommand(program);
   addDemoCommand(program);

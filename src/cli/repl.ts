@@ -29,7 +29,7 @@ export function addReplCommand(program: Command): void {
   const command = program
     .command('repl')
     .description('a prompt with tf, a model, scene(), method(), ask() and show(), to try things in')
-    .option('--model <dir>', 'a Hugging Face folder of type LLaVA', shippedModel());
+    .option('--model <dir>', 'a Hugging Face folder of type LLaVA, or org/name in its cache', shippedModel());
   addBackend(command).action(run);
 }
 

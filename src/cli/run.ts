@@ -69,7 +69,7 @@ export function addRunCommand(program: Command): void {
     )
     .option(
       '--model <dir>',
-      'a Hugging Face folder of type LLaVA; the default comes with this program',
+      'a Hugging Face folder of type LLaVA, or org/name in its cache; the default comes with this program',
       shippedModel(),
     )
     .option('--new-tokens <R>', 'at most this many tokens of answer', readInteger(1), 64)

@@ -53,7 +53,7 @@ export function addTraceCommand(program: Command): void {
     .description('run every layer and save every named tensor to one safetensors file')
     .option(
       '--model <dir>',
-      'a Hugging Face folder of type LLaVA, CLIP, LLaMA, Mistral or Qwen2',
+      'a Hugging Face folder of type LLaVA, CLIP, LLaMA, Mistral or Qwen2, or org/name in its cache',
       shippedModel(),
     )
     .requiredOption(

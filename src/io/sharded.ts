@@ -37,24 +37,32 @@ export interface WeightFiles {
  * @throws UserError if there are none, or a file is missing or malformed, or index and shards disagree
  */
 export async function openWeights(folder: Folder): Promise<WeightFiles> {
-  if (await folder.has(singleName)) return openFiles(folder, [singleName]);
-  if (!(await folder.has(indexName))) throw new UserError(await describeLack(folder));
-
-  const indexPath = folder.place(indexName);
-  const placement = parseIndex(await readIndex(folder), indexPath);
-  const shards = [...new Set(placement.values())].sort();
-  for (const shard of shards) {
-    if (await folder.has(shard)) continue;
-    throw new UserError(`${indexPath} names the shard ${shard}, which is not in the folder`);
-  }
-  const weights = await openFiles(folder, shards);
+  const { names, placement } = await findWeights(folder);
+  const weights = await openFiles(folder, names);
   try {
-    checkPlacement(weights, placement, folder);
+    if (placement) checkPlacement(weights, placement, folder);
     return weights;
   } catch (error) {
     await weights.close();
     throw error;
   }
+}
+
+/** The files that {@link openWeights} would open. @throws UserError if there are none, or a shard is missing */
+export const listWeights = async (folder: Folder): Promise<string[]> => (await findWeights(folder)).names;
+
+async function findWeights(folder: Folder): Promise<{ names: string[]; placement?: Map<string, string> }> {
+  if (await folder.has(singleName)) return { names: [singleName] };
+  if (!(await folder.has(indexName))) throw new UserError(await describeLack(folder));
+
+  const indexPath = folder.place(indexName);
+  const placement = parseIndex(await readIndex(folder), indexPath);
+  const names = [...new Set(placement.values())].sort();
+  for (const shard of names) {
+    if (await folder.has(shard)) continue;
+    throw new UserError(`${indexPath} names the shard ${shard}, which is not in the folder`);
+  }
+  return { names, placement };
 }
 
 /** Whether a folder has weights that {@link openWeights} would look at. */

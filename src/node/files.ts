@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   access,
   constants,
@@ -15,7 +14,7 @@ import {
   stat,
   type FileHandle,
 } from 'node:fs/promises';
-import type { Stats } from 'node:fs';
+import { createReadStream, type Stats } from 'node:fs';
 import path from 'node:path';
 import { decodeText } from '../bytes.ts';
 import { messageOf, UserError } from '../errors.ts';
@@ -120,8 +119,8 @@ export async function writeAtomically(
 /** A new name beside a file: a rename must not cross file systems. */
 const besides = (file: string): string => `${file}.${randomBytes(6).toString('hex')}.tmp`;
 
-/** @throws Error where a folder that is there takes no files, as those of /proc */
-async function openNew(file: string): Promise<FileHandle> {
+/** Opens a file that is not there yet. @throws Error where a folder that is there takes no files, as those of /proc */
+export async function openNew(file: string): Promise<FileHandle> {
   try {
     return await open(file, 'wx');
   } catch (error) {
@@ -222,8 +221,10 @@ async function lookAt(place: string): Promise<Stats | undefined> {
   return found;
 }
 
-/** SHA-256 of a file, in hexadecimal. */
-export const digestFile = async (file: string): Promise<string> =>
-  createHash('sha256')
-    .update(await readWhole(file))
-    .digest('hex');
+/** Digest of a file, in hexadecimal. @param head what is digested before it */
+export async function digestFile(file: string, algorithm = 'sha256', head = ''): Promise<string> {
+  if (!(await stat(file)).isFile()) throw new Error('it is not a regular file'); // a pipe would never end
+  const hash = createHash(algorithm).update(head);
+  for await (const piece of createReadStream(file)) hash.update(piece as Buffer);
+  return hash.digest('hex');
+}

@@ -95,10 +95,15 @@ async function inTurn(start: () => Promise<CliResult>): Promise<CliResult> {
 }
 
 /** Starts `vtc` and kills it, as by `kill -9`, as soon as a condition holds. */
-export async function killWhen(args: string[], reached: () => Promise<boolean>): Promise<void> {
+export async function killWhen(
+  args: string[],
+  reached: () => Promise<boolean>,
+  env: Record<string, string> = {},
+): Promise<void> {
   const child = spawn(process.execPath, [program, ...args], {
     cwd: root,
     stdio: 'ignore',
+    env: { ...process.env, ...env },
   });
   const ended = new Promise((resolve) => child.on('close', resolve));
   while (child.exitCode === null && !(await reached())) await pause(5);
