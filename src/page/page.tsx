@@ -37,8 +37,10 @@ function Page() {
             <h2 id="scene-title">1 · Picture and question</h2>
             <SceneView />
             <p class="lead">
-              <b>[CLS] never reads the question</b>: change it, and the chosen patches stay. Drag the objects,
-              and they move.
+              The vision encoder adds one token that stands for no patch, <b>[CLS]</b>: a running summary of
+              the whole picture. How much it draws on each patch, its <i>attention</i>, decides which stay
+              (bright) and which are thrown away (dark). <b>[CLS] never reads the question</b>: change it, and
+              the chosen patches stay. Drag the objects, and they move.
             </p>
             <AskView />
             {!isEmbedded && <SceneControls />}
@@ -52,10 +54,10 @@ function Page() {
               <BeatView />
               <ReadView />
               <CostView />
+              <FailView />
               <SheetView />
               <StepsView />
               <OwnClipView />
-              <FailView />
             </>
           )}
         </div>

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { decodeState, encodeState } from '../../src/page/state/address.ts';
 import { lenses, openingState, sceneOf, type PageState } from '../../src/page/state/state.ts';
-import { askScene } from '../../src/world/questions.ts';
+import { askScene, questionTypes } from '../../src/world/questions.ts';
 import { createScene } from '../../src/world/scene.ts';
 import { trueAnswer } from '../../src/world/true-answer.ts';
 
@@ -84,9 +84,25 @@ test('objects that cannot stand so are as if no one had named any', () => {
   ]);
 });
 
-test('the opening question is one of the scene’s, with a true answer', () => {
-  const state = openingState();
-  const { question, answer } = askScene(sceneOf(state))[0];
-  expect(state.question).toBe(question);
-  expect(trueAnswer(state.objects, state.question)).toEqual({ answer });
+test('the opening questions have true answers', () => {
+  for (const state of [openingState(), openingState(9), openingState(7, 'heldout')]) {
+    const questions = askScene(sceneOf(state));
+    expect(trueAnswer(state.objects, state.question)).toHaveProperty('answer');
+    expect(questions.length).toBeGreaterThan(0);
+  }
+  const { question, answer } = askScene(sceneOf(openingState(9)))[0];
+  expect(openingState(9).question).toBe(question);
+  expect(trueAnswer(openingState(9).objects, question)).toEqual({ answer });
+});
+
+test('a type’s questions begin alike, and others otherwise', () => {
+  const begins = new Map<string, Set<string>>();
+  for (let index = 0; index < 50; index++) {
+    for (const { type, question } of askScene(createScene('test', index))) {
+      const two = question.split(' ', 2).join(' ');
+      begins.set(two, (begins.get(two) ?? new Set()).add(type));
+    }
+  }
+  expect(begins.size).toBe(questionTypes.length);
+  for (const [two, types] of begins) expect(types.size, two).toBe(1);
 });

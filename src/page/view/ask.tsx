@@ -14,7 +14,8 @@ export function AskView() {
   const { question } = state.value;
   const { objects, ground } = state.value;
   const asked = useMemo(() => askScene(sceneOf({ objects, ground })), [objects, ground]);
-  const type = asked.find((one) => one.question === question)?.type ?? '';
+  const begins = (text: string) => text.split(' ', 2).join(' '); // a type’s questions begin alike, others otherwise
+  const type = asked.find((one) => begins(one.question) === begins(question))?.type ?? '';
   const last = /[a-z-]*$/.exec(question)![0];
   const begun = question.slice(0, question.length - last.length);
   return (
@@ -122,7 +123,7 @@ function kindOf(answer: string) {
     choices && (
       <span class="how">
         {' '}
-        (one of {choices.length} possible; guessing gets {percent(1 / choices.length)})
+        (one of {choices.length} possible; at random {percent(1 / choices.length)} would be right)
       </span>
     )
   );

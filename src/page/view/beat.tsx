@@ -101,11 +101,11 @@ function Scores() {
   ];
   return (
     <table class="scores">
-      <caption>How likely each is to make the model say “{wanted.word}”</caption>
+      <caption>How sure of “{wanted.word}” the model is, by who chose the patches</caption>
       <thead>
         <tr>
           <th scope="col">who chose</th>
-          <th scope="col">chance</th>
+          <th scope="col">how sure</th>
           <th scope="col">it says</th>
         </tr>
       </thead>

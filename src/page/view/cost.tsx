@@ -70,22 +70,39 @@ export function CostView() {
             formatCount,
           )}
           {row(
-            'memory of the prompt (KV cache)',
+            'operations in all',
+            tower + reading(whole.layerTokens),
+            tower + reading(cut.layerTokens),
+            formatCount,
+          )}
+          {row(
+            'memory of the prompt (its keys and values)',
             cacheBytes(text, whole.layerTokens),
             cacheBytes(text, cut.layerTokens),
             formatBytes,
           )}
           {times.value &&
-            row('choosing, reading, answering, measured here', times.value.uncut, times.value.cut, inMs)}
+            row('time to read and answer, measured here', times.value.uncut, times.value.cut, inMs)}
+          {times.value &&
+            lookTime.value !== undefined &&
+            row(
+              'time in all, looking too',
+              lookTime.value + times.value.uncut,
+              lookTime.value + times.value.cut,
+              inMs,
+            )}
         </tbody>
       </table>
-      {lookTime.value !== undefined && (
-        <p class="note">
-          Looking took {lookTime.value.toFixed(1)} ms, the same for both: [CLS] must have looked before
-          anything can be thrown away. This model is so small that looking is most of the work; in a large one
-          reading is.
-        </p>
-      )}
+      <p>
+        Looking costs the same for both: [CLS] must have looked before anything can be thrown away. In a model
+        as small as this one it is most of the time (here it also makes every map of this page); in a large
+        one reading is.
+      </p>
+      <p>
+        And in right answers: on 5,250 questions about scenes that this model had never seen it is right on
+        98.9 % with all {facts.patches} patches, on 96.9 % with 25 that VTC-CLS chose, on 94.9 % with 13; with
+        25 at random on 51.0 % (the table in this project’s README, with how it was measured).
+      </p>
       <table class="cost">
         <caption>
           The same share at LLaVA-1.5-7B: <b>calculated</b>, with {large.text} tokens of text, not run here
@@ -102,6 +119,12 @@ export function CostView() {
           {row('tokens that are read', large.text + large.patches, large.text + U, String)}
           {row('operations to look at the picture', largeTower, largeTower, formatCount)}
           {row('operations to read the prompt', largeReading(large.patches), largeReading(U), formatCount)}
+          {row(
+            'operations in all',
+            largeTower + largeReading(large.patches),
+            largeTower + largeReading(U),
+            formatCount,
+          )}
           {row(
             'memory of the prompt, 16 bits a number',
             cacheBytes(large.decoder, layers(large.patches), 2),

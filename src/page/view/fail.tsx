@@ -1,21 +1,17 @@
-/** When it fails: said, and shown. */
-import { cachedStates, facts, showCached } from '../store.ts';
+/** When it fails: said, and shown where it can be. */
+import { cachedStates, showCached } from '../store.ts';
 import { Section } from './parts.tsx';
 
 export function FailView() {
   return (
-    <Section id="fail" title="10 · When it fails">
+    <Section id="fail" title="7 · When it fails">
       <p>
-        What was thrown away cannot be asked for. [CLS] looks once, before any question, at what the encoder
-        was taught to sum up; if the question is about something else, its patches are gone. Three ways to see
-        it here:
+        What was thrown away cannot be asked for. [CLS] has looked before there was a question, at what the
+        encoder was once taught to sum up; if the question is about something else, its patches are gone.
       </p>
       <ul>
         <li>
-          <b>Keep too little.</b> On 5,250 questions about scenes that this model had never seen it is right
-          on 98.9 % with all {facts.patches} patches, on 96.9 % with 25 chosen by VTC-CLS and on 94.9 % with
-          13; with 25 drawn by chance on 51.0 % (the table in this project’s README, with how it was
-          measured).{' '}
+          <b>Too few patches.</b> The thing that is asked for scored too low for the places that there are.{' '}
           {cachedStates.map(
             ({ title, fails }, i) =>
               fails && (
@@ -26,19 +22,20 @@ export function FailView() {
           )}
         </li>
         <li>
-          <b>Look where nobody was taught to look.</b> An encoder whose captions named large things only has a
-          [CLS] that passes small ones over: with 13 patches it was right on 87.6 % of the questions about
-          small shapes (weights/README.md). Photographs are such a case for this model.
+          <b>Things that nobody taught it to see.</b> The encoder learned from pictures with captions (pruning
+          needs no training of its own; the encoder had its, long before). Another encoder of ours, not the
+          one in this page, learned from captions that named large things alone: its [CLS] passes small ones
+          over. With 13 patches it is right on 87.6 % of the questions about small shapes, with all of them on
+          99.6 % (weights/README.md). A photograph is such a case for the model of this page: try one above.
         </li>
         <li>
-          <b>Make noise louder than things.</b> Large encoders keep “sinks”, patches of no content that draw
-          attention. The feature norms in section 2 show them where there are any.
+          <b>Patches of nothing that draw attention.</b> Large encoders have “sinks”: patches without content
+          whose tokens are large and whose attention is too (Darcet et al., arXiv 2309.16588). They take
+          places. The third choice in section 2 shows how large the tokens are, here and for your own
+          pictures.
         </li>
       </ul>
-      <p>
-        And it never saves the looking itself: the encoder runs over the whole picture before anything can be
-        dropped.
-      </p>
+      <p>And it never saves the looking itself.</p>
     </Section>
   );
 }

@@ -6,8 +6,8 @@ import { Panel, PatchGrid, Section, TableView, placeOf, short } from './parts.ts
 
 const lensNames: Record<Lens, string> = {
   cls: 'what [CLS] gives to each patch',
-  received: 'what each patch is given by all tokens',
-  norms: 'how long each patch’s features are (sinks stand out)',
+  received: 'what each patch is given by all tokens together',
+  norms: 'how large the numbers of each patch’s token are (odd ones out are called sinks)',
 };
 
 const mean = (rows: readonly (readonly number[])[]): number[] =>
@@ -33,10 +33,13 @@ export function LookView() {
   return (
     <Section id="look" title="2 · Where [CLS] looks">
       <p>
-        The vision encoder cuts the picture into {facts.grid} × {facts.grid} patches, makes one token of each,
-        and adds one token of its own, <b>[CLS]</b> (“class”): it stands for no place and sums up the picture.
-        In each layer each head shares 100 % of [CLS]’s attention out over all tokens. Bright patches get the
-        most. The last {K} {K === 1 ? 'layer votes' : 'layers vote'} (framed).
+        The vision encoder cuts the picture into {facts.grid} × {facts.grid} patches, makes one token of each
+        and adds <b>[CLS]</b> (short for “class”, for which it was first made). Layer after layer each token
+        gathers from the others what it can use: it shares 100 % of its attention out over all tokens, itself
+        included, and does so several times over, in so many <i>heads</i>. Each map here is what [CLS] gave to
+        the patches in one head of one layer; bright ones got the most. The last {K}{' '}
+        {K === 1 ? 'layer decides' : 'layers decide'} (framed). The encoder has a layer {facts.visionLayers}{' '}
+        more, which only serves [CLS] itself: the patches are taken before it, so for VTC-CLS it never runs.
       </p>
       <fieldset class="row">
         <legend>Show</legend>

@@ -58,7 +58,7 @@ export function OwnClipView() {
   const made = seen.value;
   const U = made && Math.max(1, Math.round((share.value / 100) * made.order.length));
   return (
-    <Section id="own" title="9 · Your own CLIP">
+    <Section id="own" title="10 · Your own CLIP">
       <p>
         Bring a CLIP in Hugging Face’s form, such as <code>openai/clip-vit-base-patch32</code>: its{' '}
         <code>config.json</code>, its <code>model.safetensors</code> and, if it has one, its{' '}

@@ -14,7 +14,8 @@ export function ReadView() {
     <Section id="read" title="5 · Read and answer">
       <p>
         What is left goes into the language model as part of one row of tokens, words and patches alike. It
-        reads the row once, layer by layer, and the last token’s state becomes the answer.
+        reads the row once, layer by layer, and the last token’s state becomes the answer. [CLS] itself is not
+        among them: it has done its work.
       </p>
       {cut && <Prompt before={cut.before} tokens={cut.tokens} after={cut.after} />}
       {cut && (
@@ -104,9 +105,8 @@ function Five() {
         ))}
       </div>
       <p>
-        Kullback–Leibler divergence between the two:{' '}
-        <b>{distance(uncut.value.logs, told.value.logs).toFixed(3)} nats</b> (0: pruning changed nothing in
-        what it would say).
+        Kullback–Leibler divergence between the two, how far pruning has changed what it would say:{' '}
+        <b>{distance(uncut.value.logs, told.value.logs).toFixed(3)} nats</b> (0: not at all).
       </p>
       <TableView
         caption="the five likeliest answers"

@@ -29,11 +29,13 @@ export function SheetView() {
   const all = sheet.value;
   const needsClip = !hasClip.value && facts.methods.some(({ readsQuestion }) => readsQuestion);
   return (
-    <Section id="methods" title="7 · All methods">
+    <Section id="methods" title="8 · All methods">
       <p>
-        The same picture, the same question, {state.value.U} patches or tokens for each method of the field
-        that this project has. Pick one to hold VTC-CLS against: it is the rival in the curve, in the game and
-        below.
+        The same picture and question under each method of the field that this project has, {state.value.U}{' '}
+        tokens each where the method can have so many. Some choose patches before the decoder, as VTC-CLS
+        does; some make one token of several; some act inside the encoder (“tower”) or between the decoder’s
+        layers, and show what is left at each place. Pick one to hold VTC-CLS against: it is the rival in the
+        curve, in the game and below.
       </p>
       {needsClip && (
         <p class="row">
@@ -65,6 +67,7 @@ export function SheetView() {
                   {name}
                 </button>
               </h3>
+              <p class="summary">{summary}</p>
               {one === undefined && <p class="note">…</p>}
               {one && isRefused(one) && (
                 <p class="note">

@@ -17,7 +17,7 @@ export function StepsView() {
   const go = (to: number) => change({ step: Math.min(equations.length - 1, Math.max(0, to)) });
   const { title, words, formula, place, code } = equations[step];
   return (
-    <Section id="steps" title="8 · Step by step">
+    <Section id="steps" title="9 · Step by step">
       <p>
         The whole method, one equation at a time, with the line of this project’s source that computes it and
         the numbers of one patch: {placeOf(patch)}

@@ -31,8 +31,10 @@ export function VoteView() {
   return (
     <Section id="vote" title="3 · Vote and cut">
       <p>
-        A patch’s score is what [CLS] gives to it in the last K layers, added up. The {U} best stay, the other{' '}
-        {facts.patches - U} are thrown away for good: the language model never sees them. Drag the line.
+        A patch’s score is [CLS]’s attention to it, the mean over a layer’s heads, added up over the last {K}{' '}
+        {K === 1 ? 'layer' : 'layers'}. The {U} best stay; the other {facts.patches - U} are thrown away for
+        good: the language model never sees them. Only a few patches score high. The rest of the {U} places go
+        to the best of what is left, which is why bare ground is kept too. Drag the line.
       </p>
       <div class="row sliders">
         <Slider
@@ -116,6 +118,9 @@ function Bars({ votes, sums, order }: { votes: number[][]; sums: Float32Array; o
           </text>
         </g>
       ))}
+      <text x={width - 8} y={20} text-anchor="end">
+        score: shares of attention, added up over the layers
+      </text>
       {order.map((p, rank) => {
         let sum = 0;
         return (
