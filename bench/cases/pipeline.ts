@@ -5,14 +5,15 @@ import type { Llava } from '../../src/checkpoint/load.ts';
 import { weightTable } from '../../src/checkpoint/names.ts';
 import type { Method } from '../../src/compress/method.ts';
 import { none } from '../../src/compress/none.ts';
-import { methods } from '../../src/compress/registry.ts';
+import { llavaSystems, methods } from '../../src/compress/registry.ts';
+import { withWeights, type AnySystem } from '../../src/compress/trained/system.ts';
 import { vtcCls } from '../../src/compress/vtc-cls.ts';
 import { cacheBytes, prefillMacs, visionMacs } from '../../src/cost.ts';
 import { patchCount } from '../../src/vision/config.ts';
 import { clipContrastTable, type Clip } from '../../src/vision/contrastive.ts';
 import { parseClipTextConfig } from '../../src/vision/text-config.ts';
 import { clipTextTable } from '../../src/vision/text.ts';
-import { prepareAnswer, readsQuestion } from '../../src/plan.ts';
+import { prepareAnswer } from '../../src/plan.ts';
 import { answer } from '../../src/story.ts';
 import type { BenchCase } from '../harness.ts';
 import { llamaShape, textTokens, visionShapes } from '../shapes.ts';
@@ -29,15 +30,23 @@ export function pipelineCases(context: Context): BenchCase[] {
   return backends.flatMap((backend) => caseOfEach(group, backend, methods, 2));
 }
 
-/** Every method on the same, with 4 layers, for the methods that cut between them. Two minutes: only where asked for. */
+/**
+ * Every method on the same, with 4 layers, for the methods that cut between them, and every system that was trained, with random
+ * weights as all else. Three minutes: only where asked for.
+ */
 export function methodCases(context: Context): BenchCase[] {
   const group = 'methods (ViT-B/16 + LLaMA 1.1 B shape, 4 layers)';
   const [backend] = context.backends;
-  return context.methods ? caseOfEach(group, backend, methods, 4) : [];
+  return context.methods ? caseOfEach(group, backend, [...methods, ...llavaSystems], 4) : [];
 }
 
 /** One case a method, a quarter of the patches kept; the model is loaded for the first and serves them all. */
-function caseOfEach(group: string, backend: string, methods: readonly Method[], layers: number): BenchCase[] {
+function caseOfEach(
+  group: string,
+  backend: string,
+  all: readonly (Method | AnySystem)[],
+  layers: number,
+): BenchCase[] {
   const vision = visionShapes['ViT-B/16'];
   const text = llamaShape(layers);
   const [D, E, P] = [vision.hidden_size, text.hidden_size, patchCount(vision)];
@@ -54,23 +63,29 @@ function caseOfEach(group: string, backend: string, methods: readonly Method[], 
   const words = parseClipTextConfig({}, 'bench'); // the text tower of ViT-B/16
   const question = [words.bos_token_id, ...half.slice(0, 10), words.eos_token_id];
   const input = inputRecipe('pixels', [1, vision.image_size, vision.image_size, 3]);
-  const readers = methods.some(readsQuestion);
+  const readers = all.some(({ resources = [] }) => resources.includes('questions'));
   let held: { model: Llava; pixels: tf.Tensor4D; weights: unknown } | undefined;
-  return methods.map((method) => {
-    const budget = method === none ? P : Math.round(P / 4);
+  return all.map((one) => {
+    const budget = one === none ? P : Math.round(P / 4);
+    let trained: { weights: object; method: Method } | undefined;
     const prompts = [{ before: half, after: half, question }];
-    const planned = () =>
-      prepareAnswer(config, { method, methodOptions: method.defaults, budget }, prompts, {
-        maxNewTokens: newTokens,
-      });
-    const projected = method.stages[0] === 'between' ? P : budget;
+    const planned = () => {
+      const method = 'table' in one ? trained!.method : one;
+      const chosen = { method, methodOptions: method.defaults, budget };
+      return prepareAnswer(config, chosen, prompts, { maxNewTokens: newTokens });
+    };
+    const projected = one.stages[0] === 'between' ? P : budget;
     const item: BenchCase = {
-      name: `picture to ${newTokens} tokens, ${method.name}: U = ${budget}`,
+      name: `picture to ${newTokens} tokens, ${one.name}: U = ${budget}`,
       group,
       runner: backend,
       backend,
       work: { flops: 0 }, // known after the first run, as is the cache
       prepare: async () => {
+        if ('table' in one) {
+          const weights = await randomWeights(one.table(config), group);
+          trained = { weights, method: withWeights(one, { weights, model: config }) };
+        }
         planned();
         if (held) return;
         const weights = await randomWeights(weightTable(config), group);
@@ -107,8 +122,8 @@ function caseOfEach(group: string, backend: string, methods: readonly Method[], 
         return { digest: tokens[0] };
       },
       dispose: () => {
-        tf.dispose([held?.pixels, held?.weights] as tf.TensorContainer);
-        held = undefined;
+        tf.dispose([held?.pixels, held?.weights, trained?.weights] as tf.TensorContainer);
+        held = trained = undefined;
       },
     };
     return item;
