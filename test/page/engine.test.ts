@@ -140,7 +140,8 @@ test('what is received is the mean over what is given, and the answer’s look i
         (H * N);
       expect(received[l][p]).toBeCloseTo(mean, 6);
     }
-    expect(norms[l].every((x) => x > 0)).toBe(true);
+    const [tokens] = (await trace.tensors.get(`vision.hidden.0${l + 1}`)!.array()) as number[][][];
+    for (const p of [0, 42, 99]) expect(norms[l][p]).toBeCloseTo(Math.hypot(...tokens[1 + p]), 3);
   }
   trace.dispose();
   for (const method of ['vtc-cls', 'fastv', 'prumerge']) {
@@ -170,7 +171,7 @@ async function askPlainlyWatched() {
     { maxNewTokens: 1 },
     [0],
   );
-  const trace = createTrace((step) => step === 'vision.attention.LL');
+  const trace = createTrace((step) => step === 'vision.attention.LL' || step === 'vision.hidden.LL');
   await answer(model.llava!, pixels, [prompt], plan, { maxNewTokens: 1, trace });
   return { trace };
 }
