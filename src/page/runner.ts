@@ -172,6 +172,7 @@ async function pass(stale: () => boolean): Promise<void> {
   store.told.value = answered(await ask(question, { method: ours, budget: U }));
   if (stale()) return;
   store.uncut.value = answered(await ask(question, { method: 'none', budget: facts.patches }));
+  if (stale()) return;
   store.unknown.value = (await call((api) => api.unknownWords(question))) ?? [];
   if (stale()) return;
   store.paintedTold.value = painted.length > 0 ? await ask(question, { patches: painted }) : undefined;
@@ -231,8 +232,11 @@ async function measure(question: string, ours: string, U: number, stale: () => b
   store.times.value = { cut: median(taken.cut), uncut: median(taken.uncut) };
 }
 
-const rest = (milliseconds: number, stale: () => boolean): Promise<void> | undefined =>
-  stale() ? undefined : new Promise((resolve) => setTimeout(resolve, milliseconds));
+/** Waits, unless something changes. */
+async function rest(milliseconds: number, stale: () => boolean): Promise<void> {
+  const until = performance.now() + milliseconds;
+  while (!stale() && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 8));
+}
 
 /** From now on what is shown follows the state. */
 export function followState(): void {
