@@ -10,8 +10,16 @@ const lensNames: Record<Lens, string> = {
   norms: 'how large the numbers of each patch’s token are (odd ones out are called sinks)',
 };
 
-const mean = (rows: readonly (readonly number[])[]): number[] =>
-  rows[0].map((_, p) => rows.reduce((sum, row) => sum + row[p], 0) / rows.length);
+const means = new WeakMap<object, number[]>();
+/** The mean over heads; the same array for the same maps, so that nothing is drawn again for nothing. */
+function mean(rows: readonly (readonly number[])[]): number[] {
+  let made = means.get(rows);
+  if (!made) {
+    made = rows[0].map((_, p) => rows.reduce((sum, row) => sum + row[p], 0) / rows.length);
+    means.set(rows, made);
+  }
+  return made;
+}
 
 /** The values of the map that is chosen, [P]. */
 export function chosenMap(): number[] | undefined {

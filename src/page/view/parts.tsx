@@ -27,7 +27,11 @@ export function Section(props: { id: string; title: string; children: ComponentC
 export function Panel(props: Overlay & { picture: Picture; label: string; side?: number }) {
   const { picture, label, side = 100, ...overlay } = props;
   const canvas = useRef<HTMLCanvasElement>(null);
-  useEffect(() => drawPatches(canvas.current!, picture, overlay));
+  const { grid, values, kept, groups, lit: patch, outlined } = overlay;
+  useEffect(
+    () => drawPatches(canvas.current!, picture, overlay),
+    [picture, grid, values, kept, groups, patch, outlined, side],
+  );
   const move = (event: PointerEvent) => {
     if (overlay.grid !== facts.grid) return;
     const box = canvas.current!.getBoundingClientRect();
