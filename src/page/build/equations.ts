@@ -21,7 +21,7 @@ const steps: Step[] = [
     file: 'vision/block.ts',
     line: 'const row = attendRow(query, keys);',
     words:
-      'q is the query of [CLS] in one head of one layer, k the key of a patch, C their width. The softmax makes of the scores shares that sum to 1 over [CLS] itself and all patches.',
+      'The query q is a list of C numbers for what [CLS] looks for in one head of one layer, the key k one for what a patch offers. How well they match is their product; exp and the division (a softmax) make shares of it that sum to 1 over [CLS] itself and all patches.',
   },
   {
     title: 'A layer’s score is the mean over its heads',

@@ -95,8 +95,8 @@ export function CostView() {
       </table>
       <p>
         Looking costs the same for both: [CLS] must have looked before anything can be thrown away. In a model
-        as small as this one it is most of the time (here it also makes every map of this page); in a large
-        one reading is.
+        as small as this one it takes most of the time, the more as the same run makes all the maps of this
+        page; in a large one reading takes most of it.
       </p>
       <p>
         And in right answers: on 5,250 questions about scenes that this model had never seen it is right on

@@ -6,8 +6,9 @@ export function FailView() {
   return (
     <Section id="fail" title="7 · When it fails">
       <p>
-        What was thrown away cannot be asked for. [CLS] has looked before there was a question, at what the
-        encoder was once taught to sum up; if the question is about something else, its patches are gone.
+        What was thrown away cannot be asked for, but for the little of it that kept tokens have gathered from
+        their neighbours. [CLS] has looked before there was a question, at what the encoder was once taught to
+        sum up; if the question is about something else, its patches are gone.
       </p>
       <ul>
         <li>
@@ -30,9 +31,9 @@ export function FailView() {
         </li>
         <li>
           <b>Patches of nothing that draw attention.</b> Large encoders have “sinks”: patches without content
-          whose tokens are large and whose attention is too (Darcet et al., arXiv 2309.16588). They take
-          places. The third choice in section 2 shows how large the tokens are, here and for your own
-          pictures.
+          whose tokens are made of unusually large numbers and draw attention from all sides (Darcet et al.,
+          arXiv 2309.16588). They take places. The third choice in section 2 shows how large the tokens are,
+          here and for your own pictures.
         </li>
       </ul>
       <p>And it never saves the looking itself.</p>

@@ -7,7 +7,7 @@ import { Panel, PatchGrid, Section, TableView, placeOf, short } from './parts.ts
 const lensNames: Record<Lens, string> = {
   cls: 'what [CLS] gives to each patch',
   received: 'what each patch is given by all tokens together',
-  norms: 'how large the numbers of each patch’s token are (odd ones out are called sinks)',
+  norms: 'how large the numbers are that make up each patch’s token (sinks: section 7)',
 };
 
 const means = new WeakMap<object, number[]>();
@@ -37,6 +37,7 @@ export function LookView() {
   const layers = [...Array(facts.visionLayers).keys()];
   const heads = [-1, ...Array(facts.visionHeads).keys()];
   const chosen = chosenMap();
+  const first = facts.visionLayers - K;
   const headName = (h: number) => (h < 0 ? 'mean' : `head ${h}`);
   return (
     <Section id="look" title="2 · Where [CLS] looks">
@@ -45,9 +46,10 @@ export function LookView() {
         and adds <b>[CLS]</b> (short for “class”, for which it was first made). Layer after layer each token
         gathers from the others what it can use: it shares 100 % of its attention out over all tokens, itself
         included, and does so several times over, in so many <i>heads</i>. Each map here is what [CLS] gave to
-        the patches in one head of one layer; bright ones got the most. The last {K}{' '}
-        {K === 1 ? 'layer decides' : 'layers decide'} (framed). The encoder has a layer {facts.visionLayers}{' '}
-        more, which only serves [CLS] itself: the patches are taken before it, so for VTC-CLS it never runs.
+        the patches in one head of one layer; bright ones got the most.{' '}
+        {K === 1 ? `Layer ${first} decides` : `Layers ${first} to ${facts.visionLayers - 1} decide`} (framed):
+        the last {K} before the patches are handed over. Layer {facts.visionLayers} comes after that and is
+        not run for VTC-CLS.
       </p>
       <fieldset class="row">
         <legend>Show</legend>

@@ -47,7 +47,10 @@ export function ReadView() {
         <>
           <h3>What each layer would have answered</h3>
           <table>
-            <caption>The three likeliest words, if the decoder ended after this layer (“logit lens”)</caption>
+            <caption>
+              The three likeliest words, if the language model (the decoder; its layers are not the encoder’s)
+              ended after this layer: a “logit lens”
+            </caption>
             <thead>
               <tr>
                 <th scope="col">layer</th>

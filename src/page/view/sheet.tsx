@@ -120,7 +120,11 @@ function Result({ one, name, word }: { one: Told; name: string; word?: string })
       />
       <p>
         <b>{answer}</b> {word === undefined ? '' : answer === word ? '✓' : '✗'}{' '}
-        {word !== undefined && <span class="how">{percent(chanceOf(one.logs, word))}</span>}
+        {word !== undefined && (
+          <span class="how">
+            {word} {percent(chanceOf(one.logs, word))}
+          </span>
+        )}
       </p>
       {stops.length > 1 && (
         <div class="stops">

@@ -31,7 +31,7 @@ export function VoteView() {
   return (
     <Section id="vote" title="3 · Vote and cut">
       <p>
-        A patch’s score is [CLS]’s attention to it, the mean over a layer’s heads, added up over the last {K}{' '}
+        A patch’s score is [CLS]’s attention to it, the mean over a layer’s heads, added up over the framed{' '}
         {K === 1 ? 'layer' : 'layers'}. The {U} best stay; the other {facts.patches - U} are thrown away for
         good: the language model never sees them. Only a few patches score high. The rest of the {U} places go
         to the best of what is left, which is why bare ground is kept too. Drag the line.
