@@ -72,11 +72,13 @@ function Intro() {
       <h1>How visual token pruning works</h1>
       <p>
         A language model that sees is fed a picture as a row of <b>tokens</b>, one for each patch of it, and
-        pays for every one: in time, and in memory. Most patches show nothing that matters. <b>VTC-CLS</b>{' '}
-        keeps those that the vision encoder itself found worth a look and throws the others away, without any
-        training. Everything on this page is computed by a real model that runs in it: {facts.patches}{' '}
-        patches, {facts.visionLayers + 1} layers that look, {facts.decoderLayers} that read. It is small and
-        knows shapes and letters only; the method is the one that large models use.
+        pays for every one: in time, and in memory. Most patches show nothing that matters. The part that
+        looks at the picture first, the vision encoder, has already found out which are worth a look:{' '}
+        <b>VTC-CLS</b> keeps those and throws the others away, and no model is trained for it. Everything on
+        this page is computed by a real model that runs in it: {facts.patches} patches,{' '}
+        {facts.visionLayers + 1} layers that look, {facts.decoderLayers} that read. It is small and knows
+        shapes and letters only; the method is the same as for large ones. What is only calculated, or was
+        measured elsewhere, says so.
       </p>
       <p class="row">
         <button type="button" onClick={() => void navigator.clipboard?.writeText(location.href)}>
