@@ -7,6 +7,7 @@ import type { Method } from '../../src/compress/method.ts';
 import { none } from '../../src/compress/none.ts';
 import { llavaSystems, methods } from '../../src/compress/registry.ts';
 import { withWeights, type AnySystem } from '../../src/compress/trained/system.ts';
+import { vistog } from '../../src/compress/trained/vistog.ts';
 import { vtcCls } from '../../src/compress/vtc-cls.ts';
 import { cacheBytes, prefillMacs, visionMacs } from '../../src/cost.ts';
 import { patchCount } from '../../src/vision/config.ts';
@@ -66,7 +67,7 @@ function caseOfEach(
   const readers = all.some(({ resources = [] }) => resources.includes('questions'));
   let held: { model: Llava; pixels: tf.Tensor4D; weights: unknown } | undefined;
   return all.map((one) => {
-    const budget = one === none ? P : Math.round(P / 4);
+    const budget = one === none ? P : Math.round(P / (one === vistog ? 8 : 4)); // VisToG has 25 groups or 13
     let trained: { weights: object; method: Method } | undefined;
     const prompts = [{ before: half, after: half, question }];
     const planned = () => {

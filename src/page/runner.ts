@@ -31,6 +31,7 @@ async function toBlobs(encoded: Record<string, string>): Promise<Record<string, 
 /** Starts a worker, and in it the model. The page says what came of it. */
 export async function start(backend: PageBackend): Promise<void> {
   worker?.terminate();
+  lose('the model is started anew'); // whoever still waits for the old one
   forget();
   store.status.value = { is: 'loading', share: 0 };
   store.trouble.value = undefined;
@@ -42,18 +43,18 @@ export async function start(backend: PageBackend): Promise<void> {
     ? new Worker(URL.createObjectURL(new Blob([files['worker.js']], { type: 'text/javascript' })))
     : new Worker(new URL('worker.js', base), { type: 'module' });
   worker.onerror = (event) => lose(`the model’s worker does not run: ${event.message || 'it did not load'}`);
-  remote = wrap<Api>(worker);
+  const started = (remote = wrap<Api>(worker));
   try {
     const onProgress = proxy((share: number) => {
       heard();
       if (store.status.peek().is === 'loading') store.status.value = { is: 'loading', share };
     });
     const opened = await call((api) => api.open(site, backend, onProgress), 60_000);
-    if (opened === undefined) return;
+    if (opened === undefined || remote !== started) return;
     store.status.value = { is: 'ready', backend };
     wake();
   } catch (error) {
-    fail(error);
+    fail(error, started);
   }
 }
 
@@ -96,7 +97,9 @@ async function call<T>(
   }
 }
 
-function fail(error: unknown): void {
+/** @param asked the worker that failed; of one that another has followed nothing is said */
+function fail(error: unknown, asked: Remote<Api> | undefined): void {
+  if (asked !== remote) return;
   const why = error instanceof Error ? error.message : String(error);
   worker?.terminate();
   [worker, remote] = [undefined, undefined];
@@ -140,6 +143,7 @@ export function wake(): void {
 
 async function run(): Promise<void> {
   running = true;
+  const asked = remote;
   try {
     while (again) {
       again = false;
@@ -147,7 +151,7 @@ async function run(): Promise<void> {
     }
     store.settled.value = store.status.peek().is === 'ready';
   } catch (error) {
-    fail(error);
+    fail(error, asked);
   } finally {
     running = false;
   }
@@ -279,10 +283,11 @@ export async function askMany(count: number): Promise<number> {
 /** What goes wrong with what a visitor brings is said; the page goes on. */
 async function guard<T>(work: () => Promise<T | undefined>): Promise<T | undefined> {
   store.trouble.value = undefined;
+  const asked = remote;
   try {
     return await work();
   } catch (error) {
-    if (error instanceof Lost) fail(error);
+    if (error instanceof Lost) fail(error, asked);
     else store.trouble.value = error instanceof Error ? error.message : String(error);
     return undefined;
   }

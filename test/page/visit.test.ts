@@ -180,7 +180,7 @@ describe.skipIf(!wanted || chromiumPath === undefined)('the page', () => {
       rival: 'divprune',
     });
     await settle(first.page);
-    await first.page.getByRole('radio', { name: /how long/ }).click();
+    await first.page.getByRole('radio', { name: /how large/ }).click();
     await first.page.waitForFunction(() => location.hash.includes('lens=norms'));
     const second = await visit(decodeState(new URL(first.page.url()).hash.slice(1), engine.facts.methods.map(({ name }) => name))); // prettier-ignore
     await settle(second.page);
@@ -251,6 +251,7 @@ describe.skipIf(!wanted || chromiumPath === undefined)('the page', () => {
     await tabTo(/not painted/);
     await page.keyboard.press(' ');
     expect((await stateOf(page)).painted).toHaveLength(1);
+    await tabTo(/show me: /);
     await tabTo(/equations; left and right/);
     for (const step of [1, 2, 3]) {
       await page.keyboard.press('ArrowRight');
@@ -259,14 +260,9 @@ describe.skipIf(!wanted || chromiumPath === undefined)('the page', () => {
     await settle(page);
     expect(await page.locator('[data-numbers]').textContent()).toMatch(/is number \d+ of 100/);
     await tabTo(/the CLIP’s files|INPUT.*$/);
-    // To the end, and round: nothing holds the focus.
-    const seen = new Set<string>();
-    for (let i = 0; i < 400 && !(await focused()).startsWith('BODY'); i++) {
-      seen.add(await focused());
-      await page.keyboard.press('Tab');
-    }
+    // To the end, and out of the page: nothing holds the focus.
+    for (let i = 0; i < 400 && !(await focused()).startsWith('BODY'); i++) await page.keyboard.press('Tab');
     expect(await focused()).toMatch(/^BODY/);
-    expect([...seen].join('\n')).toContain('show me');
     expect(errors).toEqual([]);
     await page.close();
   }, 120_000);
@@ -389,6 +385,18 @@ describe.skipIf(!wanted || chromiumPath === undefined)('the page', () => {
     await page.getByRole('button', { name: 'start it again' }).click();
     await settle(page);
     expectSame(await toldOf(page), await tellHere(await stateOf(page)));
+    await page.close();
+  }, 90_000);
+
+  test('another backend may be chosen in the middle of its work', async () => {
+    const { page, errors } = await visit();
+    await page.waitForSelector('[data-status=ready]');
+    const choice = page.locator('header select');
+    for (const name of ['webgl', 'wasm', 'wasm']) await choice.selectOption(name);
+    await settle(page);
+    expectSame(await toldOf(page), await tellHere(openingState()));
+    expect(await page.locator('[data-failed]').count()).toBe(0);
+    expect(errors).toEqual([]);
     await page.close();
   }, 90_000);
 
