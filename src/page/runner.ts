@@ -3,7 +3,7 @@ import { effect } from '@preact/signals';
 import { proxy, wrap, type Remote } from 'comlink';
 import type { How, Refusal, Told } from './engine/engine.ts';
 import * as store from './store.ts';
-import { change, facts } from './store.ts';
+import { answered, change, facts } from './store.ts';
 import type { PageBackend } from './backends.ts';
 import type { Api, Reply, Site } from './worker.ts';
 
@@ -129,8 +129,6 @@ function ask(question: string, how: How, hurried = false): Promise<Told | Refusa
 export const budgets = [1, 2, 3, 5, 7, 10, 13, 16, 20, 25, 30, 36, 43, 50, 60, 75, 100];
 
 export const oursOf = (K: number): string => `vtc-cls:layers=${K}`;
-const answered = (told: Told | Refusal | undefined): Told | undefined =>
-  told && !('refused' in told) ? told : undefined;
 
 let running = false;
 let again = false;

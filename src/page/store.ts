@@ -58,6 +58,11 @@ export const told = signal<Told | undefined>(known?.told);
 export const uncut = signal<Told | undefined>(known?.uncut);
 export const rivalTold = signal<Told | Refusal | undefined>();
 export const paintedTold = signal<Told | Refusal | undefined>();
+export const isRefused = (one: Told | Refusal | undefined): one is Refusal =>
+  one !== undefined && 'refused' in one;
+/** What was told, where it was not refused. */
+export const answered = (one: Told | Refusal | undefined): Told | undefined =>
+  isRefused(one) ? undefined : one;
 /** For budgets the log-probabilities of the answer's first word. */
 export type Curve = { U: number; logs: number[] }[];
 export const curves = signal<{ ours: Curve; rival: Curve }>({ ours: [], rival: [] });

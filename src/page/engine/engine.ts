@@ -8,7 +8,6 @@ import type { Method, TowerNeeds } from '../../compress/method.ts';
 import { descending } from '../../compress/host.ts';
 import { methods } from '../../compress/registry.ts';
 import { followPatches } from '../../eval/run/follow.ts';
-import { logSoftmax } from '../../eval/run/first.ts';
 import { joinNeeds, showOnly } from '../../eval/run/needs.ts';
 import { parseVariants } from '../../eval/run/variant.ts';
 import { UserError } from '../../errors.ts';
@@ -22,11 +21,10 @@ import { choose, reply, see, type SeenPictures } from '../../story.ts';
 import { free, scope } from '../../tensor/scope.ts';
 import { picking } from '../../tensor/token-matrix.ts';
 import { createTrace, type RecordedTrace } from '../../tensor/trace.ts';
-import type { ImagePrompt } from '../../text/prompt.ts';
 import { gridSide, patchCount } from '../../vision/config.ts';
 import { explainCell, type Cell } from './cell.ts';
 import { readMaps, type Maps } from './maps.ts';
-import { readInside, type Inside } from './inside.ts';
+import { lastLogs, readInside, type Inside } from './inside.ts';
 
 /** By what the patches are chosen: a method in the form of `--methods` with U, or somebody's own hand. */
 export type How = { method: string; budget: number } | { patches: readonly number[] };
@@ -141,7 +139,7 @@ export async function openEngine(folder: Folder, onProgress?: LoadProgress): Pro
   /** Method, picture and words to an answer, as story.ts's `answer`, with the tower's work done already. */
   async function run(question: string, how: How, trace: RecordedTrace, newTokens = maxNewTokens) {
     using own = scope();
-    const { prompt, method, plan } = prepareFor(llava, asker, question, how, newTokens);
+    const { prompt, plan } = prepareFor(llava, asker, question, how, newTokens);
     const { seen, pixels } = sight();
     const begun = performance.now();
     const alone = plan.inTower !== undefined || !covers(needs, plan.needs); // ToMe; PruMerge, by the tower's last layer
@@ -149,7 +147,7 @@ export async function openEngine(folder: Folder, onProgress?: LoadProgress): Pro
     const picture = own(await choose(llava, shown, plan, trace));
     const decoding = { maxNewTokens: newTokens, stopTokens: model.stopTokens, trace: muteTokens(trace) };
     const answered = await reply(llava, picture, [prompt], plan, decoding);
-    return { ...answered, prompt, method, plan, picture: { scores: picture.scores }, milliseconds: performance.now() - begun };
+    return { ...answered, prompt, plan, scores: picture.scores, milliseconds: performance.now() - begun };
   } // prettier-ignore
 
   /** What cannot be is told, not thrown. */
@@ -206,8 +204,8 @@ export async function openEngine(folder: Folder, onProgress?: LoadProgress): Pro
             answer: asker.tokenizer.decode(ran.tokens[0]).trim(),
             logs: [...(await lastLogs(trace))],
             stops: stopsOf(trace, ran.plan),
-            scores: ran.picture.scores && [...ran.picture.scores[0]],
-            order: ran.picture.scores && descending(ran.picture.scores[0]),
+            scores: ran.scores && [...ran.scores[0]],
+            order: ran.scores && descending(ran.scores[0]),
             layerTokens: ran.prefillLengths,
             promptTokens: ran.promptTokens,
             milliseconds: ran.milliseconds,
@@ -267,7 +265,7 @@ function prepareFor(llava: Llava, asker: Asker, question: string, how: How, newT
       ? { method: byHand(how.patches), methodOptions: {}, budget: how.patches.length }
       : { ...parseVariants(how.method)[0], budget: how.budget };
   const plan = prepareAnswer(llava.config, chosen, [prompt], { maxNewTokens: newTokens }, [0]);
-  return { prompt, method: chosen.method, plan };
+  return { prompt, plan };
 }
 
 /** The patches that somebody has painted. */
@@ -289,13 +287,6 @@ const muteTokens = (trace: RecordedTrace): RecordedTrace => ({
   },
 });
 
-/** log P of the first token of the answer: at the prompt's last place. */
-export async function lastLogs(trace: RecordedTrace): Promise<Float64Array> {
-  const logits = trace.tensors.get('decoder.logits')!; // [1, T, V]
-  const V = logits.shape.at(-1)!;
-  return logSoftmax(((await logits.data()) as Float32Array).slice(-V));
-}
-
 /** Where the patches were after each W: their product so far. */
 function stopsOf({ matrices }: RecordedTrace, { keepsCls }: Plan): Stop[] {
   const all = [...matrices];
@@ -307,5 +298,3 @@ function stopsOf({ matrices }: RecordedTrace, { keepsCls }: Plan): Stop[] {
     return { place, kept, groups, made };
   });
 }
-
-export type { Cell, Inside, ImagePrompt, Maps };

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { readLogits, type Llama } from '../../decoder/llama.ts';
 import { logSoftmax } from '../../eval/run/first.ts';
 import { identity, multiply, type TokenMatrix } from '../../tensor/token-matrix.ts';
-import type { RecordedTrace } from '../../tensor/trace.ts';
+import { traceKey, type RecordedTrace } from '../../tensor/trace.ts';
 import { scope } from '../../tensor/scope.ts';
 import type { ImagePrompt } from '../../text/prompt.ts';
 
@@ -46,9 +46,9 @@ export async function readInside(
     projected: await firstNumbers(tensors.get('projector.output')!),
   };
   for (let l = 0; l < L; l++) {
-    const key = `decoder.matrix.${two(l)}`;
+    const key = traceKey('decoder.matrix.LL', l);
     if (matrices.has(key)) W = multiply(matrices.get(key)!, W);
-    const attention = await lastRow(tensors.get(`decoder.attention.${two(l)}`)!);
+    const attention = await lastRow(tensors.get(traceKey('decoder.attention.LL', l))!);
     const visual = attention.slice(before.length, attention.length - after.length);
     inside.onPatches.push(spread(W, visual));
     inside.onText.push([...attention.slice(0, before.length), ...attention.slice(-after.length)]);
@@ -56,8 +56,6 @@ export async function readInside(
   }
   return inside;
 }
-
-const two = (layer: number): string => String(layer).padStart(2, '0');
 
 /** W of all that was done at some places, in data order. */
 function productOf(matrices: ReadonlyMap<string, TokenMatrix>, ...places: string[]): TokenMatrix {
@@ -92,14 +90,22 @@ async function logsAt(
   l: number,
 ): Promise<Float64Array> {
   using own = scope();
-  const V = decoder.config.vocab_size;
-  if (l === decoder.config.num_hidden_layers) {
-    return logSoftmax(((await tensors.get('decoder.logits')!.data()) as Float32Array).slice(-V));
-  }
-  const hidden = tensors.get(`decoder.hidden.${two(l)}`) as tf.Tensor3D;
+  if (l === decoder.config.num_hidden_layers) return lastLogs({ tensors });
+  const hidden = tensors.get(traceKey('decoder.hidden.LL', l)) as tf.Tensor3D;
   const [, T, E] = hidden.shape;
   const logits = own(tf.tidy(() => readLogits(decoder, tf.slice(hidden, [0, T - 1, 0], [1, 1, E]))));
   return logSoftmax((await logits.data()) as Float32Array);
+}
+
+/** log P of the first token of the answer: at the prompt's last place. */
+export async function lastLogs({
+  tensors,
+}: {
+  tensors: ReadonlyMap<string, tf.Tensor>;
+}): Promise<Float64Array> {
+  const logits = tensors.get('decoder.logits')!; // [1, T, V]
+  const V = logits.shape.at(-1)!;
+  return logSoftmax(((await logits.data()) as Float32Array).slice(-V));
 }
 
 /** Of tokens [1, U, W] each one's first numbers. */

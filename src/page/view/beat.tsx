@@ -1,9 +1,9 @@
 /** The visitor against the method. */
 import { useRef } from 'preact/hooks';
-import { change, facts, lit, paintedTold, rivalTold, sheet, shown, state, told } from '../store.ts';
-import type { Refusal, Told } from '../engine/engine.ts';
+import { answered, change, facts, lit, paintedTold, rivalTold, sheet, shown, state, told } from '../store.ts';
+import type { Told } from '../engine/engine.ts';
 import { chanceOf, topWords, wantedWord } from './words.ts';
-import { Panel, PatchGrid, Section, percent } from './parts.tsx';
+import { Panel, PatchGrid, Section, patchUnder, percent } from './parts.tsx';
 
 export function BeatView() {
   const { painted, U } = state.value;
@@ -16,14 +16,7 @@ export function BeatView() {
     const next = on ? [...painted, patch] : painted.filter((p) => p !== patch);
     change({ painted: next.sort((a, b) => a - b) });
   };
-  const at = (event: PointerEvent) => {
-    const box = root.current!.getBoundingClientRect();
-    const index = (v: number, length: number) =>
-      Math.min(facts.grid - 1, Math.max(0, Math.floor((v / length) * facts.grid)));
-    return (
-      index(event.clientY - box.top, box.height) * facts.grid + index(event.clientX - box.left, box.width)
-    );
-  };
+  const at = (event: PointerEvent) => patchUnder(event, root.current!);
   return (
     <Section id="beat" title="4 · Beat it">
       <p>
@@ -80,9 +73,6 @@ export function BeatView() {
     </Section>
   );
 }
-
-const answered = (one: Told | Refusal | undefined): Told | undefined =>
-  one && !('refused' in one) ? one : undefined;
 
 function Scores() {
   const wanted = wantedWord();

@@ -18,7 +18,7 @@ export interface Overlay {
 }
 
 /** @returns a picture as what a canvas takes */
-export function toImage({ width, height, data }: Picture): ImageData {
+function toImage({ width, height, data }: Picture): ImageData {
   const image = new ImageData(width, height);
   for (let i = 0; i < width * height; i++) {
     image.data.set(data.subarray(3 * i, 3 * i + 3), 4 * i);
@@ -28,12 +28,7 @@ export function toImage({ width, height, data }: Picture): ImageData {
 }
 
 /** As an address, for what is drawn by style. */
-export function toUrl(picture: Picture): string {
-  const canvas = document.createElement('canvas');
-  [canvas.width, canvas.height] = [picture.width, picture.height];
-  canvas.getContext('2d')!.putImageData(toImage(picture), 0, 0);
-  return canvas.toDataURL();
-}
+export const toUrl = (picture: Picture): string => canvasOf(picture).toDataURL();
 
 const spares = new WeakMap<Picture, HTMLCanvasElement>();
 /** A picture on a canvas of its own size. */

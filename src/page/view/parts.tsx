@@ -13,6 +13,13 @@ export const short = (x: number): string =>
 export const placeOf = (patch: number, grid = facts.grid): string =>
   `row ${Math.floor(patch / grid) + 1}, column ${(patch % grid) + 1}`;
 
+/** The patch of a picture that lies under the pointer; beyond an edge the nearest. @param element shows all of the picture */
+export function patchUnder(event: PointerEvent, element: Element): number {
+  const { left, top, width, height } = element.getBoundingClientRect();
+  const index = (share: number) => Math.min(facts.grid - 1, Math.max(0, Math.floor(share * facts.grid)));
+  return index((event.clientY - top) / height) * facts.grid + index((event.clientX - left) / width);
+}
+
 /** A section of the page, with its number. */
 export function Section(props: { id: string; title: string; children: ComponentChildren }) {
   return (
@@ -33,12 +40,7 @@ export function Panel(props: Overlay & { picture: Picture; label: string; side?:
     [picture, grid, values, kept, groups, patch, outlined, side],
   );
   const move = (event: PointerEvent) => {
-    if (overlay.grid !== facts.grid) return;
-    const box = canvas.current!.getBoundingClientRect();
-    const at = (from: number, length: number, x: number) =>
-      Math.min(overlay.grid - 1, Math.max(0, Math.floor(((x - from) / length) * overlay.grid)));
-    hovered.value =
-      at(box.top, box.height, event.clientY) * overlay.grid + at(box.left, box.width, event.clientX);
+    if (overlay.grid === facts.grid) hovered.value = patchUnder(event, canvas.current!);
   };
   return (
     <canvas

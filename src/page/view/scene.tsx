@@ -26,7 +26,7 @@ import {
 } from '../store.ts';
 import { pin } from '../runner.ts';
 import { openPhoto } from './photo.ts';
-import { Panel, PatchGrid, short } from './parts.tsx';
+import { Panel, PatchGrid, patchUnder, short } from './parts.tsx';
 
 const nameOf = ({ kind, letter, colour, size }: SceneObject): string =>
   letter ? `${colour} letter ${letter}` : `${size} ${colour} ${kind}`;
@@ -80,10 +80,6 @@ export function SceneView() {
     const box = root.current!.getBoundingClientRect();
     return [((event.clientX - box.left) / box.width) * side, ((event.clientY - box.top) / box.height) * side];
   };
-  const patchAt = ([x, y]: Corner) => {
-    const index = (v: number) => Math.min(facts.grid - 1, Math.max(0, Math.floor((v / side) * facts.grid)));
-    return index(y) * facts.grid + index(x);
-  };
   const objectAt = ([x, y]: Corner) =>
     photo.value
       ? -1
@@ -95,16 +91,16 @@ export function SceneView() {
       onPointerDown={(event) => {
         const point = at(event);
         const i = objectAt(point);
-        if (i < 0) return pin(patchAt(point));
+        if (i < 0) return pin(patchUnder(event, root.current!));
         const [x, y] = state.value.objects[i].box;
         held.current = { i, dx: point[0] - x, dy: point[1] - y };
         root.current!.setPointerCapture(event.pointerId);
         event.preventDefault();
       }}
       onPointerMove={(event) => {
-        const [x, y] = at(event);
-        hovered.value = patchAt([x, y]);
+        hovered.value = patchUnder(event, root.current!);
         if (!held.current) return;
+        const [x, y] = at(event);
         const { i, dx, dy } = held.current;
         move(i, [x - dx, y - dy]);
       }}

@@ -1,7 +1,19 @@
 /** Every method on this picture and question. */
 import { signal } from '@preact/signals';
-import { change, facts, hasClip, lit, rivalTold, sheet, shown, state, told, uncut } from '../store.ts';
-import type { Refusal, Stop, Told } from '../engine/engine.ts';
+import {
+  change,
+  facts,
+  hasClip,
+  isRefused,
+  lit,
+  rivalTold,
+  sheet,
+  shown,
+  state,
+  told,
+  uncut,
+} from '../store.ts';
+import type { Stop, Told } from '../engine/engine.ts';
 import { addClip } from '../runner.ts';
 import { chanceOf, distance, topWords, wantedWord } from './words.ts';
 import { Panel, Section, TableView, percent } from './parts.tsx';
@@ -100,8 +112,6 @@ export function SheetView() {
     </Section>
   );
 }
-
-const isRefused = (one: Told | Refusal | undefined): one is Refusal => one !== undefined && 'refused' in one;
 
 function Result({ one, name, word }: { one: Told; name: string; word?: string }) {
   const last = one.stops.at(-1)!;

@@ -1,6 +1,6 @@
 /** The vote of the last K layers, and the cut. */
 import { useRef } from 'preact/hooks';
-import { scaleLinear } from 'd3-scale';
+import { scaleLinear, type ScaleLinear } from 'd3-scale';
 import { line } from 'd3-shape';
 import { interpolateCividis } from 'd3-scale-chromatic';
 import { change, curves, facts, hovered, lit, maps, state, told, type Curve } from '../store.ts';
@@ -81,6 +81,20 @@ export function VoteView() {
 
 const [width, height, left] = [720, 190, 44];
 
+/** Lines across a chart at round values. */
+const Rules = ({ y, format }: { y: ScaleLinear<number, number>; format: (value: number) => string }) => (
+  <>
+    {y.ticks(4).map((tick) => (
+      <g class="tick" transform={`translate(0 ${y(tick)})`}>
+        <line x1={left} x2={width - 8} />
+        <text x={left - 6} dy="0.32em" text-anchor="end">
+          {format(tick)}
+        </text>
+      </g>
+    ))}
+  </>
+);
+
 /** Each patch a bar, stacked by layer, sorted; the line cuts. */
 function Bars({ votes, sums, order }: { votes: number[][]; sums: Float32Array; order: number[] }) {
   const svg = useRef<SVGSVGElement>(null);
@@ -110,14 +124,7 @@ function Bars({ votes, sums, order }: { votes: number[][]; sums: Float32Array; o
       onPointerUp={() => (dragging.current = false)}
       onPointerCancel={() => (dragging.current = false)}
     >
-      {y.ticks(4).map((tick) => (
-        <g class="tick" transform={`translate(0 ${y(tick)})`}>
-          <line x1={left} x2={width - 8} />
-          <text x={left - 6} dy="0.32em" text-anchor="end">
-            {tick}
-          </text>
-        </g>
-      ))}
+      <Rules y={y} format={String} />
       <text x={width - 8} y={20} text-anchor="end">
         score: shares of attention, added up over the layers
       </text>
@@ -201,14 +208,7 @@ function CurveView() {
         role="img"
         aria-label={`probability of ${wanted.word} by the number of patches that stay`}
       >
-        {y.ticks(4).map((tick) => (
-          <g class="tick" transform={`translate(0 ${y(tick)})`}>
-            <line x1={left} x2={width - 8} />
-            <text x={left - 6} dy="0.32em" text-anchor="end">
-              {percent(tick)}
-            </text>
-          </g>
-        ))}
+        <Rules y={y} format={percent} />
         {x.ticks(10).map((tick) => (
           <text class="tick" x={x(tick)} y={height - 6} text-anchor="middle">
             {tick}
