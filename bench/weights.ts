@@ -78,7 +78,8 @@ export async function randomWeights<T extends object>(tree: T, what: string): Pr
   const bytes = ({ shape }: { shape: number[] }) => 4 * shape.reduce((product, n) => product * n, 1);
   const leaves = leavesOf(tree);
   const others = leaves.filter((leaf) => !leaf.multiplies).reduce((sum, leaf) => sum + bytes(leaf), 0);
-  backendTraits().requireMemory(leaves.filter((leaf) => leaf.multiplies).map(bytes), others, what);
+  const matrices = leaves.filter((leaf) => leaf.multiplies).map(bytes);
+  backendTraits().requireMemory({ matrices, others }, what);
   return loadTree(
     {
       dir: what,

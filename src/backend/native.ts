@@ -7,7 +7,8 @@ import Module, { createRequire } from 'node:module';
 import { homedir, totalmem } from 'node:os';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { messageOf } from '../errors.ts';
+import { messageOf, UserError } from '../errors.ts';
+import { loadProducts, productsFile, useHalf } from './native-half.ts';
 import { useOneDnn } from './native-kernels.ts';
 
 export const nativePackage = { name: '@tensorflow/tfjs-node-gpu', version: '4.22.0' };
@@ -75,6 +76,7 @@ export function loadNative(): LoadedNative {
     try {
       return requireBuild(nativeFolder(device), device);
     } catch (error) {
+      if (error instanceof UserError) throw error;
       reason = `the build in ${nativeFolder(device)} does not load (${messageOf(error).split('\n')[0]}); `;
     }
   }
@@ -95,14 +97,21 @@ export function loadNative(): LoadedNative {
 
 /** Loads the build in a folder, finished or not. */
 export function requireBuild(folder: string, device: NativeDevice): LoadedNative {
-  return requireNative(
-    createRequire(path.join(folder, 'package.json')),
-    nativePackage.name,
-    device === 'cuda',
-  );
+  const from = createRequire(path.join(folder, 'package.json'));
+  return requireNative(from, nativePackage.name, device === 'cuda', productsFile(bindingOf(folder)));
 }
 
-function requireNative(from: NodeJS.Require, name: string, needsGpu: boolean): LoadedNative {
+/** tfjs-node's binding to TensorFlow, in the folder of a build. */
+export const bindingOf = (folder: string): string =>
+  path.join(folder, 'node_modules', nativePackage.name, 'lib', 'napi-v8', 'tfjs_binding.node');
+
+/** @param products our own operations, compiled; see native-half.ts */
+function requireNative(
+  from: NodeJS.Require,
+  name: string,
+  needsGpu: boolean,
+  products?: string,
+): LoadedNative {
   process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '3'; // no banner …
   process.env['TF_ENABLE_ONEDNN_OPTS'] ??= '0'; // … nor oneDNN's, which nothing else silences
   process.env['NVIDIA_TF32_OVERRIDE'] ??= '0'; // float32 means float32, also on GPUs that would round to TF32
@@ -119,6 +128,8 @@ function requireNative(from: NodeJS.Require, name: string, needsGpu: boolean): L
     throw new Error(`${name} brought a second copy of TensorFlow.js`);
   }
   useOneDnn();
+  if (products) loadProducts(products);
+  useHalf();
   const { version } = from(`${name}/package.json`) as { version: string };
   return { label: `${name} ${version}`, needsGpu };
 }

@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import * as tf from '@tensorflow/tfjs-core';
 import { activate, cpuModel, type Backend } from './backend.ts';
-import { requireHostMemory } from './host-memory.ts';
+import { prefersStoredOnHost, requireHostMemory } from './host-memory.ts';
 import { loadNative } from './native.ts';
 
 export const tensorflow: Backend = {
@@ -26,5 +26,10 @@ export const tensorflow: Backend = {
       threads: availableParallelism(),
     };
   },
-  traits: { fastBatchedMatMul: true, columnBlockBytes: Infinity, requireMemory: requireHostMemory },
+  traits: {
+    fastBatchedMatMul: true,
+    columnBlockBytes: Infinity,
+    requireMemory: requireHostMemory,
+    prefersStored: prefersStoredOnHost,
+  },
 };

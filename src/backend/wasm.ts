@@ -4,6 +4,7 @@ import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
 import { cpuModel, labelPackage, type Backend } from './backend.ts';
+import { useHostHalf } from './host-half.ts';
 import { guardHeap, limits, wasmTraits } from '../tensor/wasm-heap.ts';
 import { loadThreadedWasm } from './wasm-threads.ts';
 
@@ -13,6 +14,7 @@ export const wasm: Backend = {
   name: 'wasm',
   async start() {
     const threads = await startWasm();
+    useHostHalf('wasm');
     return {
       device: `CPU (${cpuModel()}), WebAssembly SIMD`,
       version: labelPackage('@tensorflow/tfjs-backend-wasm'),

@@ -72,7 +72,7 @@ export const webgpu: Backend = {
   traits: {
     fastBatchedMatMul: true,
     columnBlockBytes: Infinity,
-    requireMemory(matrices, _otherBytes, what) {
+    requireMemory({ matrices }, what) {
       const largest = matrices.reduce((most, bytes) => Math.max(most, bytes), 0);
       const limit = largestBuffer(running!.device);
       if (largest <= limit) return;
@@ -80,6 +80,7 @@ export const webgpu: Backend = {
         `${what} has a matrix of ${largest} bytes, but a buffer of this webgpu device holds ${limit}: use another --backend`,
       );
     },
+    prefersStored: () => false,
   },
 };
 

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { tokenIds } from '../decoder/config.ts';
+import type { LayerStream } from '../decoder/layer-stream.ts';
 import type { Llama } from '../decoder/llama.ts';
 import { UserError } from '../errors.ts';
 import { readJson, type Folder } from '../folder.ts';
@@ -7,10 +8,10 @@ import { hasWeights, openWeights } from '../io/sharded.ts';
 import { loadTree } from '../io/load-tree.ts';
 import { checkNames, leavesOf } from '../io/weight-table.ts';
 import type { Projector } from '../projector.ts';
-import { backendTraits } from '../tensor/traits.ts';
 import type { ClipVision } from '../vision/clip.ts';
 import type { Clip } from '../vision/contrastive.ts';
 import { readArchitecture, type Architecture, type LlavaConfig } from './architecture.ts';
+import { chooseKeeping, float32Bytes, streamLayers, type Keeping } from './keeping.ts';
 import { publishedNames, unusedNames, weightTable } from './names.ts';
 
 /** A loaded LLaVA: three parts, each weights and config. */
@@ -36,14 +37,23 @@ export interface Model {
   clip?: Clip;
   /** Tokens that end an answer. */
   stopTokens: number[];
+  /** How its weights are kept. */
+  weightsAs: Keeping;
   /** Frees the weights. */
   dispose(): void;
 }
 
 /** Told as weights are loaded. */
 export interface LoadProgress {
-  /** @param done bytes of float32 weights loaded so far */
+  /** @param done weights loaded so far, in bytes of float32 */
   (done: number, total: number): void;
+}
+
+/** How weights are to be kept; what suits, where it is left out. */
+export interface LoadOptions {
+  weightsAs?: Keeping;
+  /** Told which of the decoder's layers is wanted, where they are streamed. */
+  onLayer?: (layer: number, count: number) => void;
 }
 
 /**
@@ -68,26 +78,48 @@ export async function readCheckedConfig(folder: Folder): Promise<Architecture> {
  * tensor.
  * @throws UserError naming the file and the tensors, for anything that does not fit
  */
-export async function loadModel(folder: Folder, onProgress?: LoadProgress): Promise<Model> {
+export async function loadModel(
+  folder: Folder,
+  onProgress?: LoadProgress,
+  { weightsAs, onLayer }: LoadOptions = {},
+): Promise<Model> {
   const architecture = await readArchitecture(folder);
   const stopTokens = await readStopTokens(folder, architecture);
   const files = await openWeights(folder);
+  let staysOpen = false;
   try {
     const source = publishedNames(files, architecture);
     const table = weightTable(architecture);
     checkNames(source, table, unusedNames(architecture));
-    const bytes = (leaf: { shape: number[] }) => 4 * leaf.shape.reduce((product, n) => product * n, 1);
-    const leaves = leavesOf(table);
-    const total = leaves.reduce((sum, leaf) => sum + bytes(leaf), 0);
-    const matrices = leaves.filter((leaf) => leaf.multiplies).map(bytes);
-    backendTraits().requireMemory(matrices, total - matrices.reduce((sum, n) => sum + n, 0), folder.name);
+    const keeping = chooseKeeping(source, table, weightsAs, folder.name);
+    const streamed = keeping === 'streamed' ? table.decoder : undefined;
+    const resident = streamed ? { ...table, decoder: { ...streamed, layers: [] } } : table;
+    const total = leavesOf(resident).reduce((sum, leaf) => sum + float32Bytes(leaf), 0);
 
     let done = 0;
-    const weights = await loadTree(source, table, (leaf) => onProgress?.((done += bytes(leaf)), total));
-    return assemble(folder.name, architecture, weights, stopTokens);
+    const tell = (leaf: { shape: number[] }) => onProgress?.((done += float32Bytes(leaf)), total);
+    const weights = await loadTree(source, resident, tell, { stored: keeping !== 'float32' });
+    const model = assemble(folder.name, architecture, weights, { stopTokens, weightsAs: keeping });
+    if (!streamed) return model;
+    staysOpen = true;
+    return withStream(model, streamLayers(source, streamed.layers, onLayer), () => files.close());
   } finally {
-    await files.close();
+    if (!staysOpen) await files.close();
   }
+}
+
+/** The same with its decoder's layers from a stream. @param close the files that it reads */
+function withStream(model: Model, stream: LayerStream, close: () => Promise<void>): Model {
+  const decoder = { ...model.decoder!, stream };
+  return {
+    ...model,
+    decoder,
+    ...(model.llava && { llava: { ...model.llava, decoder } }),
+    dispose: () => {
+      model.dispose();
+      void stream.close().then(close, close);
+    },
+  };
 }
 
 /**
@@ -116,12 +148,12 @@ function assemble(
   dir: string,
   architecture: Architecture,
   weights: Awaited<ReturnType<typeof loadTree<ReturnType<typeof weightTable>>>>,
-  stopTokens: number[],
+  told: Pick<Model, 'stopTokens' | 'weightsAs'>,
 ): Model {
   const model: Model = {
     dir,
     architecture,
-    stopTokens,
+    ...told,
     dispose: () => tf.dispose(weights as tf.TensorContainer),
   };
   if (architecture.kind !== 'decoder' && weights.vision) {

@@ -4,11 +4,11 @@ import { UserError } from '../errors.ts';
 import { readClipConfig, readPicture, readWording } from '../node/inputs.ts';
 import { startBackend } from '../backend/start.ts';
 import { contrast, embedPictures, embedTexts, type Clip } from '../vision/contrastive.ts';
-import { addBackend, type BackendOption } from './options.ts';
+import { addLoading, type LoadFlags } from './options.ts';
 import { loadWithBar } from './progress.ts';
 import { shippedModel } from '../node/shipped.ts';
 
-interface ClassifyFlags extends BackendOption {
+interface ClassifyFlags extends LoadFlags {
   image: string;
   labels: string;
   model: string;
@@ -30,7 +30,7 @@ export function addClassifyCommand(program: Command): void {
       shippedModel('clip'),
     )
     .option('--json', 'print one JSON object instead of text', false);
-  addBackend(command).action(run);
+  addLoading(command).action(run);
 }
 
 async function run(flags: ClassifyFlags): Promise<void> {
@@ -41,7 +41,7 @@ async function run(flags: ClassifyFlags): Promise<void> {
   const backend = await startBackend(flags.backend);
   const picture = await readPicture(flags.image, flags.model, config.vision.image_size);
   try {
-    const model = await loadWithBar(flags.model);
+    const model = await loadWithBar(flags.model, { weightsAs: flags.weightsAs });
     try {
       const scores = await scoreLabels(model.clip!, picture.pixels, ids); // a whole CLIP, as its config says
       const results = labels.map((label, i) => ({ label, ...scores[i] })).sort((a, b) => b.logit - a.logit);

@@ -12,10 +12,10 @@ import { patchCount } from '../vision/config.ts';
 import { splits, type Split } from '../world/split.ts';
 import { readLlavaConfig } from './ask.ts';
 import { formatBytes, formatCount } from '../report/format.ts';
-import { addBackend, addWeights, readInteger, type BackendOption } from './options.ts';
+import { addLoading, addWeights, readInteger, type LoadFlags } from './options.ts';
 import { createBar, loadWithBar } from './progress.ts';
 
-interface ClipsFlags extends BackendOption {
+interface ClipsFlags extends LoadFlags {
   model: string;
   methods: string;
   weights?: string;
@@ -55,7 +55,7 @@ export function addClipsCommand(program: Command): void {
         .default('frames'),
     )
     .option('--json', 'print one JSON object instead of a table', false);
-  addBackend(addWeights(command)).action(run);
+  addLoading(addWeights(command)).action(run);
 }
 
 async function run({ model: dir, methods, weights, keep, split, count, view, ...flags }: ClipsFlags) {
@@ -65,7 +65,7 @@ async function run({ model: dir, methods, weights, keep, split, count, view, ...
   const variants = parseVariants(methods, 1, find);
   const budget = parseBudget(keep, patchCount(config.vision));
   const preprocessing = await readPreprocessConfig(dir, config.vision.image_size);
-  const model = await loadWithBar(dir);
+  const model = await loadWithBar(dir, { weightsAs: flags.weightsAs });
   const results: { name: string; result: ClipResult }[] = [];
   const askers = new Map<number, ReturnType<typeof readAsker>>();
   const askerFor = (pictures: number) => {

@@ -16,19 +16,19 @@ import { readsQuestion } from '../plan.ts';
 import { formatTable } from '../report/format.ts';
 import {
   addAsk,
-  addBackend,
+  addLoading,
   addClip,
   addWeights,
   askOf,
   readInteger,
   type AskFlags,
-  type BackendOption,
+  type LoadFlags,
 } from './options.ts';
 import { createBar, loadWithBar } from './progress.ts';
 import { readLlavaConfig } from './ask.ts';
 import { clipFor, shippedModel } from '../node/shipped.ts';
 
-interface CompareFlags extends BackendOption, AskFlags {
+interface CompareFlags extends LoadFlags, AskFlags {
   image: string;
   model: string;
   clip?: string;
@@ -57,7 +57,7 @@ export function addCompareCommand(program: Command): void {
     .option('--pad', "pad the picture to a square first, as LLaVA-1.5's own code does", false)
     .requiredOption('--out <file>', 'the contact sheet, a PNG')
     .option('--html <file>', 'the same as one page, pictures and all');
-  addBackend(addWeights(addClip(addAsk(command)))).action(run);
+  addLoading(addWeights(addClip(addAsk(command)))).action(run);
 }
 
 async function run(flags: CompareFlags): Promise<void> {
@@ -77,7 +77,7 @@ async function run(flags: CompareFlags): Promise<void> {
   const { prompt, tokenizer } = await readQuestion(flags.model, config, { ...askOf(flags), clip, adds });
   const loaded = await readPicture(flags.image, flags.model, vision.image_size, flags.pad);
   try {
-    const model = await loadWithBar(flags.model, clip);
+    const model = await loadWithBar(flags.model, { clip, weightsAs: flags.weightsAs });
     const bar = createBar('comparing');
     try {
       const { pixels } = loaded;

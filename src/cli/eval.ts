@@ -21,12 +21,12 @@ import { checkWritable, writeText } from '../node/files.ts';
 import { startBackend } from '../backend/start.ts';
 import { patchCount } from '../vision/config.ts';
 import { splits } from '../world/split.ts';
-import { addBackend, addClip, addWeights, addTemplate, readInteger, type BackendOption } from './options.ts';
+import { addLoading, addClip, addWeights, addTemplate, readInteger, type LoadFlags } from './options.ts';
 import { createBar, loadWithBar } from './progress.ts';
 import { readLlavaConfig } from './ask.ts';
 import { clipFor, shippedModel } from '../node/shipped.ts';
 
-interface EvalFlags extends BackendOption, Omit<Request, 'model'> {
+interface EvalFlags extends LoadFlags, Omit<Request, 'model'> {
   /** Several where their figures are to be one table. */
   model: string[];
   shard: Shard;
@@ -103,7 +103,7 @@ export function addEvalCommand(program: Command): void {
       '--out <dir>',
       'folder for results; an evaluation that was cut off goes on where it stopped',
     );
-  addBackend(addWeights(addClip(addTemplate(command)))).action((flags: EvalFlags) =>
+  addLoading(addWeights(addClip(addTemplate(command)))).action((flags: EvalFlags) =>
     flags.merge ? merge(flags, command) : run(flags),
   );
 }
@@ -115,11 +115,11 @@ function readShard(text: string): Shard {
 }
 
 /** What results do not depend on. */
-const besides = ['backend', 'shard', 'merge', 'against', 'hard', 'out'];
+const besides = ['backend', 'weightsAs', 'shard', 'merge', 'against', 'hard', 'out'];
 
 const requestOf = (flags: EvalFlags, model: string): Request => {
   const entries = Object.entries(flags).filter(([name]) => !besides.includes(name));
-  const asked = { ...(Object.fromEntries(entries) as Omit<EvalFlags, keyof BackendOption>), model };
+  const asked = { ...(Object.fromEntries(entries) as Omit<EvalFlags, keyof LoadFlags>), model };
   return { ...asked, clip: clipFor(asked) };
 };
 
@@ -143,7 +143,7 @@ async function run(flags: EvalFlags): Promise<void> {
     const store = await openStore(folder, agenda.key, agenda);
     await writeJson(path.join(folder, 'flags.json'), request);
     for (const reason of agenda.leftOut) console.log(`left out: ${reason}`);
-    await doWork(request, agenda, store, backend.name);
+    await doWork(request, agenda, store, { backend: backend.name, weightsAs: flags.weightsAs });
     stores.push(store);
   }
   if (flags.shard.count === 1) return report(flags, models, parts[0].agenda, stores, files);
@@ -189,7 +189,12 @@ async function resultFiles(out: string): Promise<string[]> {
 }
 
 /** Does those cells of the agenda that the store lacks, and leaves them there. */
-async function doWork(request: Request, agenda: Agenda, store: CellStore, backend: string): Promise<void> {
+async function doWork(
+  request: Request,
+  agenda: Agenda,
+  store: CellStore,
+  { backend, weightsAs }: LoadFlags,
+): Promise<void> {
   const { cells, task, shard } = agenda;
   const done = await Promise.all(cells.map((cell) => store.load(cell)));
   const uncut = await store.loadUncut();
@@ -198,7 +203,7 @@ async function doWork(request: Request, agenda: Agenda, store: CellStore, backen
   const missing = cells.filter((cell, i) => !done[i] || (!uncut && isUncut(cell) && lacking.length > 0));
   const lacksFocus = canFocus(agenda.config, task) && !(await store.loadFocus());
   if (missing.length === 0 && !lacksFocus) return;
-  const model = await loadWithBar(request.model, agenda.clip);
+  const model = await loadWithBar(request.model, { clip: agenda.clip, weightsAs });
   const bar = createBar('asking, {eta_formatted} left,'); // cli-progress fills the time in
   const perCell = shardQuestions(shard, task).length;
   let answered = (cells.length - missing.length) * perCell;

@@ -8,16 +8,16 @@ import { startBackend } from '../backend/start.ts';
 import { checkIds } from '../text/prompt.ts';
 import { createTextStream } from '../text/stream.ts';
 import {
-  addBackend,
+  addLoading,
   addSampling,
   readInteger,
   readSampling,
-  type BackendOption,
+  type LoadFlags,
   type SamplingFlags,
 } from './options.ts';
 import { loadWithBar } from './progress.ts';
 
-interface GenerateFlags extends BackendOption, SamplingFlags {
+interface GenerateFlags extends LoadFlags, SamplingFlags {
   model: string;
   prompt: string;
   newTokens?: number;
@@ -40,7 +40,7 @@ export function addGenerateCommand(program: Command): void {
       `at most this many tokens more (default: up to ${defaultLength} in all)`,
       readInteger(1),
     );
-  addBackend(addSampling(command)).action(run);
+  addLoading(addSampling(command)).action(run);
 }
 
 async function run(flags: GenerateFlags): Promise<void> {
@@ -57,7 +57,7 @@ async function run(flags: GenerateFlags): Promise<void> {
   checkContext(architecture.text, ids.length, flags.newTokens ?? 1);
   const room = Math.min(defaultLength, contextOf(architecture.text).positions) - ids.length;
 
-  const model = await loadWithBar(flags.model);
+  const model = await loadWithBar(flags.model, { weightsAs: flags.weightsAs });
   try {
     const decoder = model.decoder!; // as its config says
     const prompt = embedText(decoder, [ids]);

@@ -5,6 +5,7 @@ import type { Sampling } from '../decoder/sample.ts';
 import type { ModelConfigs } from '../compress/trained/system.ts';
 import { UserError } from '../errors.ts';
 import { locateModel } from '../node/hub-cache.ts';
+import { keepings, type Keeping } from '../checkpoint/keeping.ts';
 import { methodFinder } from '../node/method-file.ts';
 import { backendNames } from '../backend/start.ts';
 import type { Box } from '../world/scene.ts';
@@ -20,6 +21,22 @@ export function addBackend(command: Command): Command {
     '--backend <name>',
     `auto, ${backendNames.join(', ')}; auto takes the first that runs of all but webgpu`,
     'auto',
+  );
+}
+
+/** How a command's models are kept in memory. */
+export interface LoadFlags extends BackendOption {
+  weightsAs?: Keeping;
+}
+
+/** For commands that load a model of the user's. */
+export function addLoading(command: Command): Command {
+  return addBackend(command).addOption(
+    new Option(
+      '--weights-as <form>',
+      'float32; stored, 16-bit weights as the file holds them, which is the default where float32 would not fit well; ' +
+        "streamed, the decoder's layers read from disk in each pass, for machines with less memory",
+    ).choices(keepings),
   );
 }
 

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { Presets, SingleBar } from 'cli-progress';
+import type { Keeping } from '../checkpoint/keeping.ts';
 import { joinClip, type Model } from '../checkpoint/load.ts';
 import { loadModel } from '../node/checkpoint.ts';
 import { formatBytes } from '../report/format.ts';
@@ -29,15 +30,34 @@ export function createBar(what: string, format: (value: number) => string = Stri
   };
 }
 
-/**
- * {@link loadModel} under a progress bar.
- * @param clipDir the CLIP that a LLaVA's questions are read by, see {@link joinClip}
- */
-export async function loadWithBar(dir: string, clipDir?: string): Promise<Model> {
+/** Shows which of a decoder's layers is read, and is gone after the last. */
+function createLayerBar(): (layer: number, count: number) => void {
+  let bar: ReturnType<typeof createBar> | undefined;
+  return (layer, count) => {
+    bar ??= createBar('reading layers');
+    bar.update(layer + 1, count);
+    if (layer + 1 < count) return;
+    bar.stop();
+    bar = undefined;
+  };
+}
+
+/** What else a command's model is loaded with. */
+export interface LoadRequest {
+  /** The CLIP that a LLaVA's questions are read by, see {@link joinClip}. */
+  clip?: string;
+  weightsAs?: Keeping;
+}
+
+/** {@link loadModel} under a progress bar; where layers are streamed, each pass through them has one. */
+export async function loadWithBar(
+  dir: string,
+  { clip: clipDir, weightsAs }: LoadRequest = {},
+): Promise<Model> {
   const bar = createBar(`loading ${dir}`, formatBytes);
   let model: Model;
   try {
-    model = await loadModel(dir, bar.update);
+    model = await loadModel(dir, bar.update, { weightsAs, onLayer: createLayerBar() });
   } finally {
     bar.stop();
   }
@@ -48,7 +68,7 @@ export async function loadWithBar(dir: string, clipDir?: string): Promise<Model>
     clip?.dispose();
   };
   try {
-    clip = await loadWithBar(clipDir);
+    clip = await loadWithBar(clipDir); // small
     const llava = await joinClip(model.llava!, clip.clip!, clipDir); // as their configs say
     tf.dispose(clip.vision!.weights as unknown as tf.TensorContainer);
     return { ...model, llava, dispose };

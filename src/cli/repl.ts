@@ -16,12 +16,12 @@ import { drawWorld } from '../world/draw.ts';
 import { askScene } from '../world/questions.ts';
 import { createScene, shownScene } from '../world/scene.ts';
 import { paintPanels, paintRun } from './heatmap.ts';
-import { addBackend, type BackendOption } from './options.ts';
+import { addLoading, type LoadFlags } from './options.ts';
 import { loadWithBar } from './progress.ts';
 import { answerQuestion, prepareQuestion, readLlavaConfig } from './ask.ts';
 import { printSteps } from './walk.ts';
 
-interface ReplFlags extends BackendOption {
+interface ReplFlags extends LoadFlags {
   model: string;
 }
 
@@ -30,7 +30,7 @@ export function addReplCommand(program: Command): void {
     .command('repl')
     .description('a prompt with tf, a model, scene(), method(), ask() and show(), to try things in')
     .option('--model <dir>', 'a Hugging Face folder of type LLaVA, or org/name in its cache', shippedModel());
-  addBackend(command).action(run);
+  addLoading(command).action(run);
 }
 
 const help = `tf          TensorFlow.js; all that vtc-cls/node exports is here by its name too
@@ -48,7 +48,7 @@ async function run(flags: ReplFlags): Promise<void> {
   const { name } = await startBackend(flags.backend);
   const config = await readLlavaConfig(flags.model);
   const preprocessing = await readPreprocessConfig(flags.model, config.vision.image_size);
-  const model = await loadWithBar(flags.model);
+  const model = await loadWithBar(flags.model, { weightsAs: flags.weightsAs });
   try {
     console.log(`${flags.model} on ${name}\n\n${help}`);
     const server = openPrompt();

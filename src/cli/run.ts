@@ -25,20 +25,20 @@ import { formatBytes, formatCount } from '../report/format.ts';
 import { paintRun, saveBoxes, saveHeatmap } from './heatmap.ts';
 import {
   addAsk,
-  addBackend,
+  addLoading,
   addMethod,
   addSampling,
   collectBox,
   readInteger,
   type AskFlags,
-  type BackendOption,
+  type LoadFlags,
   type MethodFlags,
   type SamplingFlags,
 } from './options.ts';
 import { loadWithBar } from './progress.ts';
 import { printSteps } from './walk.ts';
 
-interface RunFlags extends BackendOption, MethodFlags, SamplingFlags, AskFlags {
+interface RunFlags extends LoadFlags, MethodFlags, SamplingFlags, AskFlags {
   image: string[];
   frames: FrameChoice;
   model: string;
@@ -83,7 +83,7 @@ export function addRunCommand(program: Command): void {
     .option('--draw <file>', 'save what the model sees with the boxes of its answer as a PNG (perceptiongpt)')
     .addOption(new Option('--quiet', 'print the answer alone').default(false).conflicts('json'))
     .option('--json', 'print one JSON object instead of text', false);
-  addBackend(addSampling(addMethod(addAsk(command)))).action(run);
+  addLoading(addSampling(addMethod(addAsk(command)))).action(run);
 }
 
 async function run(flags: RunFlags): Promise<void> {
@@ -112,7 +112,7 @@ async function run(flags: RunFlags): Promise<void> {
   }
   const picture = await readFrames(frames, flags.model, config.vision.image_size, flags.pad);
   try {
-    const model = await loadWithBar(flags.model, question.clip);
+    const model = await loadWithBar(flags.model, { clip: question.clip, weightsAs: flags.weightsAs });
     try {
       const onStep = tells ? printSteps(question.plan.words) : undefined;
       const result = await answerQuestion(model, picture, question, flags, onStep);

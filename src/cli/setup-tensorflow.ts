@@ -9,6 +9,7 @@ import { Option, type Command } from 'commander';
 import { messageOf, UserError } from '../errors.ts';
 import { makeFolder, reasonOf, writeAtomically } from '../node/files.ts';
 import {
+  bindingOf,
   hasNative,
   nativeFolder,
   nativePackage,
@@ -16,6 +17,8 @@ import {
   type NativeBuild,
   type NativeDevice,
 } from '../backend/native.ts';
+import { productSources, productsFile } from '../backend/native-half.ts';
+import { compileProducts } from './compile-products.ts';
 import { runProgram } from './programs.ts';
 import { proveTensorflow } from './prove-tensorflow.ts';
 import { fetchLibraries, haveLibraries, readSource } from './tensorflow-libraries.ts';
@@ -78,8 +81,9 @@ export async function setupTensorflow(device: NativeDevice, machine: Machine = t
   const ready = readNativeBuild(root) !== undefined;
   if (machine.hasNative(env)) {
     const { version, reason } = await prove(undefined, device, env);
-    if (version) return say(`TensorFlow ${version} works already${ready ? `, in ${root}` : ''}`);
-    if (ready) say(`the build in ${root} no longer works (${reason}): mending it`);
+    const whole = !ready || existsSync(productsFile(bindingOf(root)));
+    if (version && whole) return say(`TensorFlow ${version} works already${ready ? `, in ${root}` : ''}`);
+    if (ready && !version) say(`the build in ${root} no longer works (${reason}): mending it`);
   }
 
   requirePlatform(device, machine);
@@ -99,13 +103,14 @@ export async function setupTensorflow(device: NativeDevice, machine: Machine = t
 function listSteps(root: string, device: NativeDevice, machine: Machine): Step[] {
   const { env, say } = machine;
   const at = (...parts: string[]) => path.join(root, 'node_modules', nativePackage.name, ...parts);
-  const binding = at('lib', 'napi-v8', 'tfjs_binding.node');
+  const binding = bindingOf(root);
+  const products = productsFile(binding);
   const headers = path.join(root, 'node_modules', 'node-api-headers', 'include');
   const haveNodeHeaders = (folder: string) => existsSync(path.join(folder, 'node_api.h'));
   return [
     {
       name: 'looking for compiler, npm and room on the disk',
-      done: () => existsSync(binding) && haveLibraries(at('deps')),
+      done: () => existsSync(binding) && existsSync(products) && haveLibraries(at('deps')),
       run: async () => {
         await findCompiler(env);
         if (!(await runProgram('npm', ['--version'], { env }))) {
@@ -133,6 +138,27 @@ function listSteps(root: string, device: NativeDevice, machine: Machine): Step[]
       done: () => existsSync(binding),
       run: async () => {
         await compileBinding(at(), headers, binding, env);
+      },
+    },
+    {
+      name: 'compiling products with 16-bit weights',
+      done: () => existsSync(products),
+      run: async () => {
+        const compiler = await findCompiler(env);
+        const includes = [at('deps', 'include'), headers];
+        const request = {
+          compiler,
+          sources: productSources,
+          includes,
+          libraries: at('deps', 'lib'),
+          arch: machine.arch,
+          env,
+        };
+        const reason = await compileProducts(products, request);
+        if (reason)
+          say(
+            `${compiler} cannot (${reason}): such weights are widened instead, and a token takes thrice as long`,
+          );
       },
     },
     {

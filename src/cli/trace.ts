@@ -22,14 +22,14 @@ import { answer } from '../story.ts';
 import { formatShape, formatTable } from '../report/format.ts';
 import {
   addAsk,
-  addBackend,
+  addLoading,
   addMethod,
   askOf,
   readIds,
   readInteger,
   readMethod,
   type AskFlags,
-  type BackendOption,
+  type LoadFlags,
   type MethodFlags,
 } from './options.ts';
 import { cutPrompt } from '../inputs.ts';
@@ -37,7 +37,7 @@ import { readClipConfig, readPicture, readQuestion, readWording } from '../node/
 import { loadWithBar } from './progress.ts';
 import { clipFor, shippedModel } from '../node/shipped.ts';
 
-interface TraceFlags extends BackendOption, MethodFlags, AskFlags {
+interface TraceFlags extends LoadFlags, MethodFlags, AskFlags {
   model: string;
   out: string;
   inputs?: string;
@@ -74,7 +74,7 @@ export function addTraceCommand(program: Command): void {
     )
     .option('--new-tokens <R>', 'generate exactly this many tokens, whatever they are', readInteger(0), 0)
     .option('--pad', "pad the picture to a square first, as LLaVA-1.5's own code does", false);
-  addBackend(addMethod(addAsk(command))).action(run);
+  addLoading(addMethod(addAsk(command))).action(run);
 }
 
 async function run(flags: TraceFlags): Promise<void> {
@@ -82,7 +82,7 @@ async function run(flags: TraceFlags): Promise<void> {
   // All that can be refused is read first: the weights of a large model take minutes.
   await startBackend(flags.backend);
   const inputs = await readInputs(await readCheckedConfig(flags.model), flags);
-  const model = await loadWithBar(flags.model, inputs.clip);
+  const model = await loadWithBar(flags.model, { clip: inputs.clip, weightsAs: flags.weightsAs });
   const trace = createTrace();
   try {
     await traceModel(model, inputs, flags, trace);

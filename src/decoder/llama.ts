@@ -11,6 +11,7 @@ import type { DecoderConfig } from './config.ts';
 import { cutImage } from './cut.ts';
 import { putBack, takeThrough } from './pass.ts';
 import { ropeAt, type Rope } from './rope.ts';
+import type { LayerStream } from './layer-stream.ts';
 import type { DecoderState, LayerHook } from './state.ts';
 import type { LlamaWeights } from './weights.ts';
 
@@ -18,6 +19,8 @@ import type { LlamaWeights } from './weights.ts';
 export interface Llama {
   config: DecoderConfig;
   weights: LlamaWeights;
+  /** Its layers, where the weights hold none. */
+  stream?: LayerStream;
 }
 
 /** What a pass through the decoder needs besides weights and input. */
@@ -37,7 +40,7 @@ export interface LlamaRun {
  * @returns logits [B, T, V], or [B, 1, V] of the last token
  */
 export async function runLlama(
-  { config, weights }: Llama,
+  { config, weights, stream }: Llama,
   input: DecoderState,
   { rope, cache, hook, trace, allLogits = false }: LlamaRun,
 ): Promise<tf.Tensor3D> {
@@ -48,11 +51,13 @@ export async function runLlama(
     trace?.record('decoder.embeddings', state.hidden);
     trace?.record('decoder.hidden.LL', state.hidden, 0);
     for (let l = 0; l < config.num_hidden_layers; l++) {
+      using own = scope();
+      const layer = stream ? own(await stream.take(l)) : weights.layers[l];
       const past = cache.layers[l];
       if (!past && hook?.cut) {
         const { hidden, positions } = state;
         const attendFromLast = () =>
-          tf.tidy(() => attendFromLastToken(weights.layers[l], hidden, config, ropeAt(rope, positions)));
+          tf.tidy(() => attendFromLastToken(layer, hidden, config, ropeAt(rope, positions)));
         const W = await hook.cut(l, { ...state, attendFromLast });
         if (W) {
           trace?.record('decoder.matrix.LL', W, l);
@@ -60,7 +65,6 @@ export async function runLlama(
           trace?.record('decoder.cut.LL', state.hidden, l);
         }
       }
-      using own = scope();
       const pass = own(past ? undefined : await hook?.through?.(l, state)); // undefined: all tokens go through
       const all = shape({ hidden: state.hidden }, 'B T E', { E: config.hidden_size });
       const T = pass ? pass.places[0].length : all.T;
@@ -73,7 +77,7 @@ export async function runLlama(
         const entering = takeThrough(state, pass);
         const sizes = { heads: config.num_attention_heads, neurons: config.intermediate_size };
         const limits = hook?.limit?.(l, entering, Tk - T, sizes) ?? {};
-        const made = llamaBlock(weights.layers[l], entering.hidden, config, {
+        const made = llamaBlock(layer, entering.hidden, config, {
           rope: ropeAt(rope, entering.positions),
           ...limits,
           mask: limits.mask ?? mask,

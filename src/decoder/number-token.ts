@@ -5,7 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
-import { embed } from '../tensor/linear.ts';
+import { embed, type Table } from '../tensor/linear.ts';
 
 /** Such a token, and what makes an embedding of numbers and numbers of a state. */
 export interface NumberToken {
@@ -26,7 +26,7 @@ export interface NumberToken {
  * @throws UserError for more or fewer
  */
 export function embedNumbers(
-  table: tf.Tensor2D,
+  table: Table,
   ids: readonly (readonly number[])[],
   token: NumberToken,
   numbers: readonly (readonly number[])[],

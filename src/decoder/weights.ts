@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import { dense, matrix, table, vector, type Tree } from '../io/weight-table.ts';
-import type { Linear } from '../tensor/linear.ts';
+import { dense, embedding, matrix, vector, type Tree } from '../io/weight-table.ts';
+import type { Linear, Table } from '../tensor/linear.ts';
 import type { DecoderConfig } from './config.ts';
 
 /** One transformer block of LLaMA's architecture, under Hugging Face's names. */
@@ -13,7 +13,7 @@ export interface LlamaBlockWeights {
 
 /** The decoder's weights, under Hugging Face's names. */
 export interface LlamaWeights {
-  embed_tokens: tf.Tensor2D; // [V, E]
+  embed_tokens: Table; // [V, E]
   layers: LlamaBlockWeights[];
   norm: tf.Tensor1D; // [E]
   lm_head: Linear; // [E, V]
@@ -30,7 +30,7 @@ export function llamaTable(config: DecoderConfig, prefix: string, head: string):
   const keyWidth = config.num_key_value_heads * C;
   const { bias } = config;
   return {
-    embed_tokens: table(`${prefix}embed_tokens.weight`, V, E),
+    embed_tokens: embedding(`${prefix}embed_tokens.weight`, V, E),
     layers: Array.from({ length: config.num_hidden_layers }, (_, l) => {
       const layer = `${prefix}layers.${l}`;
       return {

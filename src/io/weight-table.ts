@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
-import { toLinearBlocks, toLinearWeight, type Linear, type Matrix } from '../tensor/linear.ts';
+import { asFloat32 } from '../tensor/half.ts';
+import { toLinearBlocks, toLinearWeight, type Linear, type Matrix, type Table } from '../tensor/linear.ts';
 import type { LayerNorm } from '../tensor/norm.ts';
 import type { TensorInfo } from './safetensors.ts';
 
@@ -18,6 +19,8 @@ export interface Leaf<T = tf.Tensor | Matrix> {
   multiplies: boolean;
   /** Of a large matrix [rows, columns]: whether build transposes it, and does nothing else but cut it in blocks. */
   transposes?: boolean;
+  /** Whether a 16-bit file's values may stay as they are: a product, or a gather, of such a matrix is known. */
+  mayStay?: boolean;
   /** The file's values → the tensor that the layers use. */
   build(values: Float32Array): T;
   /** The inverse of build: the layers' tensor → the file's values. */
@@ -52,7 +55,13 @@ export function vector(name: string, n: number): Leaf<tf.Tensor1D> {
   return { leaf: true, name, shape: [n], multiplies: false, build, unbuild: valuesOf };
 }
 
-/** A matrix [rows, columns], used as it is: an embedding table. */
+/** A table [V, E] of which rows are taken. */
+export function embedding(name: string, V: number, E: number): Leaf<Table> {
+  const rows = table(name, V, E);
+  return { ...rows, mayStay: true, unbuild: (weight) => rows.unbuild(asFloat32(weight)) };
+}
+
+/** A matrix [rows, columns], used as it is. */
 export function table(name: string, rows: number, columns: number): Leaf<tf.Tensor2D> {
   const shape: [number, number] = [rows, columns];
   const build = (values: Float32Array) => tf.tensor2d(values, shape);
@@ -64,9 +73,10 @@ export function matrix(name: string, inner: number, out: number, blocked = true)
   const shape = [out, inner];
   const build = (values: Float32Array): Matrix =>
     blocked ? toLinearBlocks(values, shape) : toLinearWeight(values, shape);
-  const unbuild = (weight: Matrix) =>
-    takeValues(tf.tidy(() => tf.transpose(Array.isArray(weight) ? tf.concat(weight, 1) : weight)));
-  return { leaf: true, name, shape, multiplies: true, transposes: true, build, unbuild };
+  const whole = (weight: tf.Tensor2D | tf.Tensor2D[]) =>
+    Array.isArray(weight) ? tf.concat(weight, 1) : weight;
+  const unbuild = (weight: Matrix) => takeValues(tf.tidy(() => tf.transpose(whole(asFloat32(weight)))));
+  return { leaf: true, name, shape, multiplies: true, transposes: true, mayStay: true, build, unbuild };
 }
 
 /** `NAME.weight` [out, in] and, unless `bias` is false, `NAME.bias` [out]. */

@@ -20,8 +20,11 @@ export const readCheckedConfig = (dir: string): Promise<architecture.Architectur
   load.readCheckedConfig(diskFolder(dir));
 
 /** {@link load.loadModel} */
-export const loadModel = (dir: string, onProgress?: load.LoadProgress): Promise<load.Model> =>
-  load.loadModel(diskFolder(dir), onProgress);
+export const loadModel = (
+  dir: string,
+  onProgress?: load.LoadProgress,
+  options?: load.LoadOptions,
+): Promise<load.Model> => load.loadModel(diskFolder(dir), onProgress, options);
 
 /** {@link sharded.openWeights} */
 export const openWeights = (dir: string): Promise<sharded.WeightFiles> =>

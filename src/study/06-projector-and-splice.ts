@@ -41,7 +41,7 @@ print('before', prompt.before, `"${tokenizer.decode(prompt.before)}"`);
 //> before  1 5  "USER:"
 print('after', prompt.after, `"${tokenizer.decode(prompt.after)}"`);
 //> after  14 18 19 23 7 6  "what letter is there ? ASSISTANT:"
-const table = decoder.weights.embed_tokens;
+const table = decoder.weights.embed_tokens as tf.Tensor2D;
 const [before, after] = [prompt.before, prompt.after].map((ids) => tf.gather(table, ids));
 print('table [V, E]', table, 'before', before, 'after', after);
 //> table [V, E]  [62, 128]  before  [2, 128]  after  [6, 128]

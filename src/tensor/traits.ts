@@ -8,12 +8,24 @@ export interface BackendTraits {
   columnBlockBytes: number;
   /**
    * Refuses a model that will not fit in the backend's memory, before it is loaded.
-   * @param matrices float32 bytes of each matrix that will be multiplied by
-   * @param otherBytes float32 bytes of the other weights
    * @param what the sentence's subject, e.g. the model's folder
    * @throws UserError with the numbers
    */
-  requireMemory(matrices: readonly number[], otherBytes: number, what: string): void;
+  requireMemory(weights: WeightBytes, what: string): void;
+  /** Whether 16-bit matrices had better stay as the file holds them, where all as float32 would be so much. */
+  prefersStored(asFloat32: WeightBytes): boolean;
+}
+
+/** What a model's weights take, in bytes. */
+export interface WeightBytes {
+  /** Of each float32 matrix that will be multiplied by. */
+  matrices: readonly number[];
+  /** Of the other float32 weights. */
+  others: number;
+  /** Of all 16-bit matrices that stay as they are. */
+  stored?: number;
+  /** Of the largest of them, as float32: while it is used, it exists twice. */
+  widened?: number;
 }
 
 /** Right on every backend: for one that was started without telling its traits, as a page in a browser may. */
@@ -21,6 +33,7 @@ const careful: BackendTraits = {
   fastBatchedMatMul: false,
   columnBlockBytes: Infinity,
   requireMemory: () => undefined,
+  prefersStored: () => false,
 };
 
 const known = new Map<string, BackendTraits>();

@@ -1,7 +1,7 @@
 /** The guards around wasm's heap. Nothing of Node: a page in a browser needs them too. */
 import * as tf from '@tensorflow/tfjs-core';
 import { UserError } from '../errors.ts';
-import type { BackendTraits } from './traits.ts';
+import type { BackendTraits, WeightBytes } from './traits.ts';
 
 /** What is used here of Emscripten's module. */
 export interface WasmHeap {
@@ -18,6 +18,8 @@ export const limits = {
   wasmHeapBytes: 3.75 * GiB,
   /** Every matrix that multiplies from the right keeps a second, packed copy in wasm's heap. */
   wasmCopiesPerWeight: 2,
+  /** float32 bytes of the blocks in which a 16-bit matrix is multiplied by. */
+  halfBlockBytes: 32 * 1024 ** 2,
   /** Past this size of wasm's heap every allocation checks that a packed matrix would still fit beside it. */
   wasmWatchBytes: 3 * GiB,
   /** More threads than this no product here is large enough for. */
@@ -29,6 +31,7 @@ export const wasmTraits: BackendTraits = {
   fastBatchedMatMul: false,
   columnBlockBytes: 4 * 1024 ** 2,
   requireMemory: requireWasmMemory,
+  prefersStored: (weights) => neededOf(weights) > limits.wasmHeapBytes,
 };
 
 /** Bytes that XNNPACK may ask for behind our back: the packed copy of the largest matrix loaded so far. */
@@ -38,20 +41,27 @@ let largestMatrix = 64 * 1024 ** 2;
  * wasm's part of {@link BackendTraits.requireMemory}: running out is silent there and overwrites earlier tensors, or
  * computes garbage.
  */
-export function requireWasmMemory(matrices: readonly number[], otherBytes: number, what: string): void {
-  const largest = matrices.reduce((most, bytes) => Math.max(most, bytes), 0);
-  const weightBytes = matrices.reduce((sum, bytes) => sum + bytes, 0);
-  largestMatrix = Math.max(largest, largestMatrix);
-  const needed = limits.wasmCopiesPerWeight * (weightBytes + tf.memory().numBytes) + otherBytes;
-  if (needed > limits.wasmHeapBytes) {
-    const gib = (bytes: number) => `${(bytes / GiB).toFixed(2)} GiB`;
-    throw new UserError(
-      `${what} needs about ${gib(needed)} on the wasm backend ` +
-        `(${gib(weightBytes)} of float32 weights, each with a packed copy), ` +
-        `whose heap holds ${gib(limits.wasmHeapBytes)}: use --backend tensorflow`,
-    );
-  }
+export function requireWasmMemory(weights: WeightBytes, what: string): void {
+  const { matrices, stored = 0 } = weights;
+  largestMatrix = matrices.reduce((most, bytes) => Math.max(most, bytes), largestMatrix);
+  const needed = neededOf(weights);
+  if (needed <= limits.wasmHeapBytes) return;
+  const gib = (bytes: number) => `${(bytes / GiB).toFixed(2)} GiB`;
+  const halves = stored > 0 ? `${gib(stored)} of 16-bit weights and ` : '';
+  throw new UserError(
+    `${what} needs about ${gib(needed)} on the wasm backend ` +
+      `(${halves}${gib(sumOf(matrices))} of float32 weights, each with a packed copy), ` +
+      `whose heap holds ${gib(limits.wasmHeapBytes)}: use --backend tensorflow`,
+  );
 }
+
+/** Of a 16-bit matrix one block at a time is widened, with its packed copy and the transposed values it is made of. */
+function neededOf({ matrices, others, stored = 0, widened = 0 }: WeightBytes): number {
+  const block = 3 * Math.min(widened, limits.halfBlockBytes);
+  return limits.wasmCopiesPerWeight * (sumOf(matrices) + tf.memory().numBytes) + others + stored + block;
+}
+
+const sumOf = (bytes: readonly number[]): number => bytes.reduce((sum, one) => sum + one, 0);
 
 const guardedModules = new WeakSet<WasmHeap>();
 

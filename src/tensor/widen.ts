@@ -3,28 +3,11 @@
  * that it has used before. By way of a JavaScript array the same takes about five times the processor time.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import type { HalfFormat } from './half.ts';
+import { nativeOps, nativeTypes, type NativeBackend } from './native-ops.ts';
 
-/** Of TensorFlow's C API (TF_DataType); its binding passes the numbers on without naming those it does not use. */
-const types = { F32: 1, BF16: 14, F16: 19, uint8: 4, int32: 3, int64: 9 };
 const bytesOf = { F32: 4, BF16: 2, F16: 2 };
 export type WidenedDtype = keyof typeof bytesOf;
-
-/** What is used of tfjs-node's backend. A handle is TensorFlow's own tensor, of any type. */
-interface NativeBackend {
-  binding: {
-    TF_ATTR_TYPE: number;
-    /** Keeps using the array until the handle is deleted. */
-    createTensor(shape: number[], type: number, values: Uint8Array | Int32Array): number;
-    executeOp(name: string, attributes: object[], handles: number[], outputs: 1): [Output];
-    deleteTensor(handle: number): void;
-  };
-  createOutputTensor(output: Output): tf.Tensor;
-}
-interface Output {
-  id: number;
-  shape: number[];
-  dtype: number;
-}
 
 /** Whether the running backend takes a file's bytes in this format. */
 export function canWiden(dtype: string | undefined): dtype is WidenedDtype {
@@ -49,25 +32,11 @@ export function widen(
   transposed: boolean,
 ): tf.Tensor2D {
   const backend = tf.backend() as unknown as NativeBackend;
-  const { binding } = backend;
-  const { F32, uint8, int32, int64 } = types;
-  const [stored, size] = [types[dtype], bytesOf[dtype]];
-  const type = (name: string, value: number) => ({ name, type: binding.TF_ATTR_TYPE, value });
-  const ints = (...values: number[]) => binding.createTensor([values.length], int32, Int32Array.from(values));
-
-  // Each step frees what it was given.
-  const run = (op: string, attributes: object[], ...inputs: number[]): Output => {
-    try {
-      return binding.executeOp(op, attributes, inputs, 1)[0];
-    } finally {
-      inputs.forEach((handle) => binding.deleteTensor(handle));
-    }
-  };
-  const bitcast = (x: number, from: number, to: number) =>
-    run('Bitcast', [type('T', from), type('type', to)], x).id;
-  const transpose = (x: number, of: number, ...order: number[]) =>
-    run('Transpose', [type('T', of), type('Tperm', int32)], x, ints(...order)).id;
-  const read = (shape: number[], as: number) => bitcast(binding.createTensor(shape, uint8, bytes), uint8, as);
+  const { bitcast, transpose, copy, toFloat32, finish } = nativeOps(backend);
+  const { uint8, int64 } = nativeTypes;
+  const [stored, size] = [nativeTypes[dtype], bytesOf[dtype]];
+  const read = (shape: number[], as: number) =>
+    bitcast(backend.binding.createTensor(shape, uint8, bytes), uint8, as);
   const transposeAll = () => {
     const group = 8 / size;
     if (columns % group !== 0) return transpose(read([rows, columns, size], stored), stored, 1, 0);
@@ -78,13 +47,20 @@ export function widen(
   // A single row or column keeps its order, and a Transpose that moves nothing would hand on the caller's own bytes.
   const moves = transposed && rows > 1 && columns > 1;
   const x = moves ? transposeAll() : read([rows, columns, size], stored);
-  const values =
-    dtype !== 'F32'
-      ? run('Cast', [type('SrcT', stored), type('DstT', F32)], x)
-      : moves
-        ? { id: x }
-        : run('DeepCopy', [type('T', F32)], x);
-  const shape = transposed ? [columns, rows] : [rows, columns];
-  const result = run('Reshape', [type('T', F32), type('Tshape', int32)], values.id, ints(...shape));
-  return backend.createOutputTensor(result) as tf.Tensor2D;
+  const values = dtype !== 'F32' ? toFloat32(x, stored) : moves ? x : copy(x, stored);
+  return finish(values, transposed ? [columns, rows] : [rows, columns]);
+}
+
+/** Of a {@link HalfMatrix}: float32 [rows, columns], or transposed, as {@link widen} does it. @param pairs [rows, columns/2] */
+export function widenPairs(pairs: tf.TensorInfo, format: HalfFormat, transposed: boolean): tf.Tensor2D {
+  const backend = tf.backend() as unknown as NativeBackend;
+  const { share, bitcast, transpose, toFloat32, finish } = nativeOps(backend);
+  const { int32 } = nativeTypes;
+  const stored = nativeTypes[format];
+  const [rows, columns] = [pairs.shape[0], 2 * pairs.shape[1]];
+  const own = share(pairs);
+  const x = transposed
+    ? transpose(bitcast(transpose(own, int32, 1, 0), int32, stored), stored, 0, 2, 1)
+    : bitcast(own, int32, stored);
+  return finish(toFloat32(x, stored), transposed ? [columns, rows] : [rows, columns]);
 }

@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { LlavaConfig } from '../checkpoint/architecture.ts';
 import { standardise, type ChannelScale } from '../compress/trained/system.ts';
 import type { ProjectorWeights } from '../projector.ts';
+import { isHalf } from '../tensor/half.ts';
 import type { Linear } from '../tensor/linear.ts';
 import { runClipVision, type ClipVision } from '../vision/clip.ts';
 import type { Scene } from '../world/scene.ts';
@@ -73,7 +74,7 @@ export function unfoldScale({ linear_1, linear_2 }: ProjectorWeights, scale: Fea
 }
 
 function wholeLayer({ weight, bias }: Linear): { weight: tf.Tensor2D; bias: tf.Tensor1D } {
-  if (Array.isArray(weight) || !bias)
+  if (Array.isArray(weight) || isHalf(weight) || !bias)
     throw new Error('the projector in training has a whole matrix and a bias');
   return { weight, bias };
 }

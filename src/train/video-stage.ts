@@ -20,6 +20,7 @@ import type { Loaded } from '../io/weight-table.ts';
 import { describeSource } from '../plan.ts';
 import { project, type ProjectorWeights } from '../projector.ts';
 import { createRandom, drawNormal } from '../random.ts';
+import { asFloat32 } from '../tensor/half.ts';
 import { applyMatrix, matrixOf } from '../tensor/token-matrix.ts';
 import { frameScenes, type Clip } from '../world/clip.ts';
 import type { ClipQuestion } from '../world/clip-questions.ts';
@@ -156,7 +157,7 @@ function beginVideo(
     projector: unfoldScale(projector.weights, scale),
     decoder: {
       ...decoder.weights,
-      embed_tokens: grow(embed_tokens, 0, 0.5),
+      embed_tokens: grow(asFloat32(embed_tokens), 0, 0.5),
       lm_head: { weight: grow(lm_head.weight as tf.Tensor2D, 1, 1 / Math.sqrt(3 * E)) },
     },
     scorers,

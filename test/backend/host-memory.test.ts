@@ -19,10 +19,10 @@ test.each([
 
 describe('requireHostMemory', () => {
   test('a model that fits, to the byte, is taken', () => {
-    expect(() => requireHostMemory([GiB, GiB], GiB, 'DIR', 4 * GiB)).not.toThrow();
+    expect(() => requireHostMemory({ matrices: [GiB, GiB], others: GiB }, 'DIR', 4 * GiB)).not.toThrow();
   });
   test('one byte more is refused with the numbers', () => {
-    expect(() => requireHostMemory([GiB, GiB], GiB + 1, 'DIR', 4 * GiB)).toThrow(
+    expect(() => requireHostMemory({ matrices: [GiB, GiB], others: GiB + 1 }, 'DIR', 4 * GiB)).toThrow(
       new UserError(
         'DIR needs about 4.00 GiB (3.00 GiB of float32 weights), but this process can have 4.00 GiB of memory',
       ),

@@ -42,8 +42,10 @@ async function checkReads(): Promise<object> {
     argMin: [...(await tf.argMin(tf.tensor2d([[3, 1]]), 1).data())],
     dataSync: await refusalOf(() => tf.add(tf.ones([2]), 1).dataSync()),
     held: [...tf.tensor1d([1, 2]).dataSync()],
-    memory: await refusalOf(() => backendTraits().requireMemory([largest + 1], 0, 'DIR')),
-    fits: await refusalOf(() => backendTraits().requireMemory([largest], 0, 'DIR')),
+    memory: await refusalOf(() =>
+      backendTraits().requireMemory({ matrices: [largest + 1], others: 0 }, 'DIR'),
+    ),
+    fits: await refusalOf(() => backendTraits().requireMemory({ matrices: [largest], others: 0 }, 'DIR')),
     largest,
   };
   const side = Math.ceil(Math.sqrt(largest / 4)) + 1;

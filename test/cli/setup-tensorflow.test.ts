@@ -122,7 +122,7 @@ describe('setup-tensorflow', () => {
   describe('with compiler and npm', () => {
     const otherwise = 'or name the folder of an existing TensorFlow in VTC_TENSORFLOW';
     beforeEach(async () => {
-      await addProgram('g++', 'for last in "$@"; do case "$last" in *.partial) : > "$last";; esac; done');
+      await addProgram('g++', 'while test $# -gt 0; do test "$1" = -o && : > "$2"; shift; done; true');
       await addProgram('npm');
       await addPackage();
     });
@@ -194,6 +194,22 @@ describe('setup-tensorflow', () => {
       machine.env['VTC_TENSORFLOW'] = tensorflow;
       await expect(setupTensorflow('cpu', machine)).rejects.toThrow('holds no libtensorflow_cc.so.2');
       expect(said.at(-1)).toBe("fetching TensorFlow's libraries …");
+    });
+
+    test('products that do not compile are done without, and it is said what that costs', async () => {
+      await addProgram('python3', `echo ${await addTensorflow()}`);
+      await addProgram(
+        'g++',
+        'case "$*" in *products.cc*) echo "error: no such thing" >&2; exit 1; esac; ' +
+          'while test $# -gt 0; do test "$1" = -o && : > "$2"; shift; done; true',
+      );
+      await expect(setupTensorflow('cpu', machine)).rejects.toThrow('does not work');
+      expect(said).toContain(
+        'g++ cannot (error: no such thing): such weights are widened instead, and a token takes thrice as long',
+      );
+      expect(await readdir(path.join(root(), 'node_modules/@tensorflow/tfjs-node-gpu/lib/napi-v8'))).toEqual([
+        'tfjs_binding.node',
+      ]);
     });
 
     test('for CUDA a TensorFlow built without it is left aside', async () => {

@@ -19,7 +19,7 @@ describeEachBackend('spliceFrames', () => {
       fc.property(randoms, axis(3), axis(3), axis(3), (random, B, F, most) => {
         const llama = tinyLlama(random);
         const E = llama.config.hidden_size;
-        const table = llama.weights.embed_tokens.arraySync();
+        const table = (llama.weights.embed_tokens as tf.Tensor2D).arraySync();
         const count = (max: number) => Math.floor(random() * (max + 1));
         const texts = Array.from({ length: F + 1 }, () => count(2)); // tokens of each stretch of text
         const words = (n: number) => Array.from({ length: n }, () => count(llama.config.vocab_size - 1));

@@ -116,7 +116,7 @@ describeEachBackend('LLaMA', () => {
         (random, B, n, m, U, dropped) => {
           fc.pre(n + m > 0);
           const llama = tinyLlama(random);
-          const table = llama.weights.embed_tokens.arraySync();
+          const table = (llama.weights.embed_tokens as tf.Tensor2D).arraySync();
           const ids = (count: number) => Array.from({ length: count }, () => Math.floor(19 * random()));
           // The items need not have the picture at one place.
           const prompts = Array.from({ length: B }, (_, b) =>

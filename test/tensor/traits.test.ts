@@ -8,7 +8,7 @@ import { backendTraits } from '../../src/tensor/traits.ts';
 test('a backend that somebody else started gets what is right on any', async () => {
   await tf.setBackend('cpu');
   expect(backendTraits()).toMatchObject({ fastBatchedMatMul: false, columnBlockBytes: Infinity });
-  expect(() => backendTraits().requireMemory([2 ** 60], 0, 'DIR')).not.toThrow();
+  expect(() => backendTraits().requireMemory({ matrices: [2 ** 60], others: 0 }, 'DIR')).not.toThrow();
 });
 
 test.each([
@@ -23,10 +23,11 @@ test.each([
 ])('a model too large for %s is refused with its numbers', async (name, message) => {
   await startBackend(name);
   const GiB = 1024 ** 3;
-  const refuse = (): void => backendTraits().requireMemory([GiB / 2, 1.5 * GiB], GiB / 2, 'DIR');
+  const refuse = (): void =>
+    backendTraits().requireMemory({ matrices: [GiB / 2, 1.5 * GiB], others: GiB / 2 }, 'DIR');
   const memory = vi.spyOn(process, 'constrainedMemory').mockReturnValue(GiB);
   expect(refuse).toThrow(UserError);
   expect(refuse).toThrow(message);
   memory.mockRestore();
-  expect(() => backendTraits().requireMemory([1e6], 1e6, 'DIR')).not.toThrow();
+  expect(() => backendTraits().requireMemory({ matrices: [1e6], others: 1e6 }, 'DIR')).not.toThrow();
 });

@@ -21,6 +21,7 @@ import {
 import type { Llama } from '../../decoder/llama.ts';
 import { project } from '../../projector.ts';
 import { createRandom, shuffle } from '../../random.ts';
+import { asFloat32 } from '../../tensor/half.ts';
 import { linear } from '../../tensor/linear.ts';
 import { askBoxes, type BoxQuestion } from '../../world/box-questions.ts';
 import { overlap } from '../../world/overlap.ts';
@@ -165,14 +166,14 @@ function beginWeights(
     const drawn = initialise(perceptionGpt.table(config), createRandom(seed), rules);
     const { vocab_size: V, hidden_size: E } = config.text;
     const [from, more] = [decoder.weights, drawn.decoder];
-    const rows = tf.slice(more.embed_tokens, [V, 0], [boxWords.length, E]);
+    const rows = tf.slice(asFloat32(more.embed_tokens), [V, 0], [boxWords.length, E]);
     const columns = tf.slice(more.lm_head.weight as tf.Tensor2D, [0, V], [E, boxWords.length]);
     const begun: PerceptionGptWeights = {
       ...drawn,
       projector: unfoldScale(projector.weights, scale),
       decoder: {
         ...from,
-        embed_tokens: tf.concat([from.embed_tokens, rows]),
+        embed_tokens: tf.concat([asFloat32(from.embed_tokens), rows]),
         lm_head: { weight: tf.concat([from.lm_head.weight as tf.Tensor2D, columns], 1) },
       },
     };
