@@ -26,7 +26,7 @@ const testFiles = ['ops', 'golden', 'shipped'].map((name) => `test/models/${name
 const sectionName = `gpu-${process.pid}`;
 
 /** Of bench --gpu; the most telling first. */
-const sections = ['ViT-L', 'decoder', 'ops', 'pipeline', 'scoring'];
+const sections = ['ViT-L', 'large', 'decoder', 'ops', 'pipeline', 'scoring'];
 
 export interface GpuReport {
   machine: Record<string, unknown>;

@@ -4,6 +4,8 @@
  * npm run bench -- --gpu               the shapes that fill a GPU, at full depth
  * npm run bench -- --only vision       cases whose group or name holds the text
  * npm run bench -- --only methods      every compression method, which is too long for the first of these
+ * npm run bench -- --only llava-7b     that model at its true size (llava-13b, tinyllava), in large/; --layers 2 of it
+ * npm run bench -- --only large         one layer of each large model, kept in 16 bits and in float32
  * npm run bench -- --backend wasm      these backends only, separated by commas
  * npm run bench -- --no-peers          without PyTorch and ONNX Runtime
  * npm run bench -- --rounds 9 --name my-laptop
@@ -18,7 +20,11 @@ import { backendNames, startBackend, type BackendChoice } from '../src/backend/s
 import type { Context } from './cases/context.ts';
 import { decoderCases } from './cases/decoder.ts';
 import { machineCases, opsCases } from './cases/ops.ts';
+import { layerCases } from './cases/layer.ts';
 import { loadCases } from './cases/load.ts';
+import { keepings } from '../src/checkpoint/keeping.ts';
+import { runLarge } from './large/main.ts';
+import { isLargeName } from './large/shapes.ts';
 import { methodCases, pipelineCases } from './cases/pipeline.ts';
 import { scoringCases, visionCases } from './cases/vision.ts';
 import { measureGroup, type BenchCase, type Measurement, type Skip } from './harness.ts';
@@ -37,13 +43,15 @@ process.env['VTC_CLS_THREADS'] ??= String(Math.min(2, availableParallelism())); 
 async function main(): Promise<void> {
   const { values: options } = parseArgs({
     options: {
-      full: { type: 'boolean', default: false },
-      gpu: { type: 'boolean', default: false },
-      only: { type: 'string' },
-      backend: { type: 'string' },
-      peers: { type: 'boolean', default: true },
-      rounds: { type: 'string' },
-      name: { type: 'string' },
+      'full': { type: 'boolean', default: false },
+      'gpu': { type: 'boolean', default: false },
+      'only': { type: 'string' },
+      'backend': { type: 'string' },
+      'peers': { type: 'boolean', default: true },
+      'rounds': { type: 'string' },
+      'name': { type: 'string' },
+      'layers': { type: 'string' },
+      'weights-as': { type: 'string' },
     },
     allowNegative: true,
   });
@@ -54,6 +62,14 @@ async function main(): Promise<void> {
   if (!Number.isInteger(rounds) || rounds < 1)
     throw new UserError(`--rounds ${options.rounds}: give 1 or more`);
 
+  if (isLargeName(options.only)) {
+    const weightsAs = keepings.find((known) => known === options['weights-as']);
+    const layers = options.layers === undefined ? undefined : Number(options.layers);
+    if (layers !== undefined && !(Number.isInteger(layers) && layers > 0))
+      throw new UserError(`--layers ${options.layers}: give 1 or more`);
+    const large = { layers, rounds, weightsAs, peers: options.peers, folder: resultsFolder };
+    return runLarge(options.only, { ...large, name: options.name ?? 'partial' });
+  }
   const scratch = await mkdtemp(path.join(tmpdir(), 'vtc-bench-'));
   const skipped: Skip[] = [];
   let peers: Peer[] = [];
@@ -65,6 +81,8 @@ async function main(): Promise<void> {
       peers,
       full: options.full || options.gpu,
       methods: (options.full && !options.gpu) || options.only === 'methods',
+      layers: options.full || options.gpu || options.only?.startsWith('large') === true,
+      gpu: options.gpu,
     };
     const machine = describeMachine(backends, peers);
 
@@ -124,13 +142,14 @@ function allCases(context: Context): BenchCase[] {
     ...decoderCases(context),
     ...pipelineCases(context),
     ...methodCases(context),
+    ...layerCases(context),
     ...loadCases(context),
   ];
 }
 
 /** The largest tower, the decoder at all of its layers and what they are made of. */
 const fillsGpu = (group: string): boolean =>
-  /^(machine|ops|vision: (ViT-L|scoring)|pipeline)/.test(group) ||
+  /^(machine|ops|large|vision: (ViT-L|scoring)|pipeline)/.test(group) ||
   group.includes(`${llamaLayers} of ${llamaLayers} layers`);
 
 /** The backends asked for, or all that run; plain JavaScript only where asked for by name. */

@@ -3,6 +3,7 @@ import { pairedRatio, median, type Measurement } from './harness.ts';
 import { shareOfMachine, workOf } from './machine.ts';
 import { exposures, scoring } from './cases/vision.ts';
 import { prefillName } from './cases/decoder.ts';
+import { layerGroup, storedRunner } from './cases/layer.ts';
 
 export interface Target {
   what: string;
@@ -20,6 +21,10 @@ export function checkTargets(all: readonly Measurement[]): Target[] {
     );
   const large = 'ViT-L/14-336 encode';
   const ours = 'tensorflow';
+
+  const large7b = (name: RegExp, runner: string) =>
+    all.find((m) => m.group === layerGroup('llava-7b') && name.test(m.name) && m.runner === runner);
+  const layerStep = large7b(/^decode /, storedRunner);
 
   const ratio = (of?: Measurement, to?: Measurement) =>
     of && to && pairedRatio(of.milliseconds, to.milliseconds);
@@ -52,6 +57,18 @@ export function checkTargets(all: readonly Measurement[]): Target[] {
       0.9,
       speedUp && speedUp / (workOf(long!) / workOf(short!)),
       times,
+    ),
+    atLeast(
+      'a layer of LLaVA-1.5-7B in 16 bits, prefill of 640 tokens, speed over Hugging Face float32',
+      1.2,
+      ratio(large7b(/^prefill 576/, 'torch float32'), large7b(/^prefill 576/, storedRunner)),
+      times,
+    ),
+    atLeast(
+      'the same, a token at a time, share of the machine’s bandwidth',
+      0.7,
+      layerStep && shareOfMachine(layerStep, all),
+      percent,
     ),
     atMost('exposing the [CLS] rows, share of the encode', 0.03, exposed && exposed - 1, percent),
     atMost('scoring, ensemble, top-k and gather, share of the encode', 0.01, share, percent),

@@ -6,6 +6,7 @@
 import { writeFile } from 'node:fs/promises';
 import * as tf from '@tensorflow/tfjs-core';
 import { createRandom } from '../src/random.ts';
+import { decodeBf16, encodeBf16 } from '../src/io/half.ts';
 import { loadTree } from '../src/io/load-tree.ts';
 import { leavesOf, type Loaded } from '../src/io/weight-table.ts';
 import { backendTraits } from '../src/tensor/traits.ts';
@@ -71,22 +72,37 @@ export function inputTensor<T extends tf.Tensor>(recipe: Recipe): T {
 
 /**
  * A tree's weights as a checkpoint's would be loaded, but from the pool.
+ * @param options the type of the file that they would come from, and whether 16-bit matrices stay as they are
  * @throws UserError when they do not fit on the backend
  */
-export async function randomWeights<T extends object>(tree: T, what: string): Promise<Loaded<T>> {
+export async function randomWeights<T extends object>(
+  tree: T,
+  what: string,
+  { from = 'F32', stored = false }: { from?: 'F32' | 'BF16'; stored?: boolean } = {},
+): Promise<Loaded<T>> {
   const recipes = new Map(recipesOf(tree).map((recipe) => [recipe.name, recipe]));
   const bytes = ({ shape }: { shape: number[] }) => 4 * shape.reduce((product, n) => product * n, 1);
   const leaves = leavesOf(tree);
   const others = leaves.filter((leaf) => !leaf.multiplies).reduce((sum, leaf) => sum + bytes(leaf), 0);
   const matrices = leaves.filter((leaf) => leaf.multiplies).map(bytes);
+  const rounded = (recipe: Recipe) => (from === 'BF16' ? decodeBf16(encodeBf16(fill(recipe))) : fill(recipe));
   backendTraits().requireMemory({ matrices, others }, what);
   return loadTree(
     {
       dir: what,
-      tensors: new Map(leaves.map(({ name, shape }) => [name, { shape, dtype: 'F32' as const }])),
-      readFloat32: (name) => Promise.resolve(fill(recipes.get(name)!)),
+      tensors: new Map(leaves.map(({ name, shape }) => [name, { shape, dtype: from }])),
+      readFloat32: (name) => Promise.resolve(rounded(recipes.get(name)!)),
+      ...(stored && {
+        readRaw: (name: string, into: Uint8Array) => {
+          const codes = encodeBf16(fill(recipes.get(name)!));
+          into.set(new Uint8Array(codes.buffer));
+          return Promise.resolve(into.subarray(0, codes.byteLength));
+        },
+      }),
     },
     tree,
+    undefined,
+    { stored },
   );
 }
 

@@ -10,6 +10,10 @@ export interface Context {
   full: boolean;
   /** The compression methods, one by one. */
   methods: boolean;
+  /** One layer of each large model. */
+  layers: boolean;
+  /** Sizes that fill a GPU. */
+  gpu: boolean;
 }
 
 /** What a case of any runner says of itself. */

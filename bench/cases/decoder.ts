@@ -150,12 +150,17 @@ const firstAttention: LayerHook = {
 };
 
 /** One model a backend, loaded by the first case that borrows it and gone with the last. */
-function sharedModels(config: DecoderConfig, tree: Tree<LlamaWeights>, what: string) {
+export function sharedModels(
+  config: DecoderConfig,
+  tree: Tree<LlamaWeights>,
+  what: string,
+  options?: Parameters<typeof randomWeights>[2],
+) {
   const held = new Map<string, { llama: Llama; users: number }>();
   return {
     borrow: async (backend: string): Promise<Llama> => {
       const entry = held.get(backend) ?? {
-        llama: { config, weights: (await randomWeights(tree, what)) as LlamaWeights },
+        llama: { config, weights: (await randomWeights(tree, what, options)) as LlamaWeights },
         users: 0,
       };
       entry.users++;
@@ -173,22 +178,23 @@ function sharedModels(config: DecoderConfig, tree: Tree<LlamaWeights>, what: str
 }
 
 /** Bytes of the weights that one token's step reads: all but the embedding table. */
-function readBytes(config: DecoderConfig): number {
+export function readBytes(config: DecoderConfig, bytesPerWeight = 4): number {
   const { hidden_size: E, intermediate_size: M, head_dim: C, vocab_size: V } = config;
   const perLayer =
     2 * E * config.num_attention_heads * C + 2 * E * config.num_key_value_heads * C + 3 * E * M;
-  return 4 * (config.num_hidden_layers * perLayer + E * V);
+  return bytesPerWeight * (config.num_hidden_layers * perLayer + E * V);
 }
 
-function promptOf(hidden: tf.Tensor3D): DecoderInput {
-  const T = hidden.shape[1];
+export function promptOf(hidden: tf.Tensor3D): DecoderInput {
+  const [B, T] = hidden.shape;
   const roles = Array.from({ length: T }, (_, t): Role => (t < T - textTokens ? 'image' : 'text'));
-  const positions = tf.tensor2d([Array.from(roles.keys())], [1, T], 'int32');
-  return { hidden, positions, roles: [roles], nextPosition: T };
+  const each = <X>(row: X) => Array.from({ length: B }, () => row);
+  const positions = tf.tensor2d(each(Array.from(roles.keys())), [B, T], 'int32');
+  return { hidden, positions, roles: each(roles), nextPosition: T };
 }
 
 /** The same config as transformers wants it. */
-function peerConfig(config: DecoderConfig): Record<string, unknown> {
+export function peerConfig(config: DecoderConfig): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(config).filter(
       ([key]) => !['rope_theta', 'rope_scaling', 'bos_token_id', 'eos_token_id'].includes(key),

@@ -81,16 +81,20 @@ def prepare_vision(request):
 
 def prepare_llama(request):
     config = LlamaConfig(**request["config"])
-    return load(LlamaForCausalLM(config), request["weights"], "model.")
+    model = load(LlamaForCausalLM(config), request["weights"], "model.")
+    if "dtype" in request:  # weights that a bfloat16 file holds, in this type
+        for parameter in model.parameters():  # not RoPE's frequencies
+            parameter.data = parameter.data.to(torch.bfloat16).to(getattr(torch, request["dtype"]))
+    return model
 
 
 def prepare_prefill(request):
     model, _ = protocol.held[request["model"]]
-    x = fill(request["input"])
+    x = fill(request["input"]).to(model.dtype)
 
     def run(variant):
         use(model, variant)
-        return model(inputs_embeds=x, use_cache=True, logits_to_keep=1).logits
+        return model(inputs_embeds=x, use_cache=True, logits_to_keep=1).logits.float()
 
     return run
 
@@ -98,7 +102,7 @@ def prepare_prefill(request):
 def prepare_decode(request):
     """Reads the prompt once; every run then writes further tokens, and the cache grows as ours does."""
     model, _ = protocol.held[request["model"]]
-    x = fill(request["input"])
+    x = fill(request["input"]).to(model.dtype)
     use(model, request["variant"])
     cache = DynamicCache(config=model.config)
     prompt = model(inputs_embeds=x, use_cache=True, past_key_values=cache, logits_to_keep=1).logits

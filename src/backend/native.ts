@@ -105,6 +105,14 @@ export function requireBuild(folder: string, device: NativeDevice): LoadedNative
 export const bindingOf = (folder: string): string =>
   path.join(folder, 'node_modules', nativePackage.name, 'lib', 'napi-v8', 'tfjs_binding.node');
 
+/** What CUDA is told before it is loaded. Kernels that it compiles for a GPU at the first start, for minutes, are kept. */
+function prepareCuda(): void {
+  process.env['TF_FORCE_GPU_ALLOW_GROWTH'] ??= 'true';
+  process.env['CUDA_MODULE_LOADING'] ??= 'LAZY';
+  process.env['CUDA_CACHE_PATH'] ??= path.join(cacheFolder(), 'cuda-kernels');
+  process.env['CUDA_CACHE_MAXSIZE'] ??= String(2 ** 32);
+}
+
 /** @param products our own operations, compiled; see native-half.ts */
 function requireNative(
   from: NodeJS.Require,
@@ -112,6 +120,7 @@ function requireNative(
   needsGpu: boolean,
   products?: string,
 ): LoadedNative {
+  if (needsGpu) prepareCuda();
   process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '3'; // no banner …
   process.env['TF_ENABLE_ONEDNN_OPTS'] ??= '0'; // … nor oneDNN's, which nothing else silences
   process.env['NVIDIA_TF32_OVERRIDE'] ??= '0'; // float32 means float32, also on GPUs that would round to TF32

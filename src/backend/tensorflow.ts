@@ -16,8 +16,7 @@ export const tensorflow: Backend = {
     };
     if (needsGpu && !backend.isUsingGpuDevice) {
       throw new Error(
-        'the CUDA build sees no GPU (TF_CPP_MIN_LOG_LEVEL=0 in the environment shows why); ' +
-          'npm run setup:tensorflow -- --cuda --remove removes that build',
+        'the CUDA build sees no GPU; npm run setup:tensorflow -- --cuda says why, and with --remove removes that build',
       );
     }
     return {

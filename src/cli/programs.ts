@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 export interface Ran {
   code: number | null;
   stdout: string;
+  stderr: string;
   /** Why it failed, as it said: its first line that speaks of an error, else its last one. */
   reason: string;
 }
@@ -37,7 +38,12 @@ export function runProgram(
     child.on('close', (code, signal) => {
       const lines = (stderr.trim() || stdout.trim()).split('\n').map((line) => line.trim());
       const said = lines.find((line) => /error|cannot/i.test(line)) ?? lines.at(-1);
-      resolve({ code, stdout, reason: said || (signal ? `ended by ${signal}` : `exit code ${code}`) });
+      resolve({
+        code,
+        stdout,
+        stderr,
+        reason: said || (signal ? `ended by ${signal}` : `exit code ${code}`),
+      });
     });
   });
 }

@@ -19,12 +19,15 @@ import {
 } from '../backend/native.ts';
 import { productSources, productsFile } from '../backend/native-half.ts';
 import { compileProducts } from './compile-products.ts';
+import { describeMissing, missingLibraries, requireGpu } from './cuda-setup.ts';
 import { runProgram } from './programs.ts';
 import { proveTensorflow } from './prove-tensorflow.ts';
 import { fetchLibraries, haveLibraries, readSource } from './tensorflow-libraries.ts';
 
 interface SetupFlags {
   cuda: boolean;
+  withoutGpu: boolean;
+  force: boolean;
   remove: boolean;
   prove?: string | true;
 }
@@ -34,13 +37,22 @@ export function addSetupTensorflowCommand(program: Command): void {
     .command('setup-tensorflow')
     .description('build the tensorflow backend on a TensorFlow of today, in a cache folder')
     .option('--cuda', 'the CUDA build, for NVIDIA GPUs', false)
+    .option(
+      '--without-gpu',
+      'with --cuda: all but the proof, for an image that is built where no GPU is',
+      false,
+    )
+    .option('--force', 'with --cuda: on a GPU that TensorFlow was not built for too', false)
     .option('--remove', 'remove what this command built', false)
     .addOption(new Option('--prove [folder]', 'compute known values with a build').hideHelp())
-    .action(async ({ cuda, remove, prove }: SetupFlags) => {
+    .action(async ({ cuda, withoutGpu, force, remove, prove }: SetupFlags) => {
       const device = cuda ? 'cuda' : 'cpu';
+      if (!cuda && (withoutGpu || force)) {
+        throw new UserError(`--${force ? 'force' : 'without-gpu'} is for the CUDA build: add --cuda`);
+      }
       if (prove) console.log(await proveTensorflow(prove === true ? undefined : prove, device));
       else if (remove) await removeTensorflow(device);
-      else await setupTensorflow(device);
+      else await setupTensorflow(device, thisMachine, { withoutGpu, force });
     });
 }
 
@@ -75,7 +87,11 @@ interface Step {
 }
 
 /** @throws UserError naming what is missing and the command that mends it */
-export async function setupTensorflow(device: NativeDevice, machine: Machine = thisMachine): Promise<void> {
+export async function setupTensorflow(
+  device: NativeDevice,
+  machine: Machine = thisMachine,
+  { withoutGpu = false, force = false }: { withoutGpu?: boolean; force?: boolean } = {},
+): Promise<void> {
   const { say, env } = machine;
   const root = nativeFolder(device, env);
   const ready = readNativeBuild(root) !== undefined;
@@ -87,15 +103,19 @@ export async function setupTensorflow(device: NativeDevice, machine: Machine = t
   }
 
   requirePlatform(device, machine);
+  if (device === 'cuda' && !withoutGpu) await requireGpu(env, force);
   await makeFolder(root).catch((error: unknown) => {
     throw new UserError(`${messageOf(error)}; VTC_CLS_CACHE names another one`);
   });
   await rm(path.join(root, 'ready.json'), { force: true });
-  for (const step of listSteps(root, device, machine)) {
+  const steps = listSteps(root, device, machine);
+  for (const step of withoutGpu ? steps.slice(0, -1) : steps) {
     if (step.done()) continue;
     say(`${step.name} …`);
     await step.run();
   }
+  if (withoutGpu)
+    return say(`all but the proof is in ${root}: the same command without --without-gpu makes it`);
   say(`the tensorflow backend is ready in ${root}; --remove removes it`);
 }
 
@@ -168,8 +188,9 @@ function listSteps(root: string, device: NativeDevice, machine: Machine): Step[]
         const { version, reason } = await prove(root, device, env);
         if (!version) {
           const flags = device === 'cuda' ? '--cuda --remove' : '--remove';
+          const missing = device === 'cuda' ? await findMissing(root, env) : '';
           throw new UserError(
-            `the build in ${root} does not work (${reason}): npm run setup:tensorflow -- ${flags}, then once more`,
+            `the build in ${root} does not work (${reason}${missing}): npm run setup:tensorflow -- ${flags}, then once more`,
           );
         }
         const build: NativeBuild = { device, tensorflow: version, libraries: await readSource(at('deps')) };
@@ -294,13 +315,27 @@ async function prove(
   device: NativeDevice,
   env: NodeJS.ProcessEnv,
 ): Promise<{ version?: string; reason?: string }> {
-  const main = path.join(import.meta.dirname, `main${path.extname(import.meta.filename)}`);
-  const flags = device === 'cuda' ? ['--cuda'] : [];
-  const args = [...typescript(), main, 'setup-tensorflow', ...flags, '--prove', ...(folder ? [folder] : [])];
-  const ran = await runProgram(process.execPath, args, { env });
+  const ran = await startProof(folder, device, env);
   return ran?.code === 0
     ? { version: ran.stdout.trim() }
     : { reason: ran?.reason.replace(/^error: /, '') ?? 'Node cannot be started' };
+}
+
+function startProof(folder: string | undefined, device: NativeDevice, env: NodeJS.ProcessEnv) {
+  const main = path.join(import.meta.dirname, `main${path.extname(import.meta.filename)}`);
+  const flags = device === 'cuda' ? ['--cuda'] : [];
+  const args = [...typescript(), main, 'setup-tensorflow', ...flags, '--prove', ...(folder ? [folder] : [])];
+  return runProgram(process.execPath, args, { env });
+}
+
+/** Why a CUDA build sees no GPU, in words: it is started once more, and tells all that it does. */
+async function findMissing(folder: string, env: NodeJS.ProcessEnv): Promise<string> {
+  const ran = await startProof(folder, 'cuda', {
+    ...env,
+    TF_CPP_MIN_LOG_LEVEL: '0',
+    TF_CPP_MAX_VLOG_LEVEL: '1',
+  });
+  return describeMissing(missingLibraries(ran?.stderr ?? ''));
 }
 
 /** A checkout runs from TypeScript. */

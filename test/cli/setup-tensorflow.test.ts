@@ -215,6 +215,7 @@ describe('setup-tensorflow', () => {
     test('for CUDA a TensorFlow built without it is left aside', async () => {
       const tensorflow = await addTensorflow();
       await symlink(path.join(root()), nativeFolder('cuda', machine.env));
+      await addProgram('nvidia-smi', 'echo "NVIDIA H100 80GB HBM3, 9.0, 550.54.15"');
       await addProgram('python3', `case "$*" in *find_spec*) echo ${tensorflow};; *) exit 1; esac`);
       await expectRefusal(
         'for CUDA an installed TensorFlow is linked: python3 -m pip install "tensorflow[and-cuda]==2.21.0" ' +
@@ -222,6 +223,40 @@ describe('setup-tensorflow', () => {
         'cuda',
       );
       expect(said).toContain(`${tensorflow} was built without CUDA: left aside`);
+    });
+  });
+
+  describe('a GPU for the CUDA build', () => {
+    beforeEach(async () => {
+      await addProgram('g++');
+      await addProgram('npm');
+    });
+
+    test.each([
+      [undefined, 'nvidia-smi is not in PATH, so there is no NVIDIA driver: install it, or '],
+      ['echo "No devices were found" >&2; exit 6', 'nvidia-smi finds no GPU (No devices were found); '],
+      ['echo', 'nvidia-smi names no GPU; '],
+    ])('is not there: %j', async (program, message) => {
+      if (program !== undefined) await addProgram('nvidia-smi', program);
+      await expectRefusal(`${message}--without-gpu builds it for a machine that has one`, 'cuda');
+    });
+
+    test('has too old a driver, or is too new', async () => {
+      await addProgram('nvidia-smi', 'echo "Tesla V100-SXM2-16GB, 7.0, 470.82.01"');
+      await expectRefusal('the NVIDIA driver is 470.82.01; CUDA 12 needs 525 or later', 'cuda');
+      await addProgram('nvidia-smi', 'echo "NVIDIA B200, 10.0, 570.86.10"');
+      await expectRefusal(
+        'NVIDIA B200 has compute capability 10.0, and TensorFlow 2.21 is built for less than 10: it fails or hangs ' +
+          'there; --force tries it all the same',
+        'cuda',
+      );
+      await addPackage();
+      await expect(setupTensorflow('cuda', machine, { force: true })).rejects.toThrow(
+        'for CUDA an installed TensorFlow',
+      );
+      await expect(setupTensorflow('cuda', machine, { withoutGpu: true })).rejects.toThrow(
+        'for CUDA an installed',
+      );
     });
   });
 

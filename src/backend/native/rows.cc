@@ -1,11 +1,17 @@
-// The arithmetic of products.cc, compiled once for each instruction set that VTC_FORM names; no library is included here, so
-// that nothing of a newer processor leaks into code that an older one runs. Vectors are the compilers' own, a register each.
+// The arithmetic of products.cc, compiled once for each instruction set that VTC_FORM names; nothing is called here, so
+// that no code for a newer processor is shared with an older one's. Vectors are the compilers' own, a register each.
 #include <cstdint>
 #include <cstring>
-#if defined(__F16C__)
+#include <utility>
+#if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
+#if defined(__clang__)
+#define VTC_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define VTC_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (words){__VA_ARGS__})
+#endif
 #define VTC_JOIN2(a, b) a##b
 #define VTC_JOIN(a, b) VTC_JOIN2(a, b)
 
@@ -104,22 +110,58 @@ void times(const float* x, const uint16_t* w, float* y, int64_t M, int64_t K, in
   }
 }
 
-// A rectangle of 16 rows at a time: what is written fills whole cache lines.
-template <class Format>
+// Of two vectors, seen as blocks of D values: the even blocks of both side by side, and the odd ones.
+template <int D, size_t... I>
+inline void exchange(floats& a, floats& b, std::index_sequence<I...>) {
+  const floats even = VTC_SHUFFLE(a, b, (I & D ? lanes + I - D : I)...);
+  b = VTC_SHUFFLE(a, b, (I & D ? lanes + I : I + D)...);
+  a = even;
+}
+
+// Transposes a square of values in registers: blocks of 1, then of 2, 4, ... change places.
+template <int D = 1>
+inline void transpose(floats (&v)[lanes]) {
+  if constexpr (D < lanes) {
+    for (int i = 0; i < lanes; i++) {
+      if (!(i & D)) exchange<D>(v[i], v[i + D], std::make_index_sequence<lanes>());
+    }
+    transpose<2 * D>(v);
+  }
+}
+
+// Past the caches, where that can be: what is written is too much for them, and reading it first costs as much as writing.
+struct Past {
+#if defined(__AVX512F__)
+  static void store(float* to, floats v) { _mm512_stream_ps(to, (__m512)v); }
+#elif defined(__AVX2__)
+  static void store(float* to, floats v) { _mm256_stream_ps(to, (__m256)v); }
+#else
+  static void store(float* to, floats v) { memcpy(to, &v, sizeof v); }
+#endif
+};
+struct Through {
+  static void store(float* to, floats v) { memcpy(to, &v, sizeof v); }
+};
+
+// Strips of 16 rows, so that what is written fills whole cache lines; what is left over at the edges goes one by one.
+template <class Format, class Store>
 void turn(const uint16_t* w, float* t, int64_t K, int64_t N, int64_t from, int64_t to) {
-  constexpr int side = 16;
-  for (int64_t n = from; n < to; n += side) {
-    const int64_t rows = to - n < side ? to - n : side;
-    for (int64_t k = 0; k < K; k += lanes) {
-      const int64_t columns = K - k < lanes ? K - k : lanes;
-      float turned[lanes][side];
-      for (int64_t r = 0; r < rows; r++) {
-        halves h = {};
-        memcpy(&h, w + (n + r) * K + k, 2 * columns);
-        const floats f = Format::widen(h);
-        for (int c = 0; c < lanes; c++) turned[c][r] = f[c];
+  constexpr int strip = 16;
+  const int64_t wholeK = K / lanes * lanes;
+  for (int64_t n = from; n < to; n += strip) {
+    const int64_t rows = to - n < strip ? to - n : strip;
+    if (rows == strip) {
+      for (int64_t k = 0; k < wholeK; k += lanes) {
+        for (int64_t r = 0; r < strip; r += lanes) {
+          floats square[lanes];
+          for (int i = 0; i < lanes; i++) square[i] = Format::widen(load<halves>(w + (n + r + i) * K + k));
+          transpose(square);
+          for (int i = 0; i < lanes; i++) Store::store(t + (k + i) * N + n + r, square[i]);
+        }
       }
-      for (int64_t c = 0; c < columns; c++) memcpy(t + (k + c) * N + n, turned[c], 4 * rows);
+    }
+    for (int64_t k = rows == strip ? wholeK : 0; k < K; k++) {
+      for (int64_t r = 0; r < rows; r++) t[k * N + n + r] = Format::widen((halves){w[(n + r) * K + k]})[0];
     }
   }
 }
@@ -134,5 +176,13 @@ extern "C" void VTC_JOIN(vtc_times_, VTC_FORM)(bool f16, const float* x, const u
 // t[k][n] = w[n][k] as floats, for from <= n < to.
 extern "C" void VTC_JOIN(vtc_turn_, VTC_FORM)(bool f16, const uint16_t* w, float* t, int64_t K, int64_t N, int64_t from,
                                               int64_t to) {
-  return f16 ? turn<F16>(w, t, K, N, from, to) : turn<Bf16>(w, t, K, N, from, to);
+  const bool aligned = ((uintptr_t)t | (4 * N) | (4 * from)) % 64 == 0;
+  if (aligned) {
+    f16 ? turn<F16, Past>(w, t, K, N, from, to) : turn<Bf16, Past>(w, t, K, N, from, to);
+  } else {
+    f16 ? turn<F16, Through>(w, t, K, N, from, to) : turn<Bf16, Through>(w, t, K, N, from, to);
+  }
+#if defined(__AVX2__)
+  _mm_sfence();  // before anybody is told that it is there
+#endif
 }
