@@ -188,6 +188,9 @@ async function resultFiles(out: string): Promise<string[]> {
   return files;
 }
 
+/** In the log of a job. */
+const minutesBetweenLines = 5;
+
 /** Does those cells of the agenda that the store lacks, and leaves them there. */
 async function doWork(
   request: Request,
@@ -204,7 +207,8 @@ async function doWork(
   const lacksFocus = canFocus(agenda.config, task) && !(await store.loadFocus());
   if (missing.length === 0 && !lacksFocus) return;
   const model = await loadWithBar(request.model, { clip: agenda.clip, weightsAs });
-  const bar = createBar('asking, {eta_formatted} left,'); // cli-progress fills the time in
+  const what = process.stderr.isTTY ? 'asking, {eta_formatted} left,' : 'asked'; // cli-progress fills the time in
+  const bar = createBar(what, String, minutesBetweenLines);
   const perCell = shardQuestions(shard, task).length;
   let answered = (cells.length - missing.length) * perCell;
   const made = { commit: describeCommit(), backend, machine: describeMachine() };

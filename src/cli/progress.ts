@@ -5,8 +5,11 @@ import { joinClip, type Model } from '../checkpoint/load.ts';
 import { loadModel } from '../node/checkpoint.ts';
 import { formatBytes } from '../report/format.ts';
 
-/** A progress bar on standard error: only on a terminal, quiet in a pipe. */
-export function createBar(what: string, format: (value: number) => string = String) {
+/**
+ * A progress bar on standard error: only on a terminal, quiet in a pipe.
+ * @param everyMinutes of work that takes hours: elsewhere than on a terminal it is told so often how much is left
+ */
+export function createBar(what: string, format: (value: number) => string = String, everyMinutes?: number) {
   const bar = new SingleBar(
     {
       format: `${what} {bar} {percentage} %  {shown} of {all}`,
@@ -17,9 +20,10 @@ export function createBar(what: string, format: (value: number) => string = Stri
     Presets.shades_classic,
   );
   let started = false;
+  const log = everyMinutes === undefined ? undefined : createLog(what, everyMinutes);
   return {
     update: (done: number, total: number) => {
-      if (!process.stderr.isTTY) return;
+      if (!process.stderr.isTTY) return log?.(done, total);
       if (!started) bar.start(total, 0, { shown: format(0), all: format(total) });
       started = true;
       bar.update(done, { shown: format(done), all: format(total) });
@@ -28,6 +32,27 @@ export function createBar(what: string, format: (value: number) => string = Stri
       if (started) bar.stop();
     },
   };
+}
+
+/** A line now and then, in the log of a job say. What was done before the first call counts as nothing. */
+function createLog(what: string, everyMinutes: number): (done: number, total: number) => void {
+  const started = Date.now();
+  let [told, before] = [started, undefined as number | undefined];
+  return (done, total) => {
+    before ??= done;
+    const now = Date.now();
+    if (now - told < everyMinutes * 60_000 || done === before) return;
+    told = now;
+    const left = ((now - started) * (total - done)) / (done - before);
+    console.error(`${what} ${done} of ${total}, ${formatDuration(left / 1000)} left`);
+  };
+}
+
+/** 40 s, 12 min, 3 h 5 min */
+export function formatDuration(seconds: number): string {
+  if (seconds < 60) return `${Math.round(seconds)} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 /** Shows which of a decoder's layers is read, and is gone after the last. */

@@ -2,12 +2,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from '../../checkpoint/load.ts';
 import type { CompressedPictures } from '../../compress/compress.ts';
+import { cacheBytes } from '../../cost.ts';
+import type { DecoderConfig } from '../../decoder/config.ts';
 import { prepare, resourcesOf, readsQuestion } from '../../plan.ts';
 import { choose, reply, type SeenPictures } from '../../story.ts';
 import { scope } from '../../tensor/scope.ts';
 import { matrixOf } from '../../tensor/token-matrix.ts';
 import { watchSteps, type Trace } from '../../tensor/trace.ts';
-import type { ImagePrompt } from '../../text/prompt.ts';
+import { textOf, type ImagePrompt } from '../../text/prompt.ts';
 import { writeAnswer } from '../../text/spoken-numbers.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import type { Album } from './album.ts';
@@ -56,8 +58,14 @@ interface Reply {
   restricted?: string;
 }
 
-/** At most so many questions in one batch. */
-const batchSize = 64;
+/** At most so many questions in one batch, and so many bytes of their keys and values. */
+const batchLimits = { questions: 64, cacheBytes: 2 ** 31 };
+
+/** How many questions a batch may have. @param tokens of each, prompt and answer */
+export function mostTogether(config: DecoderConfig, tokens: number): number {
+  const each = cacheBytes(config, new Array<number>(config.num_hidden_layers).fill(tokens));
+  return Math.min(batchLimits.questions, Math.max(1, Math.floor(batchLimits.cacheBytes / each)));
+}
 
 /**
  * The tower's work is done once for all methods (see album.ts), a method's once for all questions about a picture.
@@ -111,7 +119,10 @@ export async function answerCell(
           return { W: chosen.W, tokens: fillBlank(own(chosen), blank) };
         }),
       );
-      for (const batch of batchByLength(questions, prompts, single ? 1 : batchSize)) {
+      const longest = Math.max(...questions.map((question) => textOf(prompts[question]).length));
+      const tokens = longest + compressed.tokens.shape[1] + maxNewTokens;
+      const most = single ? 1 : mostTogether(model.config.text, tokens);
+      for (const batch of batchByLength(questions, prompts, most)) {
         using own = scope();
         const picture = own(takeRows(compressed, batch.map(rowOf)));
         const asking = batch.map((question) => prompts[question]);
