@@ -1,9 +1,9 @@
 /**
  * A checkpoint of a published shape, with seeded random weights of the right scale in bfloat16: a Hugging Face folder like any
- * other, in a cache folder. Each shard is written whole or not at all, so what was begun goes on where it was broken off.
+ * other, in a cache folder, with the shipped model's tokenizer: it can be asked in words, and answers noise. Each shard is written whole or not at all, so what was begun goes on where it was broken off.
  */
 import { existsSync } from 'node:fs';
-import { stat, statfs } from 'node:fs/promises';
+import { copyFile, stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { cacheFolder } from '../../src/backend/native.ts';
 import { weightTable } from '../../src/checkpoint/names.ts';
@@ -11,7 +11,8 @@ import { UserError } from '../../src/errors.ts';
 import { encodeBf16 } from '../../src/io/half.ts';
 import { leavesOf } from '../../src/io/weight-table.ts';
 import { readArchitecture } from '../../src/node/checkpoint.ts';
-import { writeJsonFiles } from '../../src/node/files.ts';
+import { makeFolder, readJson, writeJsonFiles } from '../../src/node/files.ts';
+import { shippedModel } from '../../src/node/shipped.ts';
 import { writeSafetensors } from '../../src/node/safetensors.ts';
 import { fill, weightRecipe } from '../weights.ts';
 import { sliceOf, type LargeName } from './shapes.ts';
@@ -37,7 +38,11 @@ export async function makeCheckpoint(
   { layers, say }: { layers?: number; say: (line: string) => void },
 ): Promise<string> {
   const dir = path.join(cacheFolder(), 'shapes', layers === undefined ? name : `${name}-${layers}-layers`);
-  await writeJsonFiles(dir, { 'config.json': sliceOf(name, layers) });
+  await makeFolder(dir);
+  const tokenizer = ['tokenizer.json', 'tokenizer_config.json'];
+  for (const file of tokenizer) await copyFile(path.join(shippedModel(), file), path.join(dir, file));
+  const { image_token_index } = (await readJson(path.join(shippedModel(), 'config.json')))!;
+  await writeJsonFiles(dir, { 'config.json': { ...sliceOf(name, layers), image_token_index } });
   const architecture = await readArchitecture(dir);
   const shards = share(leavesOf(weightTable(architecture)));
   const fileOf = (i: number) =>
