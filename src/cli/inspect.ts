@@ -2,8 +2,9 @@ import type { Command } from 'commander';
 import { readArchitecture, openWeights } from '../node/checkpoint.ts';
 import { locateModel } from '../node/hub-cache.ts';
 import type { Architecture } from '../checkpoint/architecture.ts';
+import { keepings, weigh } from '../checkpoint/keeping.ts';
 import { publishedNames, unusedNames, weightTable } from '../checkpoint/names.ts';
-import { checkNames } from '../io/weight-table.ts';
+import { checkNames, type TensorSource } from '../io/weight-table.ts';
 import type { DecoderConfig } from '../decoder/config.ts';
 import { families } from '../decoder/families.ts';
 import { patchCount } from '../vision/config.ts';
@@ -24,8 +25,9 @@ async function inspect(given: string, { json }: { json: boolean }): Promise<void
   const architecture = await readArchitecture(dir);
   const files = await openWeights(dir);
   await files.close(); // their headers are all that is wanted
-  const check = () =>
-    checkNames(publishedNames(files, architecture), weightTable(architecture), unusedNames(architecture));
+  const source = publishedNames(files, architecture);
+  const table = weightTable(architecture);
+  const check = () => checkNames(source, table, unusedNames(architecture));
   const tensors = [...files.tensors.values()].map(({ name, dtype, shape, begin, end }) => ({
     name,
     dtype,
@@ -44,8 +46,9 @@ async function inspect(given: string, { json }: { json: boolean }): Promise<void
   console.log(describe(architecture).join('\n'));
   console.log(
     `${tensors.length} tensors, ${formatCount(parameters)} parameters, ` +
-      `${formatBytes(files.bytes)} in ${files.files.length} file${files.files.length === 1 ? '' : 's'}\n`,
+      `${formatBytes(files.bytes)} in ${files.files.length} file${files.files.length === 1 ? '' : 's'}`,
   );
+  console.log(`in memory: ${describeMemory(source, table)}\n`);
   const rows = tensors.map(({ name, dtype, shape, bytes }) => [
     name,
     dtype,
@@ -54,6 +57,18 @@ async function inspect(given: string, { json }: { json: boolean }): Promise<void
   ]);
   console.log(formatTable([['tensor', 'type', 'shape', 'size'], ...rows], [3]));
   check();
+}
+
+/** What the weights take in each of the ways that `--weights-as` names. */
+function describeMemory(source: TensorSource, table: ReturnType<typeof weightTable>): string {
+  const ways = table.decoder ? keepings : keepings.filter((keeping) => keeping !== 'streamed');
+  return ways
+    .map((keeping) => {
+      const { matrices, others, stored = 0 } = weigh(source, table, keeping);
+      const bytes = matrices.reduce((sum, one) => sum + one, others + stored);
+      return `${formatBytes(bytes)} ${keeping === 'float32' ? 'as float32' : keeping}`;
+    })
+    .join(', ');
 }
 
 /** An architecture in a line for each part. */

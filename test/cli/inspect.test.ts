@@ -31,6 +31,7 @@ describe.concurrent('inspect', () => {
         '  projector  mlp2x, 64 to 80, gelu',
         '  decoder    4 layers, width 80, 4 heads (2 key/value) of 20, FFN 216 silu, vocabulary 99, context 512, RoPE 10000 default',
         `${weights.names.length} tensors, 634 k parameters, 2.42 MiB in 1 file`,
+        'in memory: 2.42 MiB as float32, 2.42 MiB stored, 1.88 MiB streamed', // of a float32 file
       ].join('\n'),
     );
     const rows = stdout.trimEnd().split('\n').slice(-weights.names.length);
