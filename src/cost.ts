@@ -4,7 +4,7 @@
  */
 import type { DecoderConfig } from './decoder/config.ts';
 import type { ClipVisionConfig } from './vision/config.ts';
-import { gridSide } from './vision/config.ts';
+import { gridSide, prefixTokens } from './vision/config.ts';
 
 /**
  * MACs of one decoder layer over n tokens at once: projections 2·n·E·(H·C) + 2·n·E·(G·C), attention 2·n²·H·C (the
@@ -35,6 +35,6 @@ export function cacheBytes(config: DecoderConfig, tokens: readonly number[], byt
 export function visionMacs(config: ClipVisionConfig, layers: number, grid = gridSide(config)): number {
   const { hidden_size: D, intermediate_size: M, patch_size } = config;
   const P = grid ** 2;
-  const N = 1 + P;
+  const N = prefixTokens(config) + P;
   return P * 3 * patch_size ** 2 * D + layers * (4 * N * D * D + 2 * N * N * D + 2 * N * D * M);
 }

@@ -12,7 +12,7 @@ import {
 } from './decoder/generate.ts';
 import { UserError } from './errors.ts';
 import { checkIds, countPictures, textOf, type ImagePrompt } from './text/prompt.ts';
-import { patchCount } from './vision/config.ts';
+import { patchCount, prefixTokens } from './vision/config.ts';
 
 /** RoPE positions after pruning: as if the dropped tokens had never been, or with gaps in their place. */
 export const positionModes = ['contiguous', 'original'] as const;
@@ -142,7 +142,7 @@ export function describeSource(config: LlavaConfig): Source {
     // Loading turned −2 into an index from 0; hidden[i] is the output of layer i − 1.
     selectedLayer: Math.max(...config.vision_feature_layer) - 1,
     featureLayers: config.vision_feature_layer,
-    prefixTokens: 1, // CLIP's [CLS]
+    prefixTokens: prefixTokens(config.vision),
     patches,
     grid: Math.sqrt(patches),
     visualTokens: visualTokenCount(config),
@@ -151,4 +151,4 @@ export function describeSource(config: LlavaConfig): Source {
 }
 
 /** Whether [CLS] goes along with the patches. */
-const keepsCls = (config: LlavaConfig) => config.vision_feature_select_strategy === 'full';
+const keepsCls = (config: LlavaConfig) => visualTokenCount(config) > patchCount(config.vision);

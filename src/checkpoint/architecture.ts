@@ -6,10 +6,17 @@ import { readJson, type Folder } from '../folder.ts';
 import { fieldReader, isObject, type JsonObject } from '../json.ts';
 import type { ProjectorConfig } from '../projector.ts';
 import { activationNames } from '../tensor/activation.ts';
-import { parseClipVisionConfig, patchCount, type ClipVisionConfig } from '../vision/config.ts';
+import {
+  parseClipVisionConfig,
+  patchCount,
+  prefixTokens,
+  towerNames,
+  towers,
+  type ClipVisionConfig,
+} from '../vision/config.ts';
 import { parseClipTextConfig, type ClipTextConfig } from '../vision/text-config.ts';
 
-/** LLaVA: a CLIP vision tower, a projector and a decoder. */
+/** LLaVA or vip-llava: a CLIP or SigLIP vision tower, a projector and a decoder. */
 export interface LlavaConfig {
   kind: 'llava';
   vision: ClipVisionConfig;
@@ -21,7 +28,7 @@ export interface LlavaConfig {
    * layer 22. Several are laid side by side.
    */
   vision_feature_layer: number[];
-  /** `default` leaves [CLS] out of the features, `full` keeps it, first. */
+  /** `default` leaves [CLS] out of the features, `full` keeps it, first; of a tower without one it is `full`. */
   vision_feature_select_strategy: 'default' | 'full';
 }
 
@@ -45,7 +52,14 @@ export type Architecture =
   LlavaConfig | ClipConfig | ClipVisionOnly | { kind: 'decoder'; text: DecoderConfig };
 
 const titles = either(Object.values(families).map(({ title }) => title));
-const supported = either([`llava (CLIP and ${titles})`, 'clip', 'clip_vision_model', ...familyNames]);
+const towerTitles = either(Object.values(towers).map(({ title }) => title));
+const supported = either([
+  `llava (${towerTitles}, and ${titles})`,
+  'vipllava',
+  'clip',
+  'clip_vision_model',
+  ...familyNames,
+]);
 
 /** a, b or c */
 function either(names: readonly string[]): string {
@@ -72,11 +86,12 @@ function parseArchitecture(json: JsonObject, file: string): Architecture {
   if (isFamilyName(type)) return { kind: 'decoder', text: parseDecoderConfig(json, file, type) };
   switch (type) {
     case 'llava':
+    case 'vipllava':
       return parseLlava(json, file);
     case 'clip':
       return {
         kind: 'clip',
-        vision: parseClipPart(json, 'vision_config', file, parseClipVisionConfig),
+        vision: parseClipPart(json, 'vision_config', file, (part, of) => parseClipVisionConfig(part, of)),
         text: parseClipPart(json, 'text_config', file, parseClipTextConfig),
         projection_dim: fieldReader(json, file).count('projection_dim', 512),
       };
@@ -146,11 +161,10 @@ const clipLarge336 = {
 };
 
 function parseLlava(json: JsonObject, file: string): LlavaConfig {
-  const { integer, flag, choice } = fieldReader(json, file);
-  const vision = parseClipVisionConfig(
-    subConfig(json, 'vision_config', file, ['clip_vision_model']) ?? clipLarge336,
-    `${file}: vision_config`,
-  );
+  const { integer, number, flag, choice } = fieldReader(json, file);
+  const visionJson: JsonObject = subConfig(json, 'vision_config', file, towerNames) ?? clipLarge336;
+  const tower = towerNames.find((name) => name === visionJson['model_type']); // CLIP's, where none is named
+  const vision = parseClipVisionConfig(visionJson, `${file}: vision_config`, tower);
   const textJson = subConfig(json, 'text_config', file, familyNames) ?? {};
   const family = textJson['model_type'];
   const text = parseDecoderConfig(
@@ -159,7 +173,20 @@ function parseLlava(json: JsonObject, file: string): LlavaConfig {
     isFamilyName(family) ? family : 'llama', // transformers' default, where none is named
   );
   text.tie_word_embeddings ||= flag('tie_word_embeddings', false); // either flag ties
-  const layers = featureLayers(json['vision_feature_layer'] ?? -2, vision.num_hidden_layers, file);
+  const isVip = json['model_type'] === 'vipllava';
+  const [layersKey, absent] = isVip
+    ? (['vision_feature_layers', [-2, -5, -8, -11, 6]] as const)
+    : (['vision_feature_layer', -2] as const);
+  const layers = featureLayers(json[layersKey] ?? absent, vision.num_hidden_layers, `${file}: ${layersKey}`);
+  const strategy = isVip
+    ? 'default' // whatever it says
+    : choice('vision_feature_select_strategy', ['default', 'full'] as const, 'default');
+  if (strategy === 'default' && prefixTokens(vision) === 0) {
+    throw new UserError(
+      `${file}: vision_feature_select_strategy default drops the first token, which in ${towers[vision.model_type].title}'s ` +
+        'tower is a patch and not [CLS]: it should be full',
+    );
+  }
   // Original LLaVA names its projector in mm_projector_type; transformers knows only the two-layer one.
   const projectorType = choice('mm_projector_type', ['linear', 'mlp2x_gelu'] as const, 'mlp2x_gelu');
   return {
@@ -171,15 +198,12 @@ function parseLlava(json: JsonObject, file: string): LlavaConfig {
       inner: vision.hidden_size * layers.length,
       out: text.hidden_size,
       hidden_act: choice('projector_hidden_act', activationNames, 'gelu'),
-      bias: flag('multimodal_projector_bias', true),
+      bias: isVip || flag('multimodal_projector_bias', true),
+      ...(isVip && { layer_norm_eps: number('projector_layernorm_eps', 1e-5) }),
     },
     image_token_index: integer('image_token_index', integer('image_token_id', 32000)),
     vision_feature_layer: layers,
-    vision_feature_select_strategy: choice(
-      'vision_feature_select_strategy',
-      ['default', 'full'] as const,
-      'default',
-    ),
+    vision_feature_select_strategy: strategy,
   };
 }
 
@@ -200,19 +224,15 @@ function subConfig(
 }
 
 /** −2 or [−2, 1] → indices into the L + 1 hidden states. */
-function featureLayers(value: unknown, L: number, file: string): number[] {
+function featureLayers(value: unknown, L: number, key: string): number[] {
   const layers = (Array.isArray(value) ? value : [value]) as unknown[];
   if (layers.length === 0 || layers.length > L + 1) {
-    throw new UserError(
-      `${file}: vision_feature_layer is a list of ${layers.length}, should name 1 to ${L + 1} hidden states`,
-    );
+    throw new UserError(`${key} is a list of ${layers.length}, should name 1 to ${L + 1} hidden states`);
   }
   return layers.map((layer) => {
     const index = Number(layer) < 0 ? L + 1 + Number(layer) : Number(layer);
     if (typeof layer !== 'number' || !Number.isInteger(index) || index < 0 || index > L) {
-      throw new UserError(
-        `${file}: vision_feature_layer ${JSON.stringify(layer)} is not one of the ${L + 1} hidden states`,
-      );
+      throw new UserError(`${key} ${JSON.stringify(layer)} is not one of the ${L + 1} hidden states`);
     }
     return index;
   });
@@ -225,5 +245,6 @@ export function typeOf(architecture: Architecture): string {
 
 /** How many tokens the uncompressed picture takes in the prompt: P, and [CLS] where the checkpoint keeps it. */
 export function visualTokenCount(config: LlavaConfig): number {
-  return patchCount(config.vision) + (config.vision_feature_select_strategy === 'full' ? 1 : 0);
+  const { vision, vision_feature_select_strategy: strategy } = config;
+  return patchCount(vision) + (strategy === 'full' ? prefixTokens(vision) : 0);
 }

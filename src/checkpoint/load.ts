@@ -9,6 +9,7 @@ import { loadTree } from '../io/load-tree.ts';
 import { checkNames, leavesOf } from '../io/weight-table.ts';
 import type { Projector } from '../projector.ts';
 import type { ClipVision } from '../vision/clip.ts';
+import { towers } from '../vision/config.ts';
 import type { Clip } from '../vision/contrastive.ts';
 import { readArchitecture, type Architecture, type LlavaConfig } from './architecture.ts';
 import { chooseKeeping, float32Bytes, streamLayers, type Keeping } from './keeping.ts';
@@ -126,10 +127,15 @@ function withStream(model: Model, stream: LayerStream, close: () => Promise<void
  * A LLaVA with the CLIP that its vision tower comes from, of which one copy is enough. That it does is seen from the
  * class embeddings, which files of different precision hold alike to 1 %.
  * @param dir names the CLIP in messages
- * @throws UserError for another tower's CLIP
+ * @throws UserError for another tower's CLIP, or where the tower is no CLIP's
  */
 export async function joinClip(llava: Llava, clip: Clip, dir: string): Promise<Llava> {
   const [own, other] = [llava.vision, clip.vision].map(({ weights }) => weights.class_embedding);
+  if (!own || !other) {
+    throw new UserError(
+      `${dir} is not the CLIP of this LLaVA's vision tower, which is ${towers[llava.config.vision.model_type].title}'s`,
+    );
+  }
   const [values, others] = (await Promise.all([own.data(), other.data()])) as Float32Array[];
   const largest = values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
   if (

@@ -7,7 +7,7 @@ import { publishedNames, unusedNames, weightTable } from '../checkpoint/names.ts
 import { checkNames, type TensorSource } from '../io/weight-table.ts';
 import type { DecoderConfig } from '../decoder/config.ts';
 import { families } from '../decoder/families.ts';
-import { patchCount } from '../vision/config.ts';
+import { patchCount, prefixTokens, towers } from '../vision/config.ts';
 import { formatBytes, formatCount, formatTable } from '../report/format.ts';
 
 export function addInspectCommand(program: Command): void {
@@ -78,10 +78,12 @@ function describe(architecture: Architecture): string[] {
   const lines = [kind === 'decoder' ? title(architecture.text) : { llava: 'LLaVA', clip: 'CLIP' }[kind]];
   if (architecture.kind !== 'decoder') {
     const v = architecture.vision;
+    const tower =
+      kind === 'llava' && v.model_type !== 'clip_vision_model' ? `${towers[v.model_type].title}, ` : '';
     lines.push(
-      `  vision     ${v.num_hidden_layers} layers, width ${v.hidden_size}, ${v.num_attention_heads} heads, ` +
+      `  vision     ${tower}${v.num_hidden_layers} layers, width ${v.hidden_size}, ${v.num_attention_heads} heads, ` +
         `MLP ${v.intermediate_size} ${v.hidden_act}; ${v.image_size} px in patches of ${v.patch_size}: ` +
-        `${patchCount(v)} patches and [CLS]`,
+        `${patchCount(v)} patches${prefixTokens(v) === 1 ? ' and [CLS]' : ''}`,
     );
   }
   if (architecture.kind === 'llava') {
@@ -89,7 +91,7 @@ function describe(architecture: Architecture): string[] {
     lines.push(
       `  features   hidden[${vision_feature_layer.join(', ')}] of 0..${architecture.vision.num_hidden_layers}, ` +
         `strategy ${vision_feature_select_strategy}`,
-      `  projector  ${projector.kind}, ${projector.inner} to ${projector.out}, ${projector.hidden_act}`,
+      `  projector  ${projector.layer_norm_eps === undefined ? '' : 'LayerNorm, '}${projector.kind}, ${projector.inner} to ${projector.out}, ${projector.hidden_act}`,
     );
   }
   if (architecture.kind === 'clip') {

@@ -111,6 +111,7 @@ function faultOfChoice({ method, source, budget }: Checked, stages: Stages, choi
     return `returned ${String(choice)}, should be { W } or { W, scores }`;
   }
   const { W, scores, cls, tokens } = choice as Partial<Choice>;
+  if (cls && source.prefixTokens === 0) return 'returned cls: true, but this vision tower has no [CLS]';
   const { leaves = budget } = stages;
   const rows = leaves === 'varies' ? undefined : leaves - (cls ? 1 : 0);
   const expected = { B, columns: source.patches, rows, picks: !method.makesTokens };
@@ -139,7 +140,7 @@ function cutTower(of: Checked, cut: TowerCut): TowerCut {
     const { keys, sizes } = view;
     const watch = watchGiven({ sizes });
     watch.tensor('keys', keys);
-    const columns = sizes[0].length - 1;
+    const columns = sizes[0].length - of.source.prefixTokens;
     const { source, budget, method } = of;
     const rows = layer === source.selectedLayer ? budget : undefined;
     const faultOf = (W: unknown): string | undefined => {

@@ -45,7 +45,9 @@ export const fopru: Method<{ strategy: (typeof strategies)[number] }> = {
       needs: { attention: [selectedLayer(source, 'fopru')] },
       leaves: strategy === 'row' ? Math.floor(budget / G) * G : budget,
       async choose({ attention }) {
-        const scores = await readPictures('compress.scores', () => scoreByPatches(onlyLayer(attention))); // σ
+        const scores = await readPictures('compress.scores', () =>
+          scoreByPatches(onlyLayer(attention), source.prefixTokens),
+        ); // σ
         if (strategy === 'rank') return keepBest(scores, budget);
         const choices = keepTopK(
           scores.map((row) => sumRows(row, G)),
@@ -65,16 +67,17 @@ export const fopru: Method<{ strategy: (typeof strategies)[number] }> = {
  * @param attention [B, H, N, N]
  * @returns [B, P]
  */
-export function scoreByPatches(attention: tf.Tensor4D): tf.Tensor2D {
+export function scoreByPatches(attention: tf.Tensor4D, prefixTokens: 0 | 1): tf.Tensor2D {
   return tf.tidy(() => {
     const { B, N } = shape({ attention }, 'B H N N');
     const heads = tf.mean(attention, 1); // [B, N, N]
-    const A = tf.slice(heads, [0, 1, 1], [B, N - 1, N - 1]); // query, key
+    const P = N - prefixTokens;
+    const A = tf.slice(heads, [0, prefixTokens, prefixTokens], [B, P, P]); // query, key
     const received: tf.Tensor2D = tf.mean(A, 1);
     const paid: tf.Tensor2D = tf.mean(A, 2);
     const varies = (scores: tf.Tensor2D) => tf.moments(scores, 1, true).variance; // [B, 1]
     const byReceived = tf.greaterEqual(varies(received), varies(paid));
-    return tf.where(tf.tile(byReceived, [1, N - 1]), received, paid);
+    return tf.where(tf.tile(byReceived, [1, P]), received, paid);
   });
 }
 

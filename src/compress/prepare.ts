@@ -1,6 +1,7 @@
 import { checkBudget, checkOptions } from './checks.ts';
 import { joinSource } from './frames.ts';
 import type { Method, MethodOptions, Resources, Source, Stages } from './method.ts';
+import { checkCls } from './selected-layer.ts';
 
 /**
  * What a method does, for a model and a budget. Between the decoder's layers a [CLS] that the checkpoint keeps is one
@@ -17,7 +18,11 @@ export function prepareMethod(
 ): Stages {
   checkOptions(method, options);
   checkBudget(method.name, budget, source.patches);
-  if (method.stages[0] !== 'between') return method.prepare(source, budget, options, resources);
+  if (method.stages[0] !== 'between') {
+    const stages = method.prepare(source, budget, options, resources);
+    if (stages.needs?.clsAttention?.length) checkCls(source, method.name);
+    return stages;
+  }
   const { frames: F = 1, patches: P, visualTokens } = source;
   const all = F === 1 ? source : joinSource(source, F);
   return method.prepare(all, F * (budget + visualTokens - P), options, resources);

@@ -17,8 +17,17 @@ export function selectedLayer({ selectedLayer: layer }: Source, method: string):
  * @throws UserError also for a tower without [CLS]
  */
 export function clsLayer(source: Source, method: string): number {
-  if (source.prefixTokens === 1) return selectedLayer(source, method);
-  throw new UserError(`${method} needs the attention of [CLS], but this vision tower has no such token`);
+  checkCls(source, method);
+  return selectedLayer(source, method);
+}
+
+/** @throws UserError for a method that reads what [CLS] attends to, and a tower without one */
+export function checkCls({ prefixTokens }: Source, method: string): void {
+  if (prefixTokens === 1) return;
+  throw new UserError(
+    `${method} needs the attention of [CLS], but this vision tower has no such token: ` +
+      'divprune, fopru, random, uniform and fastv do without',
+  );
 }
 
 /** @throws UserError for a method that must have its features from one layer, and a checkpoint that joins several */

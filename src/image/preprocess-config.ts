@@ -14,12 +14,18 @@ export interface PreprocessConfig {
   pad: boolean;
 }
 
-/** Mean and deviation of CLIP's training pictures, R G B, on a scale of 0 to 1. */
+/** Mean and deviation of CLIP's training pictures, R G B, on a scale of 0 to 1. SigLIP takes ½ for all of them. */
 export const CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073];
 export const CLIP_STD = [0.26862954, 0.26130258, 0.27577711];
 
 const BICUBIC = 3; // Pillow's number for it
-const KINDS = /^"(CLIP|Llava)(ImageProcessor|FeatureExtractor)(Fast|Pil)?"$/;
+const KINDS = /^"(CLIP|Llava|Siglip)(ImageProcessor|FeatureExtractor)(Fast|Pil)?"$/;
+const HALVES = [0.5, 0.5, 0.5];
+/** What an image processor does where its file leaves it out. */
+const DEFAULTS = {
+  clip: { size: { shortest_edge: 224 }, crops: true, mean: CLIP_MEAN, std: CLIP_STD },
+  siglip: { size: { height: 224, width: 224 }, crops: false, mean: HALVES, std: HALVES },
+};
 
 /** CLIP's preprocessing for a tower that takes `imageSize` × `imageSize` pixels. */
 export function clipPreprocess(imageSize: number, pad = false): PreprocessConfig {
@@ -32,10 +38,22 @@ export function clipPreprocess(imageSize: number, pad = false): PreprocessConfig
   };
 }
 
+/** SigLIP's: every picture squeezed to `imageSize` × `imageSize`. */
+export function siglipPreprocess(imageSize: number, pad = false): PreprocessConfig {
+  return {
+    resize: { width: imageSize, height: imageSize },
+    crop: null,
+    rescale: 1 / 255,
+    normalize: { mean: HALVES, std: HALVES },
+    pad,
+  };
+}
+
 /**
- * Read the preprocessing of a Hugging Face folder as transformers 5's CLIP and LLaVA image processors do:
+ * Read the preprocessing of a Hugging Face folder as transformers 5's CLIP, LLaVA and SigLIP image processors do:
  * `image_processor` inside `processor_config.json` if it is there, else `preprocessor_config.json`. A key that
- * is missing or null takes CLIP's default, of which the sizes are 224. Without either file: CLIP's own at `imageSize`.
+ * is missing or null takes CLIP's default, or SigLIP's, of which the sizes are 224. Without either file: the tower's own at
+ * `imageSize`.
  *
  * Padding to a square is asked for by `do_pad: true` or `image_aspect_ratio: "pad"`.
  *
@@ -51,7 +69,13 @@ export async function readPreprocessConfig(
   pad = false,
 ): Promise<PreprocessConfig> {
   const found = await findImageProcessor(folder);
-  return found ? parsePreprocessConfig(found, imageSize, pad) : clipPreprocess(imageSize, pad);
+  if (found) return parsePreprocessConfig(found, imageSize, pad);
+  return (await hasSiglip(folder)) ? siglipPreprocess(imageSize, pad) : clipPreprocess(imageSize, pad);
+}
+
+async function hasSiglip(folder: Folder): Promise<boolean> {
+  const vision = (await readJson(folder, 'config.json'))?.['vision_config'];
+  return isObject(vision) && vision['model_type'] === 'siglip_vision_model';
 }
 
 /** The keys of an image processor, and the file that they stand in. */
@@ -78,14 +102,17 @@ function parsePreprocessConfig(
     read(key, fallback, expected, (value) => isList(value) && value.length === 3 && value.every(valid));
 
   const kindKey = 'feature_extractor_type' in raw ? 'feature_extractor_type' : 'image_processor_type';
-  read(kindKey, 'CLIPImageProcessor', "CLIP's or LLaVA's", (value) => KINDS.test(JSON.stringify(value)));
+  const kind = read(kindKey, 'CLIPImageProcessor', "CLIP's, LLaVA's or SigLIP's", (value) =>
+    KINDS.test(JSON.stringify(value)),
+  );
+  const defaults = kind.startsWith('Siglip') ? DEFAULTS.siglip : DEFAULTS.clip;
 
   const config: PreprocessConfig = { resize: null, crop: null, rescale: null, normalize: null, pad: false };
   if (readFlag('do_resize', true)) {
     read('resample', BICUBIC, `${BICUBIC} (bicubic)`, (value) => value === BICUBIC);
     const size = read<Size>(
       'size',
-      { shortest_edge: 224 },
+      defaults.size,
       'a whole number, {shortest_edge} or {height, width}',
       (value) => isSide(value) || hasSides(value, ['shortest_edge']) || hasSides(value, ['height', 'width']),
     );
@@ -95,7 +122,7 @@ function parsePreprocessConfig(
       config.resize = readFlag('default_to_square', false) ? toSides(size) : { shortestEdge: size };
     }
   }
-  if (readFlag('do_center_crop', true)) {
+  if (readFlag('do_center_crop', defaults.crops)) {
     const size = read<number | Sides>(
       'crop_size',
       224,
@@ -109,8 +136,8 @@ function parsePreprocessConfig(
   }
   if (readFlag('do_normalize', true)) {
     config.normalize = {
-      mean: readChannels('image_mean', CLIP_MEAN, 'three numbers', Number.isFinite),
-      std: readChannels('image_std', CLIP_STD, 'three positive numbers', isPositive),
+      mean: readChannels('image_mean', defaults.mean, 'three numbers', Number.isFinite),
+      std: readChannels('image_std', defaults.std, 'three positive numbers', isPositive),
     };
   }
   const aspect = read<string>('image_aspect_ratio', 'square', '"square" or "pad"', (value) =>

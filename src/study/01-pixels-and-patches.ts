@@ -47,14 +47,14 @@ print('W', W, 'patches·W', embedded);
 //> W  [192, 96]  patches·W  [100, 96]
 
 // [CLS] is a row of weights, learned once and the same for every picture: it has seen nothing yet.
-const cls = tf.reshape(weights.class_embedding, [1, config.hidden_size]);
+const cls = tf.reshape(weights.class_embedding!, [1, config.hidden_size]);
 const rows = tf.concat([cls, embedded], 0); // [N, D]
 print('[CLS]', cls, 'all rows', rows);
 //> [CLS]  [1, 96]  all rows  [101, 96]
 
 // Attention does not know the order of rows, so each place adds a learned row of its own. The norm is chapter 2's.
 const placed = tf.add(rows, weights.position_embedding);
-const tokens = layerNorm(weights.pre_layrnorm, placed, config.layer_norm_eps);
+const tokens = layerNorm(weights.pre_layrnorm!, placed, config.layer_norm_eps);
 await agree('embedImage', tokens, embedImage(weights, pixels, config));
 //> ✓  embedImage
 

@@ -50,6 +50,7 @@ export const smallTextConfig: ClipTextConfig = {
 export const smallConfig = (G: number): LlavaConfig => ({
   kind: 'llava',
   vision: {
+    model_type: 'clip_vision_model',
     hidden_size: 6,
     intermediate_size: 7,
     num_hidden_layers: 4,

@@ -33,7 +33,7 @@ export async function startLlavaFolder(
       vision_feature_layer: -2,
       vision_feature_select_strategy: 'default',
       tie_word_embeddings: false,
-      vision_config: { model_type: 'clip_vision_model', ...vision },
+      vision_config: vision,
       text_config: {
         model_type: 'llama',
         ...recipe.decoder,

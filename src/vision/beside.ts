@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { shape } from '../tensor/axes.ts';
-import { layerNorm } from '../tensor/norm.ts';
 import { attendOpen, feedForward, openBlock } from './block.ts';
 import type { ClipVision } from './clip.ts';
+import { normEmbedding } from './embeddings.ts';
 
 /**
  * Tokens of one's own beside the tower's, under an isolated mask: they look at the tower's tokens and at each other, and
@@ -25,11 +25,7 @@ export function runBeside(
   return tf.tidy(() => {
     const { B, N, D } = shape({ hidden: hidden.get(0)! }, 'B N D', { D: config.hidden_size });
     const { U } = shape({ tokens }, 'U D', { D });
-    const first = layerNorm<tf.Tensor3D>(
-      weights.pre_layrnorm,
-      tf.reshape(tokens, [1, U, D]),
-      config.layer_norm_eps,
-    );
+    const first = normEmbedding(weights, tf.reshape(tokens, [1, U, D]), config);
     let s: tf.Tensor3D = tf.tile(first, [B, 1, 1]);
     for (let l = 0; l < layers; l++) {
       const open = openBlock(weights.layers[l], tf.concat([hidden.get(l)!, s], 1), config);

@@ -14,7 +14,7 @@ import type { ClipVisionConfig } from './config.ts';
 import { embedImage } from './embeddings.ts';
 import type { ClipBlockWeights, ClipVisionWeights } from './weights.ts';
 
-/** CLIP's vision tower. */
+/** CLIP's vision tower, or SigLIP's, whose blocks are the same. */
 export interface ClipVision {
   config: ClipVisionConfig;
   weights: ClipVisionWeights;
@@ -56,7 +56,7 @@ export interface Unfinished {
 }
 
 /**
- * Runs CLIP's vision transformer as deep as what is asked for, and no deeper: with `hidden[-2]` of 24 layers, layer
+ * Runs the vision transformer as deep as what is asked for, and no deeper: with `hidden[-2]` of 24 layers, layer
  * 23 never runs. A trace runs every layer.
  * @param pixels [B, S, S, 3], preprocessed
  * @throws Error when an index is beyond the tower

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { matrixOf, type Row, type TokenMatrix } from '../tensor/token-matrix.ts';
 import type { ClipVision } from './clip.ts';
-import { gridSide, type ClipVisionConfig } from './config.ts';
+import { gridSide, prefixTokens, type ClipVisionConfig } from './config.ts';
 import { antialiasedMatrix, interpolatingMatrix, resample } from './resample.ts';
 
 /**
@@ -13,9 +13,11 @@ import { antialiasedMatrix, interpolatingMatrix, resample } from './resample.ts'
 export function coarsenTower({ config, weights }: ClipVision, g: number): ClipVision {
   const [G, D] = [gridSide(config), config.hidden_size];
   const position_embedding = tf.tidy(() => {
-    const [cls, patches] = tf.split(weights.position_embedding, [1, G * G]);
+    const before = prefixTokens(config);
+    const cls = tf.slice(weights.position_embedding, 0, before); // of a tower without [CLS] no row
+    const patches = tf.slice(weights.position_embedding, before);
     const coarse = resample(tf.reshape(patches, [1, G, G, D]), interpolatingMatrix(G, g));
-    return tf.concat<tf.Tensor2D>([cls as tf.Tensor2D, tf.reshape(coarse, [g * g, D])]);
+    return tf.concat<tf.Tensor2D>([cls, tf.reshape(coarse, [g * g, D])]);
   });
   return {
     config: { ...config, image_size: g * config.patch_size },

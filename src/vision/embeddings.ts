@@ -26,7 +26,8 @@ export function cutPatches(pixels: tf.Tensor4D, config: ClipVisionConfig): tf.Te
  *
  *     x = LayerNorm([class; patch₁·W; …; patch_P·W] + positions)
  *
- * CLIP's patch embedding is a convolution whose stride is its kernel: one matrix product a patch.
+ * The patch embedding is a convolution whose stride is its kernel: one matrix product a patch. SigLIP has a bias there,
+ * no class token and no norm.
  * @param pixels [B, S, S, 3]
  * @returns [B, N, D]
  */
@@ -39,8 +40,16 @@ export function embedImage(
     const D = config.hidden_size;
     const patches = linear(weights.patch_embedding, cutPatches(pixels, config)); // [B, P, D]
     const B = patches.shape[0];
-    const classToken = tf.tile(tf.reshape(weights.class_embedding, [1, 1, D]), [B, 1, 1]);
-    const tokens = tf.concat([classToken, patches], 1); // [B, N, D]
-    return layerNorm(weights.pre_layrnorm, tf.add(tokens, weights.position_embedding), config.layer_norm_eps);
+    const { class_embedding: cls } = weights;
+    const classToken = cls ? [tf.tile(tf.reshape(cls, [1, 1, D]), [B, 1, 1]) as tf.Tensor3D] : [];
+    const tokens = tf.concat([...classToken, patches], 1); // [B, N, D]
+    return normEmbedding(weights, tf.add(tokens, weights.position_embedding), config);
   });
 }
+
+/** The norm before the first block, where the tower has one. @param x [B, N, D] */
+export const normEmbedding = (
+  { pre_layrnorm }: ClipVisionWeights,
+  x: tf.Tensor3D,
+  { layer_norm_eps }: ClipVisionConfig,
+): tf.Tensor3D => (pre_layrnorm ? layerNorm(pre_layrnorm, x, layer_norm_eps) : x);

@@ -1,12 +1,12 @@
-/** A vision tower as the story runs it, whatever it is made of; CLIP's is one. */
+/** A vision tower as the story runs it, whatever it is made of; CLIP's and SigLIP's are two. */
 import * as tf from '@tensorflow/tfjs-core';
 import { free, scope } from '../tensor/scope.ts';
-import { applyMatrix, type TokenMatrix } from '../tensor/token-matrix.ts';
+import { applyMatrix, type Row, type TokenMatrix } from '../tensor/token-matrix.ts';
 import type { Trace } from '../tensor/trace.ts';
 import { attendOpen, feedForward, openBlock } from './block.ts';
 import { cellsOf, coarsenTower, shrinkPictures } from './coarse.ts';
 import { runClipVision, type ClipVision, type VisionNeeds, type VisionOutput } from './clip.ts';
-import { gridSide } from './config.ts';
+import { gridSide, prefixTokens } from './config.ts';
 import { embedImage } from './embeddings.ts';
 import { openFeatures, wholeFeatures, type Features } from './features.ts';
 import { selectFeatures } from './select.ts';
@@ -58,9 +58,9 @@ export interface CoarserPicture {
 /** What a method does inside the tower: W in its layers, or another picture before them. */
 export type InTower = TowerCut | CoarserPicture;
 
-/** CLIP's, as the story runs it. */
+/** CLIP's or SigLIP's, as the story runs it. */
 export const clipTower = (vision: ClipVision): VisionTower => ({
-  prefixTokens: 1,
+  prefixTokens: prefixTokens(vision.config),
   async run(pixels, sightNeeds, inside, trace) {
     if (typeof inside === 'object') return runCoarser(vision, pixels, sightNeeds, inside, trace);
     const { features: layers, ...needs } = sightNeeds;
@@ -102,7 +102,7 @@ async function runCoarser(
 }
 
 /**
- * CLIP's vision transformer, in which tokens become fewer from layer to layer:
+ * The vision transformer, in which tokens become fewer from layer to layer:
  *
  *     x ← x + softmax(Q·Kᵀ/√C + log size)·V          a token made of s patches is attended to as s of them would be
  *     x ← W·x                                        size ← the sum of the sizes of what a token is made of
@@ -151,15 +151,19 @@ async function runCutting(
 const ones = ([B, N]: readonly number[]): number[][] =>
   Array.from({ length: B }, () => Array.from({ length: N }, () => 1));
 
-/** [CLS], and W of the patches. @param tokens [B, N, D] */
+/** [CLS], where there is one, and W of the patches. @param tokens [B, N, D] */
 const cutPatches = (tokens: tf.Tensor3D, W: TokenMatrix): tf.Tensor3D =>
   tf.tidy(() => {
-    const [cls, patches] = tf.split<tf.Tensor3D>(tokens, [1, W.columns], 1);
+    const [B, N, D] = tokens.shape;
+    const before = N - W.columns;
+    const cls = tf.slice(tokens, [0, 0, 0], [B, before, D]);
+    const patches = tf.slice(tokens, [0, before, 0], [B, W.columns, D]);
     return tf.concat([cls, applyMatrix(W, patches)], 1);
   });
 
-const addSizes = (sizes: TowerView['sizes'], { rows }: TokenMatrix): TowerView['sizes'] =>
-  rows.map((picture, b) => [
-    sizes[b][0],
-    ...picture.map((row) => [...row.keys()].reduce((sum, patch) => sum + sizes[b][1 + patch], 0)),
-  ]);
+const addSizes = (sizes: TowerView['sizes'], { rows, columns }: TokenMatrix): TowerView['sizes'] =>
+  rows.map((picture, b) => {
+    const before = sizes[b].length - columns;
+    const sum = (row: Row) => [...row.keys()].reduce((total, patch) => total + sizes[b][before + patch], 0);
+    return [...sizes[b].slice(0, before), ...picture.map(sum)];
+  });

@@ -2,9 +2,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import { dense, norm, table, takeValues, vector, type Leaf, type Tree } from '../io/weight-table.ts';
 import type { Linear } from '../tensor/linear.ts';
 import type { LayerNorm } from '../tensor/norm.ts';
-import { patchCount, type ClipVisionConfig } from './config.ts';
+import { patchCount, prefixTokens, type ClipVisionConfig } from './config.ts';
 
-/** One transformer block of CLIP, under Hugging Face's names. */
+/** One transformer block of CLIP or SigLIP, under Hugging Face's names. */
 export interface ClipBlockWeights {
   layer_norm1: LayerNorm;
   self_attn: { q_proj: Linear; k_proj: Linear; v_proj: Linear; out_proj: Linear };
@@ -12,12 +12,12 @@ export interface ClipBlockWeights {
   mlp: { fc1: Linear; fc2: Linear };
 }
 
-/** The tower's weights, under Hugging Face's names. */
+/** The tower's weights, under Hugging Face's names. SigLIP has neither [CLS] nor the norm before the first block. */
 export interface ClipVisionWeights {
-  class_embedding: tf.Tensor1D; // [D]
-  patch_embedding: Linear; // [patch·patch·3, D], no bias
+  class_embedding?: tf.Tensor1D; // [D]
+  patch_embedding: Linear; // [patch·patch·3, D], no bias in CLIP
   position_embedding: tf.Tensor2D; // [N, D]
-  pre_layrnorm: LayerNorm; // the checkpoints' own spelling
+  pre_layrnorm?: LayerNorm; // the checkpoints' own spelling
   layers: ClipBlockWeights[];
 }
 
@@ -27,13 +27,14 @@ export interface ClipVisionWeights {
  */
 export function clipVisionTable(config: ClipVisionConfig, prefix: string): Tree<ClipVisionWeights> {
   const { hidden_size: D } = config;
+  const [isClip, N] = [config.model_type === 'clip_vision_model', prefixTokens(config) + patchCount(config)];
+  const patches = `${prefix}embeddings.patch_embedding`;
+  const weight = patchMatrix(`${patches}.weight`, config.patch_size, D);
   return {
-    class_embedding: vector(`${prefix}embeddings.class_embedding`, D),
-    patch_embedding: {
-      weight: patchMatrix(`${prefix}embeddings.patch_embedding.weight`, config.patch_size, D),
-    },
-    position_embedding: table(`${prefix}embeddings.position_embedding.weight`, 1 + patchCount(config), D),
-    pre_layrnorm: norm(`${prefix}pre_layrnorm`, D),
+    ...(isClip && { class_embedding: vector(`${prefix}embeddings.class_embedding`, D) }),
+    patch_embedding: isClip ? { weight } : { weight, bias: vector(`${patches}.bias`, D) },
+    position_embedding: table(`${prefix}embeddings.position_embedding.weight`, N, D),
+    ...(isClip && { pre_layrnorm: norm(`${prefix}pre_layrnorm`, D) }),
     layers: clipBlockTables(config, prefix),
   };
 }
@@ -61,8 +62,9 @@ export function clipBlockTables(
 
 type ClipBlockSizes = Pick<ClipVisionConfig, 'hidden_size' | 'intermediate_size' | 'num_hidden_layers'>;
 
-/** The names in a tower alone that selecting patch features never reads. */
-export const unusedVisionNames = /(post_layernorm\.(weight|bias)|embeddings\.position_ids)$/;
+/** The names in a tower alone that selecting patch features never reads; `head` is SigLIP's pooling. */
+export const unusedVisionNames =
+  /(post_layernorm\.(weight|bias)|embeddings\.position_ids|^(vision_tower\.)?vision_model\.head\..*)$/;
 
 /** The convolution's kernel [D, 3, patch, patch] → the matrix [patch·patch·3, D] that a flattened NHWC patch meets. */
 function patchMatrix(name: string, patch: number, D: number): Leaf<tf.Tensor2D> {

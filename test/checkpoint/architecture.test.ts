@@ -29,6 +29,7 @@ const llama7b = {
 };
 
 const clipLarge336 = {
+  model_type: 'clip_vision_model',
   hidden_size: 1024,
   intermediate_size: 4096,
   num_hidden_layers: 24,
@@ -296,15 +297,16 @@ describe('refusals', () => {
     await expect(refused).rejects.toThrow(`${dir}/config.json is not JSON: `);
   });
 
-  const kinds = 'llava (CLIP and LLaMA, Mistral or Qwen2), clip, clip_vision_model, llama, mistral or qwen2';
+  const kinds =
+    'llava (CLIP or SigLIP, and LLaMA, Mistral or Qwen2), vipllava, clip, clip_vision_model, llama, mistral or qwen2';
   const activations = 'one of quick_gelu, gelu, gelu_pytorch_tanh, gelu_new, silu, swish, relu';
   test.each<[unknown, string]>([
     [[1], ' should hold a JSON object'],
     [{}, `: model_type undefined is not supported, only ${kinds}`],
     [{ model_type: 'llava_next' }, `: model_type "llava_next" is not supported, only ${kinds}`],
     [
-      { ...llava, vision_config: { model_type: 'siglip_vision_model' } },
-      ': vision_config.model_type "siglip_vision_model" is not supported, only clip_vision_model',
+      { ...llava, vision_config: { model_type: 'dinov2' } },
+      ': vision_config.model_type "dinov2" is not supported, only clip_vision_model or siglip_vision_model',
     ],
     [
       { ...llava, text_config: { model_type: 'qwen3' } },

@@ -14,7 +14,7 @@ describeEachBackend('a LLaVA and a CLIP', () => {
     const { vision } = llava;
     const copy = {
       ...vision,
-      weights: { ...vision.weights, class_embedding: vision.weights.class_embedding.clone() },
+      weights: { ...vision.weights, class_embedding: vision.weights.class_embedding!.clone() },
     };
     const clip = { ...tinyClip(random), vision: copy };
     const joined = await joinClip(llava, clip, 'clip');

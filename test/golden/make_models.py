@@ -30,6 +30,9 @@ from transformers import (
     MistralConfig,
     Qwen2Config,
     Qwen2ForCausalLM,
+    SiglipVisionConfig,
+    VipLlavaConfig,
+    VipLlavaForConditionalGeneration,
 )
 
 HERE = Path(__file__).parent
@@ -73,7 +76,7 @@ def randomize(model, seed, dtype):
 
 def draw_prompt(spec, seed):
     """[B,T] token ids; the image token stands once for every image feature, elsewhere in each row."""
-    features = spec["patches"] + (spec["strategy"] == "full")
+    features = spec["patches"] + spec["prefix"] * (spec["strategy"] == "full")
     rows = []
     for b, (before, after) in enumerate(spec["text"]):
         generator = torch.Generator().manual_seed(7919 * seed + b)
@@ -181,8 +184,10 @@ def run_llava(model, spec, pixels, ids):
     config, lm, margins, gaps = model.config, model.model, [], []
     traced = trace_vision(lm.vision_tower, pixels)
     n_layers = config.vision_config.num_hidden_layers
-    full = config.vision_feature_select_strategy == "full"
-    chosen = config.vision_feature_layer
+    is_vip = config.model_type == "vipllava"
+    full = not is_vip and config.vision_feature_select_strategy == "full"
+    prefix = int(config.vision_config.model_type == "clip_vision_model")  # SigLIP has no [CLS]
+    chosen = config.vision_feature_layers if is_vip else config.vision_feature_layer
     chosen = [i % (n_layers + 1) for i in ([chosen] if isinstance(chosen, int) else chosen)]
     features = torch.cat([traced[f"vision.hidden.{i:02d}"] for i in chosen], -1)
     features = features if full else features[:, 1:]
@@ -198,6 +203,14 @@ def run_llava(model, spec, pixels, ids):
 
     b, t = ids.shape
     p = spec["patches"]
+    if not prefix:  # no [CLS] to ask: the patches that stay stand evenly along the raster
+        u = (p + 1) // 2
+        kept = ((2 * torch.arange(u) + 1) * p // (2 * u)).expand(b, -1)
+        name = f"uniform.u{u}"
+        return traced | run_kept(model, name, embeddings, is_image, kept, 0, margins), {
+            "logits": min(margins),
+            "answers": judge_answers(traced, config.image_token_index),
+        }
     attention = [traced[f"vision.attention.{i:02d}"] for i in range(n_layers)]  # [B,H,N,N] each
     cls = torch.stack([a[:, :, 0, 1:].mean(1) for a in attention])  # [layer,B,P]
     last = max(chosen)  # hidden[last] is the output of layer last-1: the ensemble ends there
@@ -213,25 +226,33 @@ def run_llava(model, spec, pixels, ids):
             gaps.append(boundary_gap(scores, u))
             kept = scores.topk(u, -1).indices.sort(-1).values  # [B,U] patches, raster order
             name = f"vtc-cls.k{k}.u{u}"
-            traced |= {f"{name}.scores": scores, f"{name}.kept": kept}
-            stays = ~is_image  # [B,T]: text, then the kept patches, and [CLS] if it is a feature
-            for row in range(b):
-                start = int(is_image[row].int().argmax())
-                stays[row, start + full + kept[row]] = True
-                if full:
-                    stays[row, start] = True
-            short = embeddings[stays].view(b, -1, embeddings.shape[-1])  # [B,T-P+U,E]
-            original = torch.arange(t).expand(b, t)[stays].view(b, -1)
-            contiguous = torch.arange(t - p + u).expand(b, -1)
-            places = (("contiguous", contiguous, t - p + u), ("original", original, t))
-            for how, positions, following in places:
-                traced[f"{name}.{how}.logits"] = decode(model, short, positions)[1]
-                traced[f"{name}.{how}.tokens"] = greedy(model, short, positions, following, margins)
+            traced |= {f"{name}.scores": scores}
+            traced |= run_kept(model, name, embeddings, is_image, kept, int(full), margins)
     return traced, {
         "scores": min(gaps),
         "logits": min(margins),
         "answers": judge_answers(traced, config.image_token_index),
     }
+
+
+def run_kept(model, name, embeddings, is_image, kept, full, margins):
+    """The prompt with the text, the kept patches [B,U], and [CLS] if it is a feature; at both kinds of positions."""
+    b, t = is_image.shape
+    stays = ~is_image  # [B,T]
+    for row in range(b):
+        start = int(is_image[row].int().argmax())
+        stays[row, start + full + kept[row]] = True
+        if full:
+            stays[row, start] = True
+    short = embeddings[stays].view(b, -1, embeddings.shape[-1])  # [B,T-P+U,E]
+    original = torch.arange(t).expand(b, t)[stays].view(b, -1)
+    length = short.shape[1]
+    contiguous = torch.arange(length).expand(b, -1)
+    traced = {f"{name}.kept": kept}
+    for how, positions, following in (("contiguous", contiguous, length), ("original", original, t)):
+        traced[f"{name}.{how}.logits"] = decode(model, short, positions)[1]
+        traced[f"{name}.{how}.tokens"] = greedy(model, short, positions, following, margins)
+    return traced
 
 
 def run_llama(model, spec, pixels, ids):
@@ -265,14 +286,15 @@ def run_clip(model, spec, pixels, ids):
 
 
 def publish(state):
-    """Names in memory (transformers 5) -> names of the published LLaVA-1.5 checkpoints, less a tied head."""
+    """Names in memory (transformers 5) -> names of the published LLaVA-1.5 checkpoints."""
     named = {}
     for name, tensor in state.items():
         name = name.removeprefix("model.")
         name = name.replace("vision_tower.", "vision_tower.vision_model.")
         name = name.replace("language_model.", "language_model.model.")
-        if name != "lm_head.weight":
-            named[name] = tensor
+        if name.startswith("lm_head."):
+            name = f"language_model.{name}"
+        named[name] = tensor
     return named
 
 
@@ -387,6 +409,46 @@ QWEN2_JSON = {
 }
 
 
+# As llava-interleave-qwen's: every key that stands there, and none that does not.
+SIGLIP_JSON = {
+    "architectures": ["LlavaForConditionalGeneration"],
+    "ignore_index": -100,
+    "image_token_index": 119,
+    "model_type": "llava",
+    "projector_hidden_act": "gelu",
+    "text_config": {
+        "architectures": ["Qwen2ForCausalLM"],
+        "bos_token_id": 115,
+        "eos_token_id": 116,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "max_window_layers": 21,
+        "model_type": "qwen2",
+        "num_attention_heads": 4,
+        "num_hidden_layers": 2,
+        "num_key_value_heads": 4,
+        "rope_theta": 1000000.0,
+        "sliding_window": 32768,
+        "tie_word_embeddings": True,
+        "torch_dtype": "bfloat16",
+        "vocab_size": 120,
+    },
+    "torch_dtype": "float16",
+    "vision_config": {
+        "hidden_size": 24,
+        "image_size": 27,
+        "intermediate_size": 44,
+        "model_type": "siglip_vision_model",
+        "num_attention_heads": 3,
+        "num_hidden_layers": 3,
+        "patch_size": 6,
+        "vision_use_head": False,
+    },
+    "vision_feature_layer": -1,
+    "vision_feature_select_strategy": "full",
+}
+
+
 def from_json(cls, given):
     return cls.from_dict(json.loads(json.dumps(given)))
 
@@ -397,6 +459,7 @@ def specs():
         "run": run_llava,
         "ensemble": (),
         "strategy": "default",
+        "prefix": 1,
         "image_token": 119,
     }
     clip = {
@@ -502,6 +565,65 @@ def specs():
             "pixels": (1, 24),
             "text": ((3, 7),),
             "budgets": (4,),
+        },
+        "vip-llava": llava
+        | {
+            "cls": VipLlavaForConditionalGeneration,
+            "config": VipLlavaConfig(
+                vision_config=vision(image_size=24, patch_size=8, num_hidden_layers=5),
+                text_config=text(rms_norm_eps=1e-5),
+                image_token_index=119,
+                image_seq_length=9,
+                projector_layernorm_eps=1e-3,
+                vision_feature_layers=[-2, -4, 1],
+            ),
+            "dtype": torch.float16,
+            "names": publish,
+            "json": "class",
+            "patches": 9,
+            "pixels": (2, 24),
+            "text": ((4, 5), (2, 7)),
+            "budgets": (4,),
+        },
+        "llava-siglip": llava
+        | {
+            "config": from_json(LlavaConfig, SIGLIP_JSON),
+            "dtype": torch.float16,
+            "names": publish,
+            "json": SIGLIP_JSON,
+            "strategy": "full",
+            "prefix": 0,
+            "patches": 16,
+            "pixels": (2, 27),
+            "text": ((4, 5), (3, 6)),
+            "budgets": (),
+        },
+        "llava-siglip-head": llava
+        | {
+            "config": LlavaConfig(
+                vision_config=SiglipVisionConfig(
+                    hidden_size=24,
+                    intermediate_size=48,
+                    num_hidden_layers=3,
+                    num_attention_heads=4,
+                    image_size=24,
+                    patch_size=8,
+                    layer_norm_eps=1e-3,
+                ),
+                text_config=text(rms_norm_eps=1e-5),
+                image_token_index=119,
+                image_seq_length=9,
+                vision_feature_layer=-2,
+                vision_feature_select_strategy="full",
+            ),
+            "dtype": torch.bfloat16,
+            "json": "save_pretrained",
+            "strategy": "full",
+            "prefix": 0,
+            "patches": 9,
+            "pixels": (1, 24),
+            "text": ((5, 4),),
+            "budgets": (),
         },
         "clip-model": clip
         | {
@@ -615,6 +737,8 @@ def make(name, spec, folder):
         (folder / "generation_config.json").unlink(missing_ok=True)
     else:
         state = {k: v.contiguous() for k, v in spec["names"](model.state_dict()).items()}
+        if model.config.tie_word_embeddings:
+            state = {k: v for k, v in state.items() if "lm_head" not in k}
         save_file(state, folder / "model.safetensors", {"format": "pt"})
         if spec["json"] == "class":
             model.config.architectures = [spec["cls"].__name__]

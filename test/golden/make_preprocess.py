@@ -6,7 +6,7 @@ Writes into test/golden/preprocess/:
   decode/*          small picture files of every kind that is read
   decode.json       their pixels, by Pillow: exif_transpose(Image.open(f)).convert("RGB")
   resize.json       Image.resize(..., BICUBIC) of noise and drawings, over many sizes
-  processor.json    transformers' CLIP and LLaVA image processors (the Pillow ones) under several settings
+  processor.json    transformers' CLIP, LLaVA and SigLIP image processors (the Pillow ones) under several settings
 Bytes and little-endian float32s are base64.
 """
 
@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 HERE = pathlib.Path(__file__).parent / "preprocess"
 DECODE = HERE / "decode"
@@ -187,6 +188,21 @@ def make_processor():
             "image_mean": mean,
         },
     }
+    siglips = {
+        "SigLIP": {"image_processor_type": "SiglipImageProcessor", "size": {"height": 16, "width": 16}},
+        "SigLIP, other numbers": {
+            "image_processor_type": "SiglipImageProcessor",
+            "size": {"height": 15, "width": 15},
+            "image_mean": mean,
+            "rescale_factor": 0.01,
+        },
+        "SigLIP, cropped": {
+            "image_processor_type": "SiglipImageProcessor",
+            "size": {"height": 23, "width": 23},
+            "do_center_crop": True,
+            "crop_size": {"height": 16, "width": 16},
+        },
+    }
     squashes = {
         "very tall, square resize": {"size": {"height": 16, "width": 16}, "do_center_crop": False},
         "very tall, shortest edge": {"size": {"shortest_edge": 2}, "crop_size": 16},
@@ -194,9 +210,10 @@ def make_processor():
     pictures = {"wide": draw(40, 23), "tall": draw(13, 30), "small": draw(6, 5)}
     very_tall = {"very tall": noise(3, 400)}
     cases = []
-    for name, config in (settings | squashes).items():
+    for name, config in (settings | squashes | siglips).items():
         values = {key: value for key, value in config.items() if key != "image_processor_type"}
         kind = LlavaImageProcessorPil if config.get("do_pad") else CLIPImageProcessorPil
+        kind = SiglipImageProcessorPil if name in siglips else kind
         results = {}
         for picture_name, picture in (very_tall if name in squashes else pictures).items():
             pixels = np.asarray(kind(**values)(picture, return_tensors="np")["pixel_values"][0])  # [3,S,S]

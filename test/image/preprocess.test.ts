@@ -221,7 +221,7 @@ describe('readPreprocessConfig', () => {
     [{ do_pad: true, do_normalize: false }, 'padding needs do_normalize, whose mean is its colour'],
     [
       { image_processor_type: 'LlavaNextImageProcessor' },
-      `image_processor_type must be CLIP's or LLaVA's, not`,
+      `image_processor_type must be CLIP's, LLaVA's or SigLIP's, not`,
     ],
   ])('refuses %j', async (config, words) => {
     const reading = readWith({ [file]: config }, 336);

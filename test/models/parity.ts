@@ -57,6 +57,9 @@ export const ownModels = [
   'llava-layers',
   'llava-mistral',
   'llava-qwen2',
+  'llava-siglip',
+  'llava-siglip-head',
+  'vip-llava',
   'clip-model',
   'clip-legacy',
   'clip-vision',
@@ -149,17 +152,21 @@ async function compareLlava(llava: Llava, expected: Expected, to: Comparison[]):
   await compareTrace(trace, expected, to);
   to.push(await compareIds(expected, 'full.tokens', answer.tokens));
 
-  // vtc-cls.kK.uU.{scores,kept} and, with or without the word contiguous or original between, {logits,tokens}
+  // vtc-cls.kK.uU.{scores,kept} and, with or without the word contiguous or original between, {logits,tokens}; of a tower
+  // without [CLS] uniform.uU, which has no scores
   for (const name of expected.names) {
     const [, base, K, U, how] =
-      /^(vtc-cls\.k(\d+)\.u(\d+))(\.|\.contiguous\.|\.original\.)logits$/.exec(name) ?? [];
+      /^((?:vtc-cls\.k(\d+)|uniform)\.u(\d+))(\.|\.contiguous\.|\.original\.)logits$/.exec(name) ?? [];
     if (base === undefined) continue;
     const trace = createTrace();
-    const methodOptions: MethodOptions = { layers: Number(K), ensemble: 'sum' };
+    const [method, methodOptions]: [string, MethodOptions] = K
+      ? ['vtc-cls', { layers: Number(K), ensemble: 'sum' }]
+      : ['uniform', { pattern: 'raster' }];
     const positions = how === '.original.' ? 'original' : 'contiguous';
-    const answer = await run(trace, 'vtc-cls', { methodOptions, budget: Number(U), positions });
+    const answer = await run(trace, method, { methodOptions, budget: Number(U), positions });
+    const scores = trace.tensors.get('compress.scores');
+    if (scores) to.push(await compareTensor(expected, `${base}.scores`, scores));
     to.push(
-      await compareTensor(expected, `${base}.scores`, trace.tensors.get('compress.scores')!),
       await compareIds(expected, `${base}.kept`, answer.kept!),
       await compareTensor(expected, `${base}${how}logits`, trace.tensors.get('decoder.logits')!),
       await compareIds(expected, `${base}${how}tokens`, answer.tokens),

@@ -29,8 +29,9 @@ export function embedImage(
   config: ClipVisionConfig,
 ): Matrix {
   const patches = linear(cutPatches(pixels, config.patch_size), weights.patch_embedding);
-  const tokens = addRows([weights.class_embedding, ...patches], weights.position_embedding);
-  return layerNorm(tokens, weights.pre_layrnorm, config.layer_norm_eps);
+  const { class_embedding: cls, pre_layrnorm } = weights;
+  const tokens = addRows([...(cls ? [cls] : []), ...patches], weights.position_embedding);
+  return pre_layrnorm ? layerNorm(tokens, pre_layrnorm, config.layer_norm_eps) : tokens;
 }
 
 /** One block: hidden [N, D] and the attention [H][N, N]; causal in the text tower. */

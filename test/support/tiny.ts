@@ -33,6 +33,7 @@ export const visionConfigs: fc.Arbitrary<ClipVisionConfig> = fc
     act: fc.constantFrom(...activationNames),
   })
   .map(({ heads, channels, grid, patch, rest, inner, layers, act }) => ({
+    model_type: 'clip_vision_model',
     hidden_size: heads * channels,
     intermediate_size: inner,
     num_hidden_layers: layers,

@@ -40,9 +40,11 @@ const topShare = 0.125;
 export const focusLayers = (config: LlavaConfig): number[] =>
   Array.from({ length: describeSource(config).selectedLayer + 1 }, (_, layer) => layer);
 
-/** Whether there is anything to measure: a task that knows its objects, features that come after some attention. */
+/** Whether there is anything to measure: a task that knows its objects, features that come after some attention, a [CLS]. */
 export const canFocus = (config: LlavaConfig, { pictures }: Task): boolean =>
-  pictures.every(({ objects }) => objects) && focusLayers(config).length > 0;
+  pictures.every(({ objects }) => objects) &&
+  focusLayers(config).length > 0 &&
+  describeSource(config).prefixTokens === 1;
 
 /**
  * Of every layer, and of VTC-CLS's default ensemble, the share of the top 12.5 % of patches that an object touches.

@@ -61,7 +61,7 @@ describeEachBackend('vistog', () => {
         const isolated = Array.from({ length: N + U }, (_, i) =>
           Array.from({ length: N + U }, (_, j) => (i < N && j >= N ? MASKED : 0)),
         );
-        const normed = layerNorm(weights.pre_layrnorm, tf.reshape(tokens, [1, U, D]), config.layer_norm_eps);
+        const normed = layerNorm(weights.pre_layrnorm!, tf.reshape(tokens, [1, U, D]), config.layer_norm_eps);
         let all = tf.concat([hidden.get(0)!, tf.tile(normed, [B, 1, 1])], 1) as tf.Tensor3D;
         for (let l = 0; l < L; l++) {
           all = clipBlock(weights.layers[l], all, config, { mask: tf.tensor2d(isolated) }).hidden;
