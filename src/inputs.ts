@@ -1,11 +1,12 @@
 /** From pictures and words to what a model takes: pixels, and a prompt cut at the picture. */
 import * as tf from '@tensorflow/tfjs-core';
-import { typeOf, visualTokenCount, type ClipConfig, type LlavaConfig } from './checkpoint/architecture.ts';
+import { typeOf, viewsOf, visualTokenCount, type ClipConfig, type LlavaConfig } from './checkpoint/architecture.ts';
 import { readCheckedConfig } from './checkpoint/load.ts';
 import { UserError } from './errors.ts';
 import type { Folder } from './folder.ts';
-import type { Picture } from './image/picture.ts';
-import { preprocess, type PreprocessConfig } from './image/preprocess.ts';
+import type { Picture, Sides } from './image/picture.ts';
+import { preprocessViews, type PreprocessConfig } from './image/preprocess.ts';
+import type { Views } from './image/views.ts';
 import { checkIds, cutAtImages, readPromptTemplate, textOf, type ImagePrompt } from './text/prompt.ts';
 import { inPlace, type Runner } from './text/runner.ts';
 import type { TemplateSource } from './text/template.ts';
@@ -15,15 +16,36 @@ import { findTextEnds } from './vision/text.ts';
 
 /** A picture as the tower takes it, and how it was made. */
 export interface LoadedPicture {
-  pixels: tf.Tensor4D; // [1, S, S, 3]
+  pixels: tf.Tensor4D; // [1, S, S, 3]; of a picture that is seen as several [V, S, S, 3]
   values: Float32Array; // the same, on the host
   config: PreprocessConfig;
+  /** What it was. */
+  size: Sides;
 }
 
 /** A picture as a vision tower wants it that takes S × S pixels. The caller disposes its pixels. */
 export function takePicture(picture: Picture, config: PreprocessConfig, imageSize: number): LoadedPicture {
-  const values = preprocess(picture, config);
-  return { pixels: tf.tensor4d(values, [1, imageSize, imageSize, 3]), values, config };
+  const values = preprocessViews(picture, config);
+  const shape: [number, number, number, number] = [-1, imageSize, imageSize, 3];
+  const { width, height } = picture;
+  return { pixels: tf.tensor4d(values, shape), values, config, size: { width, height } };
+}
+
+/**
+ * How a checkpoint sees a picture; undefined where it sees it as one.
+ * @throws UserError where its image processor makes other views of a picture than its config says
+ */
+export function viewsOfPicture(
+  config: LlavaConfig,
+  { config: { pinpoints }, size }: Pick<LoadedPicture, 'config' | 'size'>,
+): Views | undefined {
+  const list = (sides?: readonly Sides[]) =>
+    sides ? `[${sides.map(({ width, height }) => `[${height},${width}]`).join()}]` : 'none';
+  const [made, wanted] = [list(pinpoints), list(config.image_grid_pinpoints)];
+  if (made === wanted) return viewsOf(config, size);
+  throw new UserError(
+    `the folder's image processor and its config.json differ in image_grid_pinpoints: ${made} and ${wanted}`,
+  );
 }
 
 /** How a question becomes the prompt, where the folder's own way is not wanted. */
@@ -162,15 +184,15 @@ export async function readWording(
 /**
  * Token ids, checked and cut at their pictures.
  * @param what names them in a message
- * @param more words that a system adds to the model's, and how many pictures there are
+ * @param more words that a system adds to the model's; how many pictures there are, and how one is seen
  */
 export function cutPrompt(
   ids: readonly number[],
   config: LlavaConfig,
   what: string,
-  { more = 0, pictures = 1 }: { more?: number; pictures?: number } = {},
+  { more = 0, pictures = 1, views }: { more?: number; pictures?: number; views?: Views } = {},
 ): ImagePrompt {
-  const prompt = cutAtImages(ids, config.image_token_index, visualTokenCount(config), pictures);
+  const prompt = cutAtImages(ids, config.image_token_index, visualTokenCount(config, views), pictures);
   checkIds(textOf(prompt), config.text.vocab_size + more, what);
   return prompt;
 }

@@ -11,6 +11,9 @@ import {
   type GenerateOptions,
 } from './decoder/generate.ts';
 import { UserError } from './errors.ts';
+import type { Views } from './image/views.ts';
+import { checkBudget } from './compress/checks.ts';
+import { viewedBudget, viewedSource } from './compress/views.ts';
 import { checkIds, countPictures, textOf, type ImagePrompt } from './text/prompt.ts';
 import { patchCount, prefixTokens } from './vision/config.ts';
 
@@ -23,8 +26,13 @@ export type Positions = (typeof positionModes)[number];
 export interface ChosenMethod {
   method: Method;
   methodOptions: MethodOptions;
-  /** U, how many patches to keep, 1 ≤ U ≤ P; a [CLS] that the checkpoint keeps is not counted. */
+  /**
+   * U, how many patches to keep, 1 ≤ U ≤ P; a [CLS] that the checkpoint keeps is not counted. Of a picture that is seen as V
+   * views it is each one's on average: min(U·V, P + R·C) of its patches stay, and the newlines of its rows beside them.
+   */
   budget: number;
+  /** How the picture is seen, of a checkpoint that sees it as several; see {@link viewsOf}. */
+  views?: Views;
   /** Contiguous where it is left out. */
   positions?: Positions;
   /** Of prompts with several pictures; each where it is left out. */
@@ -43,6 +51,8 @@ export interface Plan extends Stages {
   originalLength?: number;
   /** F, where the method takes a prompt's F pictures for one. */
   together?: number;
+  /** How the picture is seen, where it is seen as several. */
+  views?: Views;
 }
 
 /**
@@ -50,13 +60,17 @@ export interface Plan extends Stages {
  * @throws UserError for a budget, options, positions or resources that cannot serve
  */
 export function prepare(config: LlavaConfig, chosen: ChosenMethod, resources: Resources = {}): Plan {
-  const { method, methodOptions, budget, positions = 'contiguous', frames = 'each' } = chosen;
+  const { method, methodOptions, positions = 'contiguous', frames = 'each', views } = chosen;
   const F = resources.frames ?? 1;
+  checkViews(config, views, F);
   if (!positionModes.includes(positions)) {
     throw new UserError(`positions are ${positionModes.join(' or ')}, not ${JSON.stringify(positions)}`);
   }
   const together = F > 1 && frames === 'all';
-  const source = together ? joinSource(describeSource(config), F) : { ...describeSource(config), frames: F };
+  const one = describeSource(config);
+  if (views) checkBudget(method.name, chosen.budget, one.patches);
+  const budget = views ? viewedBudget(chosen.budget, views) : chosen.budget;
+  const source = together ? joinSource(one, F) : views ? viewedSource(one, views) : { ...one, frames: F };
   const brought = together ? resources : ofEachFrame(resources, F);
   const stages = prepareMethod(method, source, budget, methodOptions, brought);
   if (together) checkJoined(method, stages, keepsCls(config));
@@ -75,8 +89,9 @@ export function prepare(config: LlavaConfig, chosen: ChosenMethod, resources: Re
     ...stages,
     picks: stages.choose !== undefined && !method.makesTokens,
     keepsCls: keepsCls(config),
-    originalLength: positions === 'original' ? visualTokenCount(config) : undefined,
+    originalLength: positions === 'original' ? visualTokenCount(config, views) : undefined,
     together: together ? F : undefined,
+    views,
   };
 }
 
@@ -113,9 +128,18 @@ export function prepareAnswer(
   }
   const { vocab_size } = plan.brings?.decoder?.config ?? config.text;
   for (const prompt of prompts) checkIds(textOf(prompt), vocab_size, 'the prompt');
-  const least = lengths[0] + chosen.budget * (plan.together ? 1 : counts[0]); // prefill checks exactly
+  const { budget, views } = chosen;
+  const visual = views ? viewedBudget(budget, views) + views.rows : budget * (plan.together ? 1 : counts[0]);
+  const least = lengths[0] + visual; // prefill checks exactly
   checkContext(config.text, least, decoding.maxNewTokens);
   return plan;
+}
+
+/** @throws UserError unless a picture is seen as the checkpoint sees it */
+function checkViews({ image_grid_pinpoints: crops }: LlavaConfig, views: Views | undefined, F: number): void {
+  if (!crops && views) throw new UserError('this checkpoint sees a picture as one, not as several views');
+  if (crops && F > 1) throw new UserError(`LLaVA-NeXT sees one picture as several; ${F} of a prompt are not supported`);
+  if (crops && !views) throw new UserError('LLaVA-NeXT sees a picture by its size: which views it has must be told');
 }
 
 /** What prompts bring to a method: the questions, where each has one, and their pictures' numbers. */

@@ -11,6 +11,7 @@ import type { Llava } from './checkpoint/load.ts';
 import { compress, type CompressedPictures } from './compress/compress.ts';
 import { joinFrames } from './compress/frames.ts';
 import { shownOf } from './compress/shown.ts';
+import { endRows, joinViews } from './compress/views.ts';
 import { cacheLengths } from './decoder/cache.ts';
 import { prefill, writeOn, type GenerateOptions } from './decoder/generate.ts';
 import { splicePictures } from './decoder/splice-frames.ts';
@@ -38,7 +39,7 @@ export type Answer = Awaited<ReturnType<typeof answer>>;
 // prettier-ignore
 export async function answer(model: Llava, pixels: tf.Tensor4D, prompts: ImagePrompt[], plan: Plan, options: AnswerOptions) {
   using own = scope(); // what is made here is gone at the end, whatever happens
-  checkPictures(pixels, prompts);
+  checkPictures(pixels, prompts, plan.views?.views.length);
   const seen = own(await see(model, pixels, plan, options.trace));
   const picture = own(await choose(model, seen, plan, options.trace));
   return { ...(await reply(model, picture, prompts, plan, options)), kept: picture.kept, scores: picture.scores };
@@ -62,7 +63,8 @@ export async function see({ config, vision }: Llava, pixels: tf.Tensor4D, plan: 
 // prettier-ignore
 export async function choose(model: Llava, seen: SeenPictures, plan: Plan, trace?: Trace): Promise<CompressedPictures> {
   using own = scope();
-  const sight = plan.together ? own(joinFrames(seen, plan.together)) : seen; // a clip, all as one  compress/frames.ts
+  // A clip's frames as one: compress/frames.ts; LLaVA-NeXT's thumbnail and crops as one: compress/views.ts
+  const sight = plan.together ? own(joinFrames(seen, plan.together)) : plan.views ? own(joinViews(seen, plan.views)) : seen;
   // VTC-CLS: s = Σ of the last K layers' mean over heads of A_l[:, :, 0, 1:], [CLS] to patches; W has a 1 for each of the
   // top-U of s. PruMerge: such a 1, and the weights of what is like it         compress/vtc-cls.ts, compress/prumerge.ts
   const choice = await plan.choose(shownOf({ ...model, ...plan.brings }, sight)); // a system may bring its own parts
@@ -72,11 +74,11 @@ export async function choose(model: Llava, seen: SeenPictures, plan: Plan, trace
 
 /** The decoder reads the prompts with their pictures, and answers. */
 // prettier-ignore
-export async function reply(model: Llava, picture: Pick<CompressedPictures, 'tokens' | 'places' | 'runs'>, prompts: ImagePrompt[], plan: Plan, options: AnswerOptions) {
+export async function reply(model: Llava, picture: Pick<CompressedPictures, 'tokens' | 'places' | 'runs' | 'rowEnds'>, prompts: ImagePrompt[], plan: Plan, options: AnswerOptions) {
   using own = scope();
   const { projector, decoder } = { ...model, ...plan.brings };
   // Z = gelu(F'·W₁ + b₁)·W₂ + b₂                                                    [B, U, E]         projector.ts
-  const Z = own(project(projector, picture.tokens));
+  const Z = own(endRows(project(projector, picture.tokens), picture.rowEnds, model.newline)); // NeXT's rows of crops
   options.trace?.record('projector.output', Z);
 
   // X = [text before | Z | text after]; of a clip [text | Z₁ | Z₂ | … | text]       [B, T, E]    decoder/splice.ts

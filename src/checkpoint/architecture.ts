@@ -2,11 +2,14 @@ import { parseDecoderConfig, type DecoderConfig } from '../decoder/config.ts';
 import { families, familyNames, isFamilyName } from '../decoder/families.ts';
 import { UserError } from '../errors.ts';
 import { nameOtherWeights } from '../io/other-formats.ts';
+import type { Sides } from '../image/picture.ts';
+import { countPatches, layOutViews, parsePinpoints, type Views } from '../image/views.ts';
 import { readJson, type Folder } from '../folder.ts';
 import { fieldReader, isObject, type JsonObject } from '../json.ts';
 import type { ProjectorConfig } from '../projector.ts';
 import { activationNames } from '../tensor/activation.ts';
 import {
+  gridSide,
   parseClipVisionConfig,
   patchCount,
   prefixTokens,
@@ -30,6 +33,8 @@ export interface LlavaConfig {
   vision_feature_layer: number[];
   /** `default` leaves [CLS] out of the features, `full` keeps it, first; of a tower without one it is `full`. */
   vision_feature_select_strategy: 'default' | 'full';
+  /** LLaVA-NeXT's: the resolutions that crops of a picture may cut up. Absent where a picture is seen as one. */
+  image_grid_pinpoints?: Sides[];
 }
 
 /** CLIP whole: the two towers, and the width of the space in which they meet. */
@@ -54,7 +59,7 @@ export type Architecture =
 const titles = either(Object.values(families).map(({ title }) => title));
 const towerTitles = either(Object.values(towers).map(({ title }) => title));
 const supported = either([
-  `llava (${towerTitles}, and ${titles})`,
+  `llava and llava_next (${towerTitles}, and ${titles})`,
   'vipllava',
   'clip',
   'clip_vision_model',
@@ -88,6 +93,8 @@ function parseArchitecture(json: JsonObject, file: string): Architecture {
     case 'llava':
     case 'vipllava':
       return parseLlava(json, file);
+    case 'llava_next':
+      return parseLlavaNext(json, file);
     case 'clip':
       return {
         kind: 'clip',
@@ -207,6 +214,24 @@ function parseLlava(json: JsonObject, file: string): LlavaConfig {
   };
 }
 
+/**
+ * LLaVA-NeXT is a LLaVA that sees thumbnail and crops. Its `use_image_newline_parameter` is not read, as in transformers 5.18:
+ * there is an `image_newline` always.
+ */
+function parseLlavaNext(json: JsonObject, file: string): LlavaConfig {
+  const config = parseLlava(json, file);
+  if (config.vision_feature_select_strategy === 'full' && prefixTokens(config.vision) === 1) {
+    throw new UserError(
+      `${file}: vision_feature_select_strategy "full" has a [CLS] of each crop, which has no place in LLaVA-NeXT's grid of patches`,
+    );
+  }
+  const { image_size } = config.vision;
+  return {
+    ...config,
+    image_grid_pinpoints: parsePinpoints(json['image_grid_pinpoints'], image_size, file),
+  };
+}
+
 function subConfig(
   json: JsonObject,
   key: string,
@@ -240,11 +265,27 @@ function featureLayers(value: unknown, L: number, key: string): number[] {
 
 /** What a checkpoint is, in its config's word. */
 export function typeOf(architecture: Architecture): string {
-  return architecture.kind === 'decoder' ? architecture.text.model_type : architecture.kind;
+  if (architecture.kind === 'decoder') return architecture.text.model_type;
+  return architecture.kind === 'llava' && architecture.image_grid_pinpoints ? 'llava_next' : architecture.kind;
 }
 
-/** How many tokens the uncompressed picture takes in the prompt: P, and [CLS] where the checkpoint keeps it. */
-export function visualTokenCount(config: LlavaConfig): number {
+/**
+ * How a picture of some size is seen; undefined where it is seen as one.
+ * @throws UserError for a picture that is too thin
+ */
+export function viewsOf(
+  { vision, image_grid_pinpoints: pinpoints }: LlavaConfig,
+  size: Sides,
+): Views | undefined {
+  return pinpoints && layOutViews(size, pinpoints, vision.image_size, gridSide(vision));
+}
+
+/**
+ * How many tokens the uncompressed picture takes in the prompt: P, and [CLS] where the checkpoint keeps it; of views all their
+ * patches that are read, and a newline behind each row of the crops' grid.
+ */
+export function visualTokenCount(config: LlavaConfig, views?: Views): number {
+  if (views) return countPatches(views) + views.rows;
   const { vision, vision_feature_select_strategy: strategy } = config;
   return patchCount(vision) + (strategy === 'full' ? prefixTokens(vision) : 0);
 }

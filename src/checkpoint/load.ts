@@ -21,6 +21,8 @@ export interface Llava {
   vision: ClipVision;
   projector: Projector;
   decoder: Llama;
+  /** LLaVA-NeXT's embedding that ends a row of crops, [E]. */
+  newline?: tf.Tensor1D;
   /** The CLIP whose vision tower this one's is, for methods that read the question; see {@link joinClip}. */
   clip?: Clip;
 }
@@ -177,7 +179,7 @@ function assemble(
   }
   const { vision, projector, decoder } = model;
   if (architecture.kind === 'llava' && vision && projector && decoder) {
-    model.llava = { config: architecture, vision, projector, decoder };
+    model.llava = { config: architecture, vision, projector, decoder, newline: weights.newline };
   }
   return model;
 }

@@ -2,7 +2,7 @@ import { llamaTable, unusedLlamaNames } from '../decoder/weights.ts';
 import { UserError } from '../errors.ts';
 import type { TensorInfo } from '../io/safetensors.ts';
 import type { WeightFiles } from '../io/sharded.ts';
-import type { TensorSource } from '../io/weight-table.ts';
+import { vector, type TensorSource } from '../io/weight-table.ts';
 import { projectorTable } from '../projector.ts';
 import { clipContrastTable } from '../vision/contrastive.ts';
 import { clipTextTable } from '../vision/text.ts';
@@ -20,7 +20,7 @@ import type { Architecture } from './architecture.ts';
  */
 const renames: Record<Architecture['kind'], [RegExp, string][]> = {
   llava: [
-    [/^model\.(?=vision_tower\.|multi_modal_projector\.|language_model\.)/, ''],
+    [/^model\.(?=vision_tower\.|multi_modal_projector\.|language_model\.|image_newline$)/, ''],
     [/^vision_tower\.(?!vision_model\.)/, 'vision_tower.vision_model.'],
     [/^language_model\.(?!model\.|lm_head\.)/, 'language_model.model.'],
     [/^lm_head\./, 'language_model.lm_head.'],
@@ -79,6 +79,10 @@ export function weightTable(architecture: Architecture) {
       kind === 'clip'
         ? undefined
         : llamaTable(architecture.text, prefixes[kind].decoder, prefixes[kind].head),
+    newline:
+      kind === 'llava' && architecture.image_grid_pinpoints
+        ? vector('image_newline', architecture.text.hidden_size)
+        : undefined,
     text: whole && clipTextTable(whole.text, prefixes.clip.text),
     contrast:
       whole && clipContrastTable(whole.vision.hidden_size, whole.text.hidden_size, whole.projection_dim),

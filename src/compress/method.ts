@@ -2,6 +2,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type { Llama } from '../decoder/llama.ts';
 import type { NumberToken } from '../decoder/number-token.ts';
 import type { LayerHook } from '../decoder/state.ts';
+import type { Views } from '../image/views.ts';
 import type { Projector } from '../projector.ts';
 import type { TokenMatrix } from '../tensor/token-matrix.ts';
 import type { TraceName } from '../tensor/trace.ts';
@@ -42,6 +43,8 @@ export interface Source {
   decoderLayers: number;
   /** F, where the decoder reads the tokens of so many pictures and the budget is each one's; 1 where left out. */
   frames?: number;
+  /** Where the picture is seen as several, which: then a method before the decoder is asked in each by itself. */
+  views?: Views;
 }
 
 /** What a method may need besides the model; see {@link Method.resources}. */
@@ -72,6 +75,8 @@ export interface Seen {
   beside?(this: void, tokens: tf.Tensor2D, layers: number): tf.Tensor3D;
   /** What the decoder would see of features: the projector, token by token. [B, U, D] → [B, U, E] */
   project(this: void, features: tf.Tensor3D): tf.Tensor3D;
+  /** Of a picture that is seen as several, each by itself; a method is shown one of them. */
+  views?: Seen[];
   /** How alike each patch is to its picture's question, in CLIP's space: [B, P]. Absent where no CLIP was loaded. */
   compare?(this: void, questions: readonly number[][]): tf.Tensor2D;
 }
@@ -112,12 +117,22 @@ export interface Stages {
   choose?(this: void, seen: Seen): Choice | Promise<Choice>;
   /** How many tokens `choose` leaves, where that is not the budget: so many, or what the picture makes of it. */
   leaves?: number | 'varies';
+  /** Whether [CLS] itself is one of the tokens that `choose` leaves; see {@link Choice.cls}. */
+  takesCls?: boolean;
   /** Between the decoder's layers: a W over the picture's tokens, or limits. Made anew for each prompt. */
   between?(this: void): LayerHook;
   /** What was trained with it, in place of the model's own. */
   brings?: Partial<TrainedParts>;
   /** On the output: a token that the decoder says and reads for numbers. */
   output?: NumberToken;
+}
+
+/** How a method shares its budget out over the views of a picture. */
+export interface Sharing {
+  /** Whose [CLS] rows it reads of the thumbnail. */
+  layers: number[];
+  /** The budget of each view, Σ = budget, none above its patches. */
+  of(this: void, thumbnail: Seen, budget: number): Promise<number[]>;
 }
 
 /** A method's options are named values; the CLI and the evaluation list them without knowing them. */
@@ -152,4 +167,6 @@ export interface Method<Options extends MethodOptions = MethodOptions> {
    * @throws UserError for a budget, options or resources that cannot serve with this model
    */
   prepare(source: Source, budget: number, options: Options, resources: Resources): Stages;
+  /** How it shares its budget out over the views of a picture; equally where left out. See views.ts. */
+  share?(source: Source, views: Views, options: Options): Sharing;
 }

@@ -8,13 +8,15 @@ import type { Seen } from './method.ts';
 
 /** What a method may look at before the decoder, each part made when it is asked for. */
 export function shownOf(
-  { vision, projector, clip }: { vision: ClipVision; projector: Projector; clip?: Clip },
+  model: { vision: ClipVision; projector: Projector; clip?: Clip },
   sight: Sight,
 ): Seen {
-  const { features, ...insides } = sight;
+  const { vision, projector, clip } = model;
+  const { features, apart, ...insides } = sight;
   const F = () => features.F(); // whole
   return {
     ...insides,
+    ...(apart && { views: apart.map((view) => shownOf(model, view)) }),
     get F() {
       return F();
     },

@@ -64,6 +64,7 @@ const after = (source: Source, U: number): Source => ({
   ...source,
   patches: U,
   grid: undefined,
+  views: undefined,
   visualTokens: U + source.visualTokens - source.patches,
 });
 

@@ -47,6 +47,7 @@ export const visionZip: Method<{ contextual: number; cls: (typeof ofCls)[number]
         'compress.matrix': `${first ? '[CLS], ' : ''}the top ${budget - first - C} of s; the rest gathered into ${C} by their keys`,
       },
       needs: { clsAttention: [layer], keys: [layer] },
+      takesCls: first === 1,
       async choose({ clsAttention, keys }) {
         const scores = await readPictures('compress.scores', () => tf.sum(onlyLayer(clsAttention), 1)); // s, [B, P]
         const similarities = await readPictures('similarity', () => cosines(meanKeys(onlyLayer(keys)))); // [B, P, P]

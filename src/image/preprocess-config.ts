@@ -1,6 +1,8 @@
 import { UserError } from '../errors.ts';
 import { readJson, type Folder } from '../folder.ts';
 import { isObject, type JsonObject } from '../json.ts';
+import type { Sides } from './picture.ts';
+import { parsePinpoints } from './views.ts';
 
 /** The steps from a picture to the vision tower's input, in order of use: pad, resize, crop, rescale, normalize. */
 export interface PreprocessConfig {
@@ -12,6 +14,8 @@ export interface PreprocessConfig {
   normalize: { mean: number[]; std: number[] } | null;
   /** Pad to a square with the mean colour first, as LLaVA-1.5's released code does. */
   pad: boolean;
+  /** The resolutions that crops may cut up, of a checkpoint that takes a picture as several; see views.ts. */
+  pinpoints?: Sides[];
 }
 
 /** Mean and deviation of CLIP's training pictures, R G B, on a scale of 0 to 1. SigLIP takes ½ for all of them. */
@@ -20,6 +24,7 @@ export const CLIP_STD = [0.26862954, 0.26130258, 0.27577711];
 
 const BICUBIC = 3; // Pillow's number for it
 const KINDS = /^"(CLIP|Llava|Siglip)(ImageProcessor|FeatureExtractor)(Fast|Pil)?"$/;
+const NEXT = /^"LlavaNextImageProcessor(Fast|Pil)?"$/;
 const HALVES = [0.5, 0.5, 0.5];
 /** What an image processor does where its file leaves it out. */
 const DEFAULTS = {
@@ -102,6 +107,7 @@ function parsePreprocessConfig(
     read(key, fallback, expected, (value) => isList(value) && value.length === 3 && value.every(valid));
 
   const kindKey = 'feature_extractor_type' in raw ? 'feature_extractor_type' : 'image_processor_type';
+  if (NEXT.test(JSON.stringify(raw[kindKey]))) return parseNext({ file, raw }, imageSize, pad);
   const kind = read(kindKey, 'CLIPImageProcessor', "CLIP's, LLaVA's or SigLIP's", (value) =>
     KINDS.test(JSON.stringify(value)),
   );
@@ -153,7 +159,23 @@ function parsePreprocessConfig(
   return config;
 }
 
-type Sides = { height: number; width: number };
+/**
+ * LLaVA-NeXT's image processor: CLIP's for each view, which has the tower's size already. Its `do_pad` is about the number of
+ * views in a batch, its `image_aspect_ratio` and `aspect_ratio_setting` say `anyres`.
+ */
+function parseNext({ file, raw }: ImageProcessor, S: number, pad: boolean): PreprocessConfig {
+  if (pad) throw new UserError(`--pad: LLaVA-NeXT pads its crops itself (${file})`);
+  const pinpoints = parsePinpoints(raw['image_grid_pinpoints'], S, file);
+  const { feature_extractor_type: _, image_processor_type: __, image_aspect_ratio: ___, ...others } = raw;
+  const config = parsePreprocessConfig({ file, raw: { ...others, do_pad: false } }, S, false);
+  const { resize } = config;
+  const edges = !resize ? [S] : 'width' in resize ? [resize.width, resize.height] : [resize.shortestEdge];
+  if (edges.some((edge) => edge !== S)) {
+    throw new UserError(`${file}: size is ${edges.join(' × ')}, but the vision tower takes ${S} × ${S}`);
+  }
+  return { ...config, resize: { width: S, height: S }, pinpoints };
+}
+
 type Size = number | Sides | { shortest_edge: number };
 
 function toSides(size: number | Sides): { width: number; height: number } {

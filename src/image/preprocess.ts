@@ -1,6 +1,7 @@
 import { checkPixels, paste, type Picture, type Sides } from './picture.ts';
 import type { PreprocessConfig } from './preprocess-config.ts';
 import { resizeBicubic, sizeBetween } from './resize.ts';
+import { chooseResolution, cutCrops, fittedSize } from './views.ts';
 
 export * from './preprocess-config.ts';
 
@@ -21,6 +22,21 @@ export function preprocess(picture: Picture, config: PreprocessConfig): Float32A
   }
   if (config.crop) image = centreCrop(image, config.crop);
   return toFloats(image, config);
+}
+
+/**
+ * All that the tower sees of a picture, one behind the other: the picture, or LLaVA-NeXT's thumbnail and crops.
+ *
+ * @returns pixels [V,S,S,3], V = 1 where nothing is cropped
+ */
+export function preprocessViews(picture: Picture, config: PreprocessConfig): Float32Array {
+  const { pinpoints, resize } = config;
+  if (!pinpoints || !resize || !('width' in resize)) return preprocess(picture, config);
+  const whole = preprocess(picture, config); // the thumbnail
+  const crops = cutCrops(picture, pinpoints, resize.width).map((crop) => preprocess(crop, config));
+  const values = new Float32Array((1 + crops.length) * whole.length);
+  for (const [v, view] of [whole, ...crops].entries()) values.set(view, v * whole.length);
+  return values;
 }
 
 /**
@@ -64,6 +80,10 @@ export function checkSizes(name: string, size: Sides, config: PreprocessConfig):
   const side = Math.max(size.width, size.height);
   const padded = config.pad ? { width: side, height: side } : size;
   check('padded to a square', padded);
+  if (config.pinpoints) {
+    const fitted = fittedSize(size, chooseResolution(size, config.pinpoints));
+    check('resized along one axis', sizeBetween(size, fitted));
+  }
   if (!config.resize) return;
   const resized = resizedSize(padded, config.resize);
   check('resized', resized);

@@ -29,9 +29,12 @@ export function selectFeatures(
   });
 }
 
-/** @throws UserError unless every picture has its place in a prompt */
-export function checkPictures(pixels: tf.Tensor4D, prompts: readonly ImagePrompt[]): void {
-  const [B] = pixels.shape;
+/**
+ * @param views V, where a picture is seen as so many
+ * @throws UserError unless every picture has its place in a prompt
+ */
+export function checkPictures(pixels: tf.Tensor4D, prompts: readonly ImagePrompt[], views = 1): void {
+  const B = pixels.shape[0] / views;
   const count = prompts.reduce((sum, prompt) => sum + countPictures(prompt), 0);
   if (pixels.shape.length !== 4 || B === count) return;
   const have = count === prompts.length ? '' : ` with ${count} pictures`;

@@ -31,6 +31,8 @@ export type SightNeeds = Omit<VisionNeeds, 'unfinished'> & { features: readonly 
 export type Sight = Pick<VisionOutput, 'attention' | 'clsAttention' | 'keys' | 'hidden'> & {
   B: number;
   features: Features;
+  /** Of a picture that is seen as several, each by itself; see compress/views.ts. */
+  apart?: Sight[];
 };
 
 /** The tokens of a layer between its attention and its MLP. */
