@@ -212,6 +212,7 @@ export { measureHeads, nameInactiveHeads } from './compress/yopo-heads.ts';
 // Checkpoints, and the whole of it
 export {
   readArchitecture,
+  viewsOf,
   visualTokenCount,
   type Architecture,
   type ClipConfig,
@@ -224,13 +225,18 @@ export {
   readCheckedConfig,
   type Llava,
   type Model,
+  type LoadOptions,
   type LoadProgress,
 } from './checkpoint/load.ts';
+export { keepings, type Keeping } from './checkpoint/keeping.ts';
+export type { HalfFormat, HalfMatrix } from './tensor/half.ts';
+export { chooseResolution, countPatches, layOutViews, type Views, type ViewPatches } from './image/views.ts';
 export {
   cutPrompt,
   readAsker,
   readQuestion,
   takePicture,
+  viewsOfPicture,
   type LoadedPicture,
   type Asker,
   type Wording,

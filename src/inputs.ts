@@ -1,6 +1,12 @@
 /** From pictures and words to what a model takes: pixels, and a prompt cut at the picture. */
 import * as tf from '@tensorflow/tfjs-core';
-import { typeOf, viewsOf, visualTokenCount, type ClipConfig, type LlavaConfig } from './checkpoint/architecture.ts';
+import {
+  typeOf,
+  viewsOf,
+  visualTokenCount,
+  type ClipConfig,
+  type LlavaConfig,
+} from './checkpoint/architecture.ts';
 import { readCheckedConfig } from './checkpoint/load.ts';
 import { UserError } from './errors.ts';
 import type { Folder } from './folder.ts';
@@ -26,9 +32,14 @@ export interface LoadedPicture {
 /** A picture as a vision tower wants it that takes S × S pixels. The caller disposes its pixels. */
 export function takePicture(picture: Picture, config: PreprocessConfig, imageSize: number): LoadedPicture {
   const values = preprocessViews(picture, config);
-  const shape: [number, number, number, number] = [-1, imageSize, imageSize, 3];
+  const V = values.length / (3 * imageSize ** 2);
   const { width, height } = picture;
-  return { pixels: tf.tensor4d(values, shape), values, config, size: { width, height } };
+  return {
+    pixels: tf.tensor4d(values, [V, imageSize, imageSize, 3]),
+    values,
+    config,
+    size: { width, height },
+  };
 }
 
 /**

@@ -8,6 +8,7 @@ export { backendNames, startBackend, type BackendChoice, type BackendName } from
 export { diskFolder, openFile } from './node/folder.ts';
 export { listFrames, readFrames, type FrameFile } from './node/frames.ts';
 export { locateModel } from './node/hub-cache.ts';
+export { convertCheckpoint, type Converted, type ConvertOptions } from './node/convert.ts';
 export { downloadModel, type Downloaded, type DownloadOptions } from './node/hub-download.ts';
 export { openSafetensors, writeSafetensors } from './node/safetensors.ts';
 export { decodeImage, decodeImageBytes, encodePng } from './node/decode.ts';

@@ -138,8 +138,10 @@ export function prepareAnswer(
 /** @throws UserError unless a picture is seen as the checkpoint sees it */
 function checkViews({ image_grid_pinpoints: crops }: LlavaConfig, views: Views | undefined, F: number): void {
   if (!crops && views) throw new UserError('this checkpoint sees a picture as one, not as several views');
-  if (crops && F > 1) throw new UserError(`LLaVA-NeXT sees one picture as several; ${F} of a prompt are not supported`);
-  if (crops && !views) throw new UserError('LLaVA-NeXT sees a picture by its size: which views it has must be told');
+  if (crops && F > 1)
+    throw new UserError(`LLaVA-NeXT sees one picture as several; ${F} of a prompt are not supported`);
+  if (crops && !views)
+    throw new UserError('LLaVA-NeXT sees a picture by its size: which views it has must be told');
 }
 
 /** What prompts bring to a method: the questions, where each has one, and their pictures' numbers. */

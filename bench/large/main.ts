@@ -8,6 +8,8 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import * as tf from '@tensorflow/tfjs-core';
 import { startBackend } from '../../src/backend/start.ts';
 import { productsInUse } from '../../src/backend/native-half.ts';
@@ -78,6 +80,7 @@ export async function runLarge(shape: LargeName, options: LargeOptions): Promise
         model.dispose();
       }
       ours.peakBytes = Math.max(ours.peakBytes, 1024 * process.resourceUsage().maxRSS);
+      collectGarbage(); // what was read lies in arrays of JavaScript's: the peer needs their room
       if (options.peers) await runPeers(dir, pixels, budgets, theirs, say);
     }
   } finally {
@@ -102,6 +105,11 @@ export async function runLarge(shape: LargeName, options: LargeOptions): Promise
   console.log(text);
   await writeText(path.join(options.folder, `${options.name}.json`), `${JSON.stringify(results, null, 2)}\n`);
   await writeText(path.join(options.folder, `${options.name}.md`), text);
+}
+
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
 }
 
 function add(series: Series, U: number, taken: Record<'seeing' | 'reading' | 'writing', Taken>): void {

@@ -20,10 +20,13 @@ export const productSources = path.join(import.meta.dirname, '..', '..', 'src', 
 /** More rows than these cost less by widening. */
 const fewRows = 8;
 
-let productForm: string | undefined;
+let products: { form: string; useHugePages(this: void, bytes: Uint8Array): void } | undefined;
 
 /** The instruction set of the products that were loaded, where they were. */
-export const productsInUse = (): { form?: string } => ({ form: productForm });
+export const productsInUse = (): { form?: string } => ({ form: products?.form });
+
+/** {@link BackendTraits.expectWeights}, where the products were loaded. */
+export const expectWeights = (bytes: Uint8Array): void => products?.useHugePages(bytes);
 
 /** The compiled products of this version, beside a build's binding. */
 export function productsFile(binding: string): string {
@@ -37,9 +40,9 @@ export function productsFile(binding: string): string {
  * @throws UserError for a VTC_CLS_KERNEL that this processor does not run
  */
 export function loadProducts(file: string): void {
-  if (productForm !== undefined || !existsSync(file)) return;
+  if (products !== undefined || !existsSync(file)) return;
   try {
-    productForm = (createRequire(import.meta.url)(file) as { form: string }).form;
+    products = createRequire(import.meta.url)(file) as typeof products;
   } catch (error) {
     if (messageOf(error).includes('VTC_CLS_KERNEL')) throw new UserError(messageOf(error));
     // Compiled for another TensorFlow: widening serves.
@@ -52,7 +55,7 @@ export function useHalf(): void {
   if (!backend || tf.getKernel(halfKernels.times, 'tensorflow')) return;
   const run = (op: string, format: HalfFormat, ...inputs: tf.TensorInfo[]): tf.Tensor2D =>
     backend.executeSingleOutput(`Vtc${op}${format === 'BF16' ? 'Bf16' : 'F16'}`, [], inputs) as tf.Tensor2D;
-  const hasOps = () => productForm !== undefined && !backend.isUsingGpuDevice;
+  const hasOps = () => products !== undefined && !backend.isUsingGpuDevice;
 
   tf.registerKernel({
     kernelName: halfKernels.times,

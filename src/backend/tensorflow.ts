@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import * as tf from '@tensorflow/tfjs-core';
 import { activate, cpuModel, type Backend } from './backend.ts';
 import { prefersStoredOnHost, requireHostMemory } from './host-memory.ts';
+import { expectWeights } from './native-half.ts';
 import { loadNative } from './native.ts';
 
 export const tensorflow: Backend = {
@@ -30,5 +31,6 @@ export const tensorflow: Backend = {
     columnBlockBytes: Infinity,
     requireMemory: requireHostMemory,
     prefersStored: prefersStoredOnHost,
+    expectWeights,
   },
 };

@@ -66,6 +66,16 @@ const supported = either([
   ...familyNames,
 ]);
 
+/** What to take in place of a kin that is not read. */
+const instead: Record<string, string> = {
+  llava_onevision:
+    'its crops are shrunk by interpolation before they are packed, which is not here; llava-hf/llava-interleave-qwen-0.5b-hf has the ' +
+    'same tower and decoder without crops, llava-hf/llava-v1.6-mistral-7b-hf has crops',
+  video_llava: 'a clip is asked of any LLaVA: --image names its frames',
+  llava_next_video:
+    'its decoder without the pooling of frames is LLaVA-NeXT: take llava-hf/llava-v1.6-vicuna-7b-hf',
+};
+
 /** a, b or c */
 function either(names: readonly string[]): string {
   return names.join(', ').replace(/, ([^,]*)$/, ' or $1');
@@ -104,8 +114,13 @@ function parseArchitecture(json: JsonObject, file: string): Architecture {
       };
     case 'clip_vision_model':
       return { kind: 'clip', vision: parseClipVisionConfig(json, file) };
-    default:
-      throw new UserError(`${file}: model_type ${JSON.stringify(type)} is not supported, only ${supported}`);
+    default: {
+      const kin =
+        typeof type === 'string' && Object.hasOwn(instead, type) ? instead[type] : `only ${supported}`;
+      throw new UserError(
+        `${file}: model_type ${JSON.stringify(type)} is not supported${kin.startsWith('only') ? ',' : ':'} ${kin}`,
+      );
+    }
   }
 }
 
@@ -151,8 +166,8 @@ function refuseOthers(json: JsonObject, file: string): void {
   const authors = ['mm_vision_tower', 'mm_hidden_size'].find((key) => key in json);
   if (authors && !isObject(json['text_config'])) {
     throw new UserError(
-      `${file} has ${authors}, so it is in the layout of the LLaVA authors' own code, which is not read: take a folder that was ` +
-        'converted for Hugging Face, such as llava-hf/llava-1.5-7b-hf',
+      `${file} has ${authors}, so it is in the layout of the LLaVA authors' own code: vtc convert DIR --to DIR --clip DIR makes one ` +
+        'that is read, or take llava-hf/llava-1.5-7b-hf, which was converted already',
     );
   }
 }
@@ -266,7 +281,9 @@ function featureLayers(value: unknown, L: number, key: string): number[] {
 /** What a checkpoint is, in its config's word. */
 export function typeOf(architecture: Architecture): string {
   if (architecture.kind === 'decoder') return architecture.text.model_type;
-  return architecture.kind === 'llava' && architecture.image_grid_pinpoints ? 'llava_next' : architecture.kind;
+  return architecture.kind === 'llava' && architecture.image_grid_pinpoints
+    ? 'llava_next'
+    : architecture.kind;
 }
 
 /**

@@ -8,6 +8,7 @@ import type { Method, MethodOptions } from '../compress/method.ts';
 import { scoreByCls } from '../compress/score.ts';
 import { formatTimes, placesOf } from '../decoder/number-token.ts';
 import { UserError } from '../errors.ts';
+import type { Views } from '../image/views.ts';
 import type { LoadedPicture } from '../inputs.ts';
 import { readCheckedConfig } from '../node/checkpoint.ts';
 import { readQuestion } from '../node/inputs.ts';
@@ -30,11 +31,19 @@ import {
   type SamplingFlags,
 } from './options.ts';
 
-/** @throws UserError when the folder holds only a part of a LLaVA */
-export async function readLlavaConfig(dir: string): Promise<LlavaConfig> {
+/**
+ * @param crops whether a LLaVA-NeXT will do, which sees a picture by its size
+ * @throws UserError when the folder holds only a part of a LLaVA
+ */
+export async function readLlavaConfig(dir: string, { crops = false } = {}): Promise<LlavaConfig> {
   const architecture = await readCheckedConfig(dir);
   if (architecture.kind !== 'llava') {
     throw new UserError(`${dir} is a ${typeOf(architecture)} checkpoint; a LLaVA is needed here`);
+  }
+  if (architecture.image_grid_pinpoints && !crops) {
+    throw new UserError(
+      `${dir} is a LLaVA-NeXT, which sees crops of a picture: vtc run and vtc inspect take it, this command does not yet`,
+    );
   }
   return architecture;
 }
@@ -51,10 +60,11 @@ export interface Question {
   clip?: string;
 }
 
-/** How many pictures are asked about, and whether the budget is each one's. */
+/** How many pictures are asked about, and whether the budget is each one's; how one is seen. */
 interface Clip {
   pictures?: number;
   frames?: FrameChoice;
+  views?: Views;
 }
 
 /** @throws UserError for a method, option or budget that there is not, or a folder that cannot be asked in words */
@@ -62,7 +72,7 @@ export async function prepareQuestion(
   dir: string,
   config: LlavaConfig,
   flags: MethodFlags & AskFlags & { newTokens: number; box?: Box[] },
-  { pictures = 1, frames }: Clip = {},
+  { pictures = 1, frames, views }: Clip = {},
 ): Promise<Question> {
   const { method, options } = await readMethod(flags, config);
   const clip = readsQuestion(method) ? clipFor({ model: dir, clip: flags.clip }) : undefined;
@@ -72,7 +82,7 @@ export async function prepareQuestion(
   const { tokenizer } = asked;
   const prompt = { ...asked.prompt, numbers: flags.box };
   const { newTokens: maxNewTokens, positions } = flags;
-  const chosen = { method, methodOptions: options, budget, positions, frames };
+  const chosen = { method, methodOptions: options, budget, positions, frames, views };
   const plan = prepareAnswer(config, chosen, [prompt], { maxNewTokens });
   checkBoxes(method, plan, prompt, tokenizer);
   return { method, options, budget, prompt, plan, tokenizer, clip };

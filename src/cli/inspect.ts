@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { readArchitecture, openWeights } from '../node/checkpoint.ts';
 import { locateModel } from '../node/hub-cache.ts';
-import type { Architecture } from '../checkpoint/architecture.ts';
+import { typeOf, type Architecture } from '../checkpoint/architecture.ts';
 import { keepings, weigh } from '../checkpoint/keeping.ts';
 import { publishedNames, unusedNames, weightTable } from '../checkpoint/names.ts';
 import { checkNames, type TensorSource } from '../io/weight-table.ts';
@@ -71,11 +71,16 @@ function describeMemory(source: TensorSource, table: ReturnType<typeof weightTab
     .join(', ');
 }
 
+const titleOf = (architecture: Architecture): string =>
+  typeOf(architecture) === 'llava_next' ? 'LLaVA-NeXT' : 'LLaVA';
+
 /** An architecture in a line for each part. */
 function describe(architecture: Architecture): string[] {
   const { kind } = architecture;
   const title = (text: DecoderConfig) => families[text.model_type].title;
-  const lines = [kind === 'decoder' ? title(architecture.text) : { llava: 'LLaVA', clip: 'CLIP' }[kind]];
+  const lines = [
+    kind === 'decoder' ? title(architecture.text) : { llava: titleOf(architecture), clip: 'CLIP' }[kind],
+  ];
   if (architecture.kind !== 'decoder') {
     const v = architecture.vision;
     const tower =
@@ -88,9 +93,15 @@ function describe(architecture: Architecture): string[] {
   }
   if (architecture.kind === 'llava') {
     const { projector, vision_feature_layer, vision_feature_select_strategy } = architecture;
+    const { image_grid_pinpoints: pinpoints } = architecture;
     lines.push(
       `  features   hidden[${vision_feature_layer.join(', ')}] of 0..${architecture.vision.num_hidden_layers}, ` +
         `strategy ${vision_feature_select_strategy}`,
+      ...(pinpoints
+        ? [
+            `  crops      of ${pinpoints.map((to) => `${to.width} × ${to.height}`).join(', ')} px, beside a thumbnail`,
+          ]
+        : []),
       `  projector  ${projector.layer_norm_eps === undefined ? '' : 'LayerNorm, '}${projector.kind}, ${projector.inner} to ${projector.out}, ${projector.hidden_act}`,
     );
   }

@@ -9,6 +9,7 @@ import { addClipsCommand } from './clips.ts';
 import { addCompareCommand } from './compare.ts';
 import { addDemoCommand } from './demo.ts';
 import { addDoctorCommand } from './doctor.ts';
+import { addConvertCommand } from './convert.ts';
 import { addDownloadCommand } from './download.ts';
 import { addEvalCommand } from './eval.ts';
 import { addGenerateCommand } from './generate.ts';
@@ -78,6 +79,7 @@ function createProgram(): Command {
   addTrainCommand(program);
   addWorldCommand(program);
   addDownloadCommand(program);
+  addConvertCommand(program);
   addPageCommand(program);
   addDoctorCommand(program);
   addDemoCommand(program);

@@ -6,6 +6,8 @@ import { frameChoices, type FrameChoice } from '../compress/frames.ts';
 import type { Method } from '../compress/method.ts';
 import { cacheBytes, prefillMacs } from '../cost.ts';
 import { UserError } from '../errors.ts';
+import { countPatches, type Views } from '../image/views.ts';
+import { viewsOfPicture } from '../inputs.ts';
 import { formatLayers } from '../eval/page/report.ts';
 import { checkWritable } from '../node/files.ts';
 import { listFrames, readFrames } from '../node/frames.ts';
@@ -99,19 +101,24 @@ async function run(flags: RunFlags): Promise<void> {
   const tells = !flags.json && !flags.quiet;
   if (tells && flags.model === shippedModel())
     console.log(`model: ${shippedModel()}, which comes with this program`);
-  const config = await readLlavaConfig(flags.model);
+  const config = await readLlavaConfig(flags.model, { crops: true });
   const frames = await listFrames(flags.image);
+  const crops = config.image_grid_pinpoints !== undefined;
   for (const [option, file] of Object.entries({ heatmap: flags.heatmap, draw: flags.draw })) {
-    if (file === undefined || frames.length === 1) continue;
-    throw new UserError(`--${option} ${file} shows one picture, and --image names ${frames.length}`);
+    if (file === undefined || (frames.length === 1 && !crops)) continue;
+    const why = crops ? 'and LLaVA-NeXT sees several of it' : `and --image names ${frames.length}`;
+    throw new UserError(`--${option} ${file} shows one picture, ${why}`);
   }
   const clip = { pictures: frames.length, frames: flags.frames };
-  const question = await prepareQuestion(flags.model, config, flags, clip);
-  if (flags.draw !== undefined && !question.plan.output) {
-    throw new UserError(`--draw ${flags.draw}: ${question.method.name} says no boxes; perceptiongpt does`);
+  // How a LLaVA-NeXT sees a picture depends on its size; else the question is held against the config first.
+  const asked = crops ? undefined : await prepareQuestion(flags.model, config, flags, clip);
+  if (flags.draw !== undefined && !asked?.plan.output) {
+    throw new UserError(`--draw ${flags.draw}: ${asked?.method.name} says no boxes; perceptiongpt does`);
   }
   const picture = await readFrames(frames, flags.model, config.vision.image_size, flags.pad);
   try {
+    const views = viewsOfPicture(config, picture);
+    const question = asked ?? (await prepareQuestion(flags.model, config, flags, { ...clip, views }));
     const model = await loadWithBar(flags.model, { clip: question.clip, weightsAs: flags.weightsAs });
     try {
       const onStep = tells ? printSteps(question.plan.words) : undefined;
@@ -121,8 +128,9 @@ async function run(flags: RunFlags): Promise<void> {
       if (flags.json) console.log(JSON.stringify(jsonOf(flags, backend, config, question, result), null, 2));
       else if (flags.quiet) console.log(result.text);
       else {
-        if (frames.length === 1) await paintRun(config, picture, result);
-        printResult(config, result, flags);
+        if (frames.length === 1 && !views) await paintRun(config, picture, result);
+        if (views) console.log(describeViews(views));
+        printResult(config, result, flags, views ? countPatches(views) : patchCount(config.vision));
       }
     } finally {
       model.dispose();
@@ -139,15 +147,25 @@ export function describeCost(config: LlavaConfig, { promptTokens, prefillLengths
   return `${promptTokens} prompt tokens, ${flops}FLOPs to read them, ${bytes} of KV cache`;
 }
 
+/** How LLaVA-NeXT sees a picture, in words. */
+function describeViews({ resolution, crops, rows, columns, views }: Views): string {
+  const size = `${resolution.width} × ${resolution.height}`;
+  return (
+    `seen as ${views.length} views: a thumbnail and ${crops.rows} × ${crops.columns} crops of ${size} pixels, ` +
+    `of which ${rows} × ${columns} patches hold the picture, a newline behind each row`
+  );
+}
+
 function printResult(
   config: LlavaConfig,
   { text, answer }: QuestionResult,
   { heatmap, draw }: Pick<RunFlags, 'heatmap' | 'draw'>,
+  patches: number,
 ): void {
   console.log(`answer: ${text}`);
   for (const [i, kept] of (answer.kept ?? []).entries()) {
     const which = answer.kept!.length > 1 ? ` of frame ${i}` : '';
-    const all = answer.scores?.[i].length ?? patchCount(config.vision);
+    const all = answer.scores?.[i].length ?? patches;
     console.log(`kept ${kept.length} of ${all} patches${which}: ${kept.join(' ')}`);
   }
   if (new Set(answer.prefillLengths).size > 1)

@@ -127,6 +127,9 @@ async function readInputs(architecture: Architecture, flags: TraceFlags): Promis
     checkContext(architecture.text, ids[0].length, flags.newTokens);
   }
   if (architecture.kind !== 'llava') return inputs;
+  if (architecture.image_grid_pinpoints) {
+    throw new UserError(`${flags.model} is a LLaVA-NeXT, which vtc trace does not take yet; vtc run does`);
+  }
   const clip = readsQuestion(method) ? clipFor(flags) : undefined;
   const question = clip === undefined ? undefined : await readWords(clip, method, flags.question);
   const more = method.adds?.length;

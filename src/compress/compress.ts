@@ -55,8 +55,7 @@ export function compress(
   trace?.record('compress.features', tokens);
   const kept = picks ? pickedBy(W) : undefined;
   if (trace) recordChoice(trace, kept, scores);
-  const places =
-    originalLength === undefined ? undefined : (ended?.places ?? placesOf(all, originalLength));
+  const places = originalLength === undefined ? undefined : (ended?.places ?? placesOf(all, originalLength));
   const runs = together === undefined ? undefined : countRuns(all, together);
   return own.keep({ tokens, W: all, kept, scores, places, runs, rowEnds: ended?.rowEnds });
 }

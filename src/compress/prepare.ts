@@ -1,7 +1,14 @@
 import { UserError } from '../errors.ts';
 import { checkBudget, checkOptions } from './checks.ts';
 import { joinSource } from './frames.ts';
-import { stageNames, type Method, type MethodOptions, type Resources, type Source, type Stages } from './method.ts';
+import {
+  stageNames,
+  type Method,
+  type MethodOptions,
+  type Resources,
+  type Source,
+  type Stages,
+} from './method.ts';
 import { checkCls } from './selected-layer.ts';
 import { prepareInViews } from './views.ts';
 

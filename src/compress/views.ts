@@ -16,11 +16,18 @@ import { UserError } from '../errors.ts';
 import { countPatches, type Views } from '../image/views.ts';
 import { gatherTokens } from '../tensor/gather.ts';
 import { scope } from '../tensor/scope.ts';
-import { firstOf, keepToken, matrixOf, multiply, type Row, type TokenMatrix } from '../tensor/token-matrix.ts';
+import {
+  firstOf,
+  keepToken,
+  matrixOf,
+  multiply,
+  type Row,
+  type TokenMatrix,
+} from '../tensor/token-matrix.ts';
 import { wholeFeatures } from '../vision/features.ts';
 import type { Sight } from '../vision/tower.ts';
 import { argmax } from './host.ts';
-import type { Choice, Method, MethodOptions, Resources, Source, Stages } from './method.ts';
+import type { Choice, Method, MethodOptions, Resources, Seen, Source, Stages, TowerNeeds } from './method.ts';
 
 /** What a method may know of a picture of several views, before any is taken by itself. */
 export const viewedSource = (source: Source, views: Views): Source => ({
@@ -38,7 +45,13 @@ export const viewedBudget = (U: number, views: Views): number =>
 /** Of one view by itself. Where part of it is padding its patches are no square. */
 const sourceOfView = (source: Source, { grid, views }: Views, v: number): Source => {
   const P = views[v].patches.length;
-  return { ...source, views: undefined, patches: P, grid: P === grid ** 2 ? grid : undefined, visualTokens: P };
+  return {
+    ...source,
+    views: undefined,
+    patches: P,
+    grid: P === grid ** 2 ? grid : undefined,
+    visualTokens: P,
+  };
 };
 
 /**
@@ -84,15 +97,21 @@ export function prepareInViews(
   const sharing = method.share?.(source, views, options);
   const leaves = prepared.map(({ leaves }, i) => leaves ?? equal.filter((U) => U > 0)[i]);
   return {
-    words: words && { ...words, 'compress.matrix': `in each of ${rooms.length} views: ${words['compress.matrix']}` },
-    needs: { ...needs, clsAttention: [...new Set([...(needs.clsAttention ?? []), ...(sharing?.layers ?? [])])] },
+    words: words && {
+      ...words,
+      'compress.matrix': `in each of ${rooms.length} views: ${words['compress.matrix']}`,
+    },
+    needs: {
+      ...needs,
+      clsAttention: [...new Set([...(needs.clsAttention ?? []), ...(sharing?.layers ?? [])])],
+    },
     leaves: leaves.includes('varies') ? 'varies' : leaves.reduce<number>((sum, n) => sum + Number(n), 0),
     async choose({ views: seen = [] }) {
       const shares = sharing ? await sharing.of(seen[0], budget) : equal;
       const choices: Chosen[] = [];
       for (const [v, U] of shares.entries()) {
         if (U === 0) continue;
-        choices.push({ v, ...(await stagesOf(v, U).choose!(seen[v])) });
+        choices.push({ v, ...(await stagesOf(v, U).choose!(showOnly(seen[v], needs))) });
       }
       return joinChoices(choices, views);
     },
@@ -103,6 +122,12 @@ export function prepareInViews(
 const numberView = (resources: Resources, v: number, V: number): Resources => ({
   ...resources,
   pictures: [(resources.pictures?.[0] ?? 0) * V + v],
+});
+
+/** What a method asked for, without the layers by which its budget was shared out. */
+const showOnly = (seen: Seen, { clsAttention: layers = [] }: TowerNeeds): Seen => ({
+  ...seen,
+  clsAttention: new Map([...seen.clsAttention].filter(([layer]) => layers.includes(layer))),
 });
 
 /** What was chosen in view v. */
@@ -198,7 +223,7 @@ const rowEndsOf = (tokens: readonly Row[], { grid, rows, columns }: Views): numb
 /** Something for each of a picture's tokens, and something for each newline, in the decoder's order. */
 function withNewlines<T>(tokens: readonly T[], ends: readonly number[], newline: (row: number) => T): T[] {
   const all: T[] = [];
-  for (let u = 0, r = 0; u < tokens.length || r < ends.length; ) {
+  for (let u = 0, r = 0; u < tokens.length || r < ends.length;) {
     if (r < ends.length && ends[r] === u) all.push(newline(r++));
     else all.push(tokens[u++]);
   }
@@ -233,7 +258,11 @@ export function endRowsOf({ rows, columns }: TokenMatrix, views: Views) {
  * @param newline [E]
  * @returns [B, U + R, E]; the caller disposes it
  */
-export function endRows(Z: tf.Tensor3D, rowEnds?: readonly (readonly number[])[], newline?: tf.Tensor1D): tf.Tensor3D {
+export function endRows(
+  Z: tf.Tensor3D,
+  rowEnds?: readonly (readonly number[])[],
+  newline?: tf.Tensor1D,
+): tf.Tensor3D {
   if (!rowEnds || !newline) return Z;
   using own = scope();
   own(Z);

@@ -166,8 +166,8 @@ function parsePreprocessConfig(
 function parseNext({ file, raw }: ImageProcessor, S: number, pad: boolean): PreprocessConfig {
   if (pad) throw new UserError(`--pad: LLaVA-NeXT pads its crops itself (${file})`);
   const pinpoints = parsePinpoints(raw['image_grid_pinpoints'], S, file);
-  const { feature_extractor_type: _, image_processor_type: __, image_aspect_ratio: ___, ...others } = raw;
-  const config = parsePreprocessConfig({ file, raw: { ...others, do_pad: false } }, S, false);
+  const ofEach = Object.fromEntries(Object.entries(raw).filter(([key]) => !ofViews.includes(key)));
+  const config = parsePreprocessConfig({ file, raw: ofEach }, S, false);
   const { resize } = config;
   const edges = !resize ? [S] : 'width' in resize ? [resize.width, resize.height] : [resize.shortestEdge];
   if (edges.some((edge) => edge !== S)) {
@@ -175,6 +175,9 @@ function parseNext({ file, raw }: ImageProcessor, S: number, pad: boolean): Prep
   }
   return { ...config, resize: { width: S, height: S }, pinpoints };
 }
+
+/** What that file says of the views together. */
+const ofViews = ['feature_extractor_type', 'image_processor_type', 'image_aspect_ratio', 'do_pad'];
 
 type Size = number | Sides | { shortest_edge: number };
 

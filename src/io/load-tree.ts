@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { HalfFormat, HalfMatrix } from '../tensor/half.ts';
 import type { Matrix } from '../tensor/linear.ts';
+import { backendTraits } from '../tensor/traits.ts';
 import { canWiden, widen, type WidenedDtype } from '../tensor/widen.ts';
 import { dtypeBytes } from './dtype.ts';
 import { allocate } from './safetensors-reader.ts';
@@ -88,8 +89,9 @@ function readEach(source: TensorSource, leaves: readonly Leaf[]): () => Promise<
   const start = async (turn: number): Promise<Uint8Array | undefined> => {
     if (turn >= leaves.length) return undefined;
     const { name, shape } = leaves[turn];
-    const bytes = 2 * shape[0] * shape[1];
-    return source.readRaw!(name, allocateAligned(bytes, source.dir));
+    const room = allocateAligned(2 * shape[0] * shape[1], source.dir);
+    backendTraits().expectWeights?.(room);
+    return source.readRaw!(name, room);
   };
   return inTurn(start, 7) as () => Promise<Uint8Array>; // a block's seven at once, read also while nobody waits
 }

@@ -6,8 +6,8 @@ const byName: [name: RegExp, what: (file: string) => string][] = [
   [
     /^pytorch_model.*\.bin(\.index\.json)?$|\.pth$|\.pt$|^consolidated\..*$/,
     (file) =>
-      `it has ${file}, weights as a Python pickle, and only safetensors are read: save it from transformers with ` +
-      'safe_serialization=True',
+      `it has ${file}, weights as a Python pickle, and only safetensors are read: vtc convert DIR --to DIR makes them, and runs ` +
+      'nothing of it',
   ],
   [
     /^adapter_(config\.json|model\.(safetensors|bin))$/,
@@ -51,7 +51,7 @@ const byStart: [start: RegExp, what: string][] = [
   [/^GGUF/, "in llama.cpp's GGUF format: take the checkpoint that it was made from"],
   [
     /^PK\x03\x04|^\x80[\x02-\x05]/,
-    "a Python pickle (PyTorch's .bin) under this name: save it as safetensors",
+    "a Python pickle (PyTorch's .bin) under this name: named pytorch_model.bin, vtc convert reads it",
   ],
   [/^\x89HDF/, "in HDF5 (TensorFlow's .h5) under this name: save it as safetensors"],
   [/^\s*<(!doctype|html|\?xml)/i, 'a web page, not a file of weights: download it again'],

@@ -47,10 +47,7 @@ export function encodeSafetensors(
 ): Iterable<Uint8Array> {
   const entries = tensors instanceof Map ? [...tensors] : Object.entries(tensors);
   for (const [name, tensor] of entries) checkTensor(name, tensor, path);
-  entries.sort(
-    ([nameA, a], [nameB, b]) =>
-      dtypeOrder.indexOf(a.dtype) - dtypeOrder.indexOf(b.dtype) || compareText(nameA, nameB),
-  );
+  entries.sort(byDtypeAndName);
   const header = encodeHeader(entries, metadata, path);
 
   return (function* () {
@@ -59,6 +56,28 @@ export function encodeSafetensors(
   })();
 }
 
+/** A tensor as it will be written, without its data. */
+export type TensorSpec = Pick<TensorToWrite, 'dtype' | 'shape'>;
+
+/**
+ * The header alone, of tensors that are read one by one while they are written.
+ * @returns it, and the tensors' names in the order in which their bytes follow
+ * @throws UserError if a tensor is not what it says it is
+ */
+export function encodeSafetensorsHeader(
+  path: string,
+  tensors: ReadonlyMap<string, TensorSpec>,
+  metadata: Record<string, string> = {},
+): { header: Uint8Array; order: string[] } {
+  const entries = [...tensors];
+  for (const [name, spec] of entries) checkSpec(name, spec, path);
+  entries.sort(byDtypeAndName);
+  return { header: encodeHeader(entries, metadata, path), order: entries.map(([name]) => name) };
+}
+
+const byDtypeAndName = ([nameA, a]: [string, TensorSpec], [nameB, b]: [string, TensorSpec]): number =>
+  dtypeOrder.indexOf(a.dtype) - dtypeOrder.indexOf(b.dtype) || compareText(nameA, nameB);
+
 /** By UTF-8 bytes, as Rust compares strings; JavaScript's own order differs beyond U+FFFF. */
 function compareText(a: string, b: string): number {
   const [left, right] = [a, b].map((text) => new TextEncoder().encode(text));
@@ -66,13 +85,20 @@ function compareText(a: string, b: string): number {
   return at < 0 ? left.length - right.length : left[at] - (right[at] ?? -1);
 }
 
-function checkTensor(name: string, { dtype, shape, data }: TensorToWrite, path: string): void {
+/** @returns its bytes */
+function checkSpec(name: string, { dtype, shape }: TensorSpec, path: string): number {
   const what = describeTensor(name, path);
   if (name === '__metadata__') throw new UserError(`${path}: no tensor can be named "__metadata__"`);
   checkText(name, `${path}: the tensor name ${JSON.stringify(name)}`);
   checkDtype(dtype, what);
   checkShape(shape, what);
-  const bytes = countBytes(dtype, shape, what);
+  return countBytes(dtype, shape, what);
+}
+
+function checkTensor(name: string, tensor: TensorToWrite, path: string): void {
+  const { dtype, shape, data } = tensor;
+  const what = describeTensor(name, path);
+  const bytes = checkSpec(name, tensor, path);
 
   if (data instanceof Float32Array && !isFloat(dtype)) {
     throw new UserError(`${what} has float32 data, which is not written as ${dtype}`);
@@ -106,7 +132,7 @@ function encodeTensor({ dtype, data }: TensorToWrite): Uint8Array {
 
 /** Length and JSON, padded with spaces to a multiple of 8. Joined by hand: an object would reorder its keys. */
 function encodeHeader(
-  entries: [string, TensorToWrite][],
+  entries: readonly [string, TensorSpec][],
   metadata: Record<string, string>,
   path: string,
 ): Uint8Array {

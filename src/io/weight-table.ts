@@ -151,7 +151,7 @@ const signs: [sign: RegExp, cause: string][] = [
   [/\.lora_[AB]\.|\.lora_embedding_/, 'they are an adapter: merge it with its model first'],
   [
     /^model\.(mm_projector|vision_tower\.vision_tower)\./,
-    "they are in the layout of the LLaVA authors' own code: take a folder converted for Hugging Face",
+    "they are in the layout of the LLaVA authors' own code: vtc convert makes one that is read",
   ],
 ];
 

@@ -1,5 +1,13 @@
 /** Safetensors files on disk. */
-import { encodeSafetensors, readSafetensors, type SafetensorsFile, type Tensors } from '../io/safetensors.ts';
+import { UserError } from '../errors.ts';
+import {
+  encodeSafetensors,
+  encodeSafetensorsHeader,
+  readSafetensors,
+  type SafetensorsFile,
+  type Tensors,
+  type TensorSpec,
+} from '../io/safetensors.ts';
 import { writeAtomically } from './files.ts';
 import { openFile } from './folder.ts';
 
@@ -24,4 +32,32 @@ export async function writeSafetensors(
   await writeAtomically(path, async (handle) => {
     for (const part of parts) await handle.writeFile(part);
   });
+}
+
+/**
+ * The same of tensors that are read while they are written, one at a time.
+ * @param read a tensor's bytes, as many as its shape takes
+ */
+export async function copySafetensors(
+  path: string,
+  tensors: ReadonlyMap<string, TensorSpec>,
+  read: (name: string) => Promise<Uint8Array>,
+  metadata: Record<string, string> = {},
+): Promise<void> {
+  const { header, order } = encodeSafetensorsHeader(path, tensors, metadata);
+  let refused: unknown;
+  try {
+    await writeAtomically(path, async (handle) => {
+      await handle.writeFile(header);
+      for (const name of order) {
+        const bytes = await read(name).catch((error: unknown) => {
+          refused = error; // to be told as it is, not as what the disk said
+          throw error;
+        });
+        await handle.writeFile(bytes);
+      }
+    });
+  } catch (error) {
+    throw refused instanceof UserError ? refused : error;
+  }
 }

@@ -12,6 +12,8 @@ export interface BackendTraits {
    * @throws UserError with the numbers
    */
   requireMemory(weights: WeightBytes, what: string): void;
+  /** Told of room, still empty, where a large matrix will stay as the file holds it. */
+  expectWeights?(this: void, bytes: Uint8Array): void;
   /** Whether 16-bit matrices had better stay as the file holds them, where all as float32 would be so much. */
   prefersStored(asFloat32: WeightBytes): boolean;
 }

@@ -6,6 +6,9 @@
 // The sums are in float32. rows.cc does the arithmetic, once for each instruction set; which one runs is seen when this is
 // loaded, or told by VTC_CLS_KERNEL.
 #include <node_api.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -251,9 +254,25 @@ std::string start() {
   if (wrong.empty()) wrong = add("VtcTurnF16", {"w: int32"}, turnOver<true>);
   return wrong;
 }
+// useHugePages(array): asks the system for pages of 2 MiB where the array's bytes will come to lie. Of small ones a token's step
+// touches three million, and finding each takes longer than reading it.
+napi_value useHugePages(napi_env env, napi_callback_info info) {
+#if defined(MADV_HUGEPAGE)
+  size_t count = 1, bytes = 0;
+  napi_value array;
+  void* data = nullptr;
+  if (napi_get_cb_info(env, info, &count, &array, nullptr, nullptr) == napi_ok && count == 1 &&
+      napi_get_typedarray_info(env, array, nullptr, &bytes, &data, nullptr, nullptr) == napi_ok && data) {
+    const uintptr_t page = 4096, from = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
+    const uintptr_t to = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;  // of a Uint8Array
+    if (from < to) madvise(reinterpret_cast<void*>(from), to - from, MADV_HUGEPAGE);  // advice: it may be refused
+  }
+#endif
+  return nullptr;
+}
 }  // namespace
 
-// exports.form, the instruction set, or an error that says what is wrong.
+// exports.form, the instruction set, and exports.useHugePages; or an error that says what is wrong.
 NAPI_MODULE_INIT() {
   static const std::string wrong = start();  // once a process: an operation's name is taken once
   if (!wrong.empty()) {
@@ -263,5 +282,8 @@ NAPI_MODULE_INIT() {
   napi_value name;
   napi_create_string_utf8(env, form.name, NAPI_AUTO_LENGTH, &name);
   napi_set_named_property(env, exports, "form", name);
+  napi_value function;
+  napi_create_function(env, "useHugePages", NAPI_AUTO_LENGTH, useHugePages, nullptr, &function);
+  napi_set_named_property(env, exports, "useHugePages", function);
   return exports;
 }
