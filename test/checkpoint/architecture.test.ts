@@ -251,7 +251,7 @@ describe('refusals', () => {
         mm_vision_tower: 'openai/clip-vit-large-patch14-336',
       });
       await expect(readArchitecture(dir)).rejects.toThrow(
-        /config\.json has mm_vision_tower, so it is in the layout of the LLaVA authors' own code, .* llava-hf\/llava-1\.5-7b-hf$/,
+        /config\.json has mm_vision_tower, so it is in the layout of the LLaVA authors' own code: vtc convert DIR --to DIR --clip DIR makes one that is read, or take llava-hf\/llava-1\.5-7b-hf, which was converted already$/,
       );
     },
   );
@@ -298,12 +298,17 @@ describe('refusals', () => {
   });
 
   const kinds =
-    'llava (CLIP or SigLIP, and LLaMA, Mistral or Qwen2), vipllava, clip, clip_vision_model, llama, mistral or qwen2';
+    'llava and llava_next (CLIP or SigLIP, and LLaMA, Mistral or Qwen2), vipllava, clip, clip_vision_model, llama, mistral or qwen2';
   const activations = 'one of quick_gelu, gelu, gelu_pytorch_tanh, gelu_new, silu, swish, relu';
   test.each<[unknown, string]>([
     [[1], ' should hold a JSON object'],
     [{}, `: model_type undefined is not supported, only ${kinds}`],
-    [{ model_type: 'llava_next' }, `: model_type "llava_next" is not supported, only ${kinds}`],
+    [{ model_type: 'mllama' }, `: model_type "mllama" is not supported, only ${kinds}`],
+    [
+      { model_type: 'llava_onevision' },
+      ': model_type "llava_onevision" is not supported: its crops are shrunk by interpolation before they are packed, which is not here; ' +
+        'llava-hf/llava-interleave-qwen-0.5b-hf has the same tower and decoder without crops, llava-hf/llava-v1.6-mistral-7b-hf has crops',
+    ],
     [
       { ...llava, vision_config: { model_type: 'dinov2' } },
       ': vision_config.model_type "dinov2" is not supported, only clip_vision_model or siglip_vision_model',

@@ -119,7 +119,7 @@ describe('names and shapes', () => {
     ],
     [
       'model.mm_projector.0.weight',
-      "they are in the layout of the LLaVA authors' own code: take a folder converted for Hugging Face",
+      "they are in the layout of the LLaVA authors' own code: vtc convert makes one that is read",
     ],
   ])('%s tells what the weights are', async (name, cause) => {
     const checkpoint = await readCheckpoint('llava-v5keys');

@@ -399,7 +399,7 @@ describe('options', () => {
         return false;
       } catch (error) {
         expect((error as Error).message).toBe(
-          `${name === 'hired' ? 'fastervlm' : name} needs the attention of [CLS], but this vision tower has no such token: divprune, fopru, random, uniform and fastv do without`,
+          `${name} needs the attention of [CLS], but this vision tower has no such token: divprune, fopru, random, uniform and fastv do without`,
         );
         return error instanceof UserError;
       }

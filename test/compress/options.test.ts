@@ -90,6 +90,7 @@ test('the defaults are those of the papers, the released code or the figures tha
   const withOptions = methods.filter(({ defaults }) => Object.keys(defaults).length > 0);
   expect(Object.fromEntries(withOptions.map(({ name, defaults }) => [name, defaults]))).toEqual({
     'vtc-cls': { layers: 3, ensemble: 'sum' },
+    'hired': { thumbnail: 0.5 },
     'random': { seed: 0 },
     'uniform': { pattern: 'grid' },
     'fopru': { strategy: 'rank' },

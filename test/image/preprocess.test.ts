@@ -220,7 +220,7 @@ describe('readPreprocessConfig', () => {
     [{ image_aspect_ratio: 'anyres' }, 'image_aspect_ratio must be "square" or "pad", not "anyres"'],
     [{ do_pad: true, do_normalize: false }, 'padding needs do_normalize, whose mean is its colour'],
     [
-      { image_processor_type: 'LlavaNextImageProcessor' },
+      { image_processor_type: 'LlavaOnevisionImageProcessor' },
       `image_processor_type must be CLIP's, LLaVA's or SigLIP's, not`,
     ],
   ])('refuses %j', async (config, words) => {

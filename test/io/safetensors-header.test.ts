@@ -34,9 +34,12 @@ test.each([
   ['GGUF\x03\0\0\0\x10\0\0\0', "in llama.cpp's GGUF format: take the checkpoint that it was made from"],
   [
     'PK\x03\x04\x14\0\x08\x08archive/data.pkl',
-    "a Python pickle (PyTorch's .bin) under this name: save it as safetensors",
+    "a Python pickle (PyTorch's .bin) under this name: named pytorch_model.bin, vtc convert reads it",
   ],
-  ['\x80\x02}q\0X\x0c', "a Python pickle (PyTorch's .bin) under this name: save it as safetensors"],
+  [
+    '\x80\x02}q\0X\x0c',
+    "a Python pickle (PyTorch's .bin) under this name: named pytorch_model.bin, vtc convert reads it",
+  ],
   ['<!DOCTYPE html><html>Sign in', 'a web page, not a file of weights: download it again'],
   ['{"error": "Entry not found"}', 'JSON text, not a file of weights'],
 ])('another format under this name: %j', async (text, what) => {
