@@ -49,6 +49,29 @@ const decoders: Record<string, string> = {
   llava_qwen: 'qwen2',
 };
 
+/** What CLIP's config says of its vision tower. */
+const visionKeys = [
+  'hidden_size',
+  'intermediate_size',
+  'num_hidden_layers',
+  'num_attention_heads',
+  'image_size',
+  'patch_size',
+  'hidden_act',
+  'layer_norm_eps',
+  'projection_dim',
+];
+
+/** Numbers that transformers wants to be written with a point, also where they are whole. */
+export const floatKeys = [
+  'rope_theta',
+  'factor',
+  'low_freq_factor',
+  'high_freq_factor',
+  'rms_norm_eps',
+  'layer_norm_eps',
+];
+
 /** What a decoder's config says of it. */
 const decoderKeys = [
   'hidden_size',
@@ -96,7 +119,8 @@ export function convertConfig(json: JsonObject, vision: JsonObject, file: string
   }
   const V = json['vocab_size'];
   if (!Number.isSafeInteger(V)) throw new UserError(`${file}: vocab_size should be a whole number`);
-  const given = decoderKeys.filter((key) => json[key] !== undefined);
+  const pick = (from: JsonObject, keys: readonly string[]) =>
+    Object.fromEntries(keys.flatMap((key) => (from[key] === undefined ? [] : [[key, from[key]]])));
   return {
     architectures: ['LlavaForConditionalGeneration'],
     model_type: 'llava',
@@ -108,10 +132,10 @@ export function convertConfig(json: JsonObject, vision: JsonObject, file: string
     tie_word_embeddings: false,
     pad_token_id: (V as number) + 1,
     torch_dtype: json['torch_dtype'] ?? 'float16',
-    vision_config: vision,
+    vision_config: { model_type: 'clip_vision_model', ...pick(vision, visionKeys) },
     text_config: {
       model_type: decoders[type],
-      ...Object.fromEntries(given.map((key) => [key, json[key]])),
+      ...pick(json, decoderKeys),
       vocab_size: grownVocabulary(V as number),
     },
   };

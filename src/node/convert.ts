@@ -4,6 +4,7 @@ import path from 'node:path';
 import {
   addedWords,
   convertConfig,
+  floatKeys,
   grownVocabulary,
   isAuthors,
   renameAuthors,
@@ -16,7 +17,7 @@ import type { TensorInfo, TensorSpec } from '../io/safetensors.ts';
 import { hasWeights, openWeights } from '../io/sharded.ts';
 import { openTorchFile } from '../io/torch-file.ts';
 import { isObject, type JsonObject } from '../json.ts';
-import { makeFolder, readJson, reasonOf, writeJsonFiles } from './files.ts';
+import { makeFolder, readJson, reasonOf, writeJsonFiles, writeText } from './files.ts';
 import { diskFolder, openFile } from './folder.ts';
 import { copySafetensors } from './safetensors.ts';
 
@@ -69,11 +70,12 @@ export async function convertCheckpoint(
   try {
     const { json, tensors } = isAuthors(config)
       ? await fromAuthors(config, file, open, options)
-      : { json: config, tensors: moveAll(open[0], (name) => name) };
+      : { json: undefined, tensors: moveAll(open[0], (name) => name) };
     const total = [...tensors.values()].reduce((sum, spec) => sum + bytesOf(spec), 0);
     await makeFolder(partial);
     await requireRoom(partial, total);
-    await writeJsonFiles(partial, { 'config.json': json });
+    if (json) await writeText(path.join(partial, 'config.json'), formatConfig(json));
+    else await cp(file, path.join(partial, 'config.json'), { dereference: true });
     await writeShards(partial, tensors, total, options.onProgress);
     await copyOthers(dir, partial);
     const lacks = await finishTokenizer(
@@ -91,6 +93,13 @@ export async function convertCheckpoint(
     await Promise.all(open.map((weights) => weights.close()));
   }
 }
+
+/** JSON in which floats stay floats: transformers refuses a whole number in their place. */
+const formatConfig = (json: JsonObject): string =>
+  `${JSON.stringify(json, null, 2)}\n`.replace(
+    new RegExp(`"(${floatKeys.join('|')})": (\\d+)(?=[,\\s])`, 'g'),
+    '"$1": $2.0',
+  );
 
 async function requireAbsent(to: string): Promise<void> {
   const names = await readdir(to).catch((error: NodeJS.ErrnoException) => {
@@ -170,7 +179,7 @@ async function fromAuthors(
   const clipConfig = await readJson(path.join(clip, 'config.json'));
   const vision = isObject(clipConfig?.['vision_config']) ? clipConfig['vision_config'] : clipConfig;
   if (!vision) throw new UserError(`${clip} is no checkpoint folder: it has no config.json`);
-  const json = convertConfig(config, { ...vision, model_type: 'clip_vision_model' }, file);
+  const json = convertConfig(config, vision, file);
   if (![...tensors.keys()].some((name) => name.startsWith('vision_tower.'))) {
     const weights = await openAny(clip);
     open.push(weights);
