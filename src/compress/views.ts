@@ -7,8 +7,7 @@
  *
  * U is the budget of a view on average, as it is of a whole picture elsewhere; a view with less than its share of patches in
  * the picture, not in the padding, leaves the others more. **Every row keeps its newline**, however many of its patches stay:
- * R tokens beside the budget, so that what is left still stands in its row. (HiRED's release drops all newlines, also where it
- * drops no patch; its packing function, given the embedding, keeps all, as here.)
+ * R tokens beside the budget, so that what is left still stands in its row.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { OriginalPlaces } from '../decoder/splice.ts';
