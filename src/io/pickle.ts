@@ -208,7 +208,7 @@ function call(called: Value, args: Value, fail: (problem: string) => UserError):
     case 'torch._utils._rebuild_tensor_v2':
       return tensorOf(items, fail);
     default:
-      throw fail(`asks for ${name}, which makes no tensor: it is not run`);
+      throw fail(`asks for ${name.slice(0, 200)}, which makes no tensor: it is not run`);
   }
 }
 
@@ -242,7 +242,7 @@ function storageOf(id: Value, fail: (problem: string) => UserError): Storage {
     : undefined;
   if (what !== 'storage' || typeof key !== 'string' || !Number.isSafeInteger(values))
     throw fail('describes a storage wrongly');
-  if (!dtype) throw fail(`has a storage of type ${name}, which is not read`);
+  if (!dtype) throw fail(`has a storage of type ${name.slice(0, 200)}, which is not read`);
   return { kind: 'storage', key, dtype, values: values as number };
 }
 

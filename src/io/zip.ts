@@ -60,16 +60,17 @@ export async function readZip(source: ByteSource): Promise<Map<string, ZipEntry>
     const next = at + 46 + nameBytes + extraBytes + commentBytes;
     if (next > view.byteLength) throw fail('its directory is damaged');
     const name = decodeLatin1(new Uint8Array(view.buffer, at + 46, nameBytes));
-    if (method !== 0 || (flags & 1) !== 0) throw fail(`${name} in it is compressed or encrypted`);
+    const told = JSON.stringify(name.slice(0, 100));
+    if (method !== 0 || (flags & 1) !== 0) throw fail(`${told} in it is compressed or encrypted`);
     const sizes = readSizes(view, at, nameBytes, extraBytes);
-    if (sizes.stored !== sizes.bytes) throw fail(`${name} in it has two sizes`);
+    if (sizes.stored !== sizes.bytes) throw fail(`${told} in it has two sizes`);
     const local = await readView(sizes.header, 30);
     if (local.getUint32(0, true) !== signatures.local)
-      throw fail(`${name} in it is not where its directory says`);
+      throw fail(`${told} in it is not where its directory says`);
     const begin = sizes.header + 30 + local.getUint16(26, true) + local.getUint16(28, true);
     if (!Number.isSafeInteger(begin) || begin + sizes.bytes > directory.begin)
-      throw fail(`${name} in it is cut short`);
-    if (entries.has(name)) throw fail(`${name} is in it twice`);
+      throw fail(`${told} in it is cut short`);
+    if (entries.has(name)) throw fail(`${told} is in it twice`);
     entries.set(name, { name, begin, bytes: sizes.bytes });
     at = next;
   }
