@@ -8,7 +8,7 @@ export { createRandom, type Random } from './random.ts';
 
 // The axis legend, what the layers must know of a backend, the trace
 export { shape, type AxisOf, ShapeError, type Dims } from './tensor/axes.ts';
-export { setTraits, type BackendTraits } from './tensor/traits.ts';
+export { setTraits, type BackendTraits, type WeightBytes } from './tensor/traits.ts';
 export { guardHeap, wasmTraits } from './tensor/wasm-heap.ts';
 export { free, scope, type Ownable, type Scope } from './tensor/scope.ts';
 export {
@@ -54,7 +54,7 @@ export type { Tensors } from './io/safetensors-writer.ts';
 export { openWeights, type WeightFiles } from './io/sharded.ts';
 
 // Image → pixels
-export type { Picture } from './image/picture.ts';
+export type { Picture, Sides } from './image/picture.ts';
 export {
   clipPreprocess,
   preprocess,
@@ -91,7 +91,7 @@ export {
 } from './tensor/attention.ts';
 export { activations, type Activation } from './tensor/activation.ts';
 export { gatherTokens } from './tensor/gather.ts';
-export { linear, type Linear, type Matrix } from './tensor/linear.ts';
+export { linear, type Linear, type Matrix, type Table } from './tensor/linear.ts';
 export { layerNorm, rmsNorm, type LayerNorm } from './tensor/norm.ts';
 
 // Vision tower, projector, decoder
@@ -152,6 +152,7 @@ export {
   type DecodingOption,
   type Written,
 } from './decoder/generate.ts';
+export type { LayerStream } from './decoder/layer-stream.ts';
 export { runLlama, type Llama, type LlamaRun } from './decoder/llama.ts';
 export { applyRope, createRope, ropeAt, type Rope, type RopeRows } from './decoder/rope.ts';
 export { greedy, pickToken, type Sampling } from './decoder/sample.ts';
@@ -186,6 +187,7 @@ export {
   type MethodOptions,
   type Resources,
   type Seen,
+  type Sharing,
   type Source,
   type Stage,
   type Stages,

@@ -14,6 +14,7 @@ import type { weightTable } from './names.ts';
  * before a product. `streamed`: the same, but the decoder's layers are read from the file again in each pass.
  */
 export const keepings = ['float32', 'stored', 'streamed'] as const;
+/** One of {@link keepings}. */
 export type Keeping = (typeof keepings)[number];
 type Table = ReturnType<typeof weightTable>;
 

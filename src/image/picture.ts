@@ -1,5 +1,6 @@
 import { UserError } from '../errors.ts';
 
+/** Width and height, in pixels. */
 export interface Sides {
   width: number;
   height: number;

@@ -21,6 +21,7 @@ import { makeFolder, readJson, reasonOf, writeJsonFiles, writeText } from './fil
 import { diskFolder, openFile } from './folder.ts';
 import { copySafetensors } from './safetensors.ts';
 
+/** What a conversion needs besides the folder. */
 export interface ConvertOptions {
   /** The CLIP's folder that the authors' layout names, where it holds no tower. */
   clip?: string;
@@ -30,6 +31,7 @@ export interface ConvertOptions {
   onProgress?: (done: number, total: number) => void;
 }
 
+/** What was written. */
 export interface Converted {
   tensors: number;
   bytes: number;

@@ -17,7 +17,7 @@ export interface ModelConfigs {
 /** A method but for its weights: a page of its own in this room, and one line in the registry. */
 export interface TrainedSystem<Weights extends object, Options extends MethodOptions> extends Omit<
   Method<Options>,
-  'prepare'
+  'prepare' | 'share'
 > {
   /** The shipped model that it was trained with, where that is not `llava`. */
   model?: string;
