@@ -40,7 +40,8 @@ export function productsFile(binding: string): string {
  * @throws UserError for a VTC_CLS_KERNEL that this processor does not run
  */
 export function loadProducts(file: string): void {
-  if (products !== undefined || !existsSync(file)) return;
+  const without = process.env['VTC_CLS_KERNEL'] === 'none'; // what is compiled is left aside
+  if (products !== undefined || without || !existsSync(file)) return;
   try {
     products = createRequire(import.meta.url)(file) as typeof products;
   } catch (error) {
@@ -63,10 +64,11 @@ export function useHalf(): void {
     kernelFunc: ({ inputs, attrs }) => {
       const { x, pairs } = inputs as Record<'x' | 'pairs', tf.Tensor2D>;
       const { format } = attrs as unknown as { format: HalfFormat };
-      if (hasOps() && x.shape[0] <= fewRows) return run('Times', format, x, pairs);
-      const matrix = hasOps() ? run('Turn', format, pairs) : widenPairs(pairs, format, true);
+      const few = x.shape[0] <= fewRows;
+      if (hasOps() && few) return run('Times', format, x, pairs);
+      const matrix = hasOps() ? run('Turn', format, pairs) : widenPairs(pairs, format, !few);
       try {
-        return tf.matMul(x, matrix);
+        return tf.matMul(x, matrix, false, !hasOps() && few); // transposing costs more than a few rows' product
       } finally {
         matrix.dispose();
       }

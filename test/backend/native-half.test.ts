@@ -19,6 +19,13 @@ describe.runIf(backendsUnderTest.includes('tensorflow'))('products with 16-bit w
     if (chosen === undefined) console.warn('skipping the forms of products: none were compiled here');
   });
 
+  test('where nothing is compiled, widening serves', async () => {
+    const ran = await start('none');
+    const { form, error } = JSON.parse(ran!.stdout) as { form?: string; error: number };
+    expect(form).toBeUndefined();
+    expect(error).toBeLessThan(1e-6);
+  });
+
   test.each(['portable', 'avx2', 'avx512', 'neon'])(
     '%s agrees with float64, or is not of this processor',
     async (form) => {
