@@ -18,6 +18,7 @@ interface TrainFlags {
   seed: number;
   captions: Naming;
   fixed?: true;
+  tower?: string;
   smoke?: true;
   fresh?: true;
   checkpointEvery: number;
@@ -47,7 +48,7 @@ export function addTrainCommand(program: Command): void {
         'a system of the field instead, on the models that come with this program; into a folder of its name',
       )
         .choices(Object.keys(systems))
-        .conflicts(['stage', 'captions', 'fixed']),
+        .conflicts(['stage', 'captions', 'fixed', 'tower']),
     )
     .option('--steps <n>', 'another number of steps, for each stage', readInteger(1))
     .option('--seed <n>', 'seed of the first weights and of the data', readInteger(0), 0)
@@ -60,6 +61,10 @@ export function addTrainCommand(program: Command): void {
       '--fixed',
       'LLaVA always sees 100 tokens, as LLaVA-1.5 always sees 576; by default pictures vary, from 36',
     )
+    .option(
+      '--tower <dir>',
+      'with --stage llava: the CLIP or LLaVA through whose vision tower it looks (default: clip in --out)',
+    )
     .option('--smoke', 'both stages with a model too small to learn: a test that all parts run')
     .option('--fresh', 'begin again, whatever checkpoint is there')
     .option('--checkpoint-every <seconds>', 'what a kill can cost', readInteger(0), 120)
@@ -71,6 +76,11 @@ async function run(flags: TrainFlags): Promise<void> {
   if (flags.backend !== 'tensorflow') {
     throw new UserError(
       `training needs the tensorflow backend, not ${flags.backend}; npm run setup:tensorflow builds it`,
+    );
+  }
+  if (flags.tower !== undefined && flags.stage !== 'llava') {
+    throw new UserError(
+      `--tower ${flags.tower}: --stage ${flags.stage} trains a tower; it goes with --stage llava`,
     );
   }
   await startBackend('tensorflow');
@@ -92,7 +102,8 @@ async function run(flags: TrainFlags): Promise<void> {
     if (flags.stage !== 'llava')
       await trainClip(withFlags({ ...recipes.clip, captions: flags.captions }), options);
     const frames = flags.fixed ? [side] : recipes.llava.frames;
-    if (flags.stage !== 'clip') await trainLlava(withFlags({ ...recipes.llava, frames }), options);
+    if (flags.stage !== 'clip')
+      await trainLlava(withFlags({ ...recipes.llava, frames }), options, flags.tower);
   } finally {
     display.stop();
   }

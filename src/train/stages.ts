@@ -1,9 +1,7 @@
 /** The two stages from beginning to end: a folder begun, a model trained into it, its curve drawn. */
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { loadModel } from '../node/checkpoint.ts';
 import { digestFile } from '../node/files.ts';
-import { UserError } from '../errors.ts';
 import { startClipFolder, writeClipWeights } from './clip-folder.ts';
 import { assemble, createClipStage } from './clip-stage.ts';
 import { drawCurve } from './curve.ts';
@@ -12,6 +10,7 @@ import { startLlavaFolder, writeLlavaWeights } from './llava-folder.ts';
 import { createLlavaStage } from './llava-stage.ts';
 import { describeTraining } from './provenance.ts';
 import type { ClipRecipe, LlavaRecipe } from './recipe.ts';
+import { loadTower } from './tower.ts';
 import { train, type TrainOptions } from './train.ts';
 
 /** Trains CLIP into `FOLDER/clip`. */
@@ -27,7 +26,7 @@ export async function trainClip(recipe: ClipRecipe, options: TrainOptions): Prom
 
 /**
  * Trains LLaVA into `FOLDER/NAME`, on a vision tower that is there.
- * @param source the folder of a CLIP
+ * @param source the folder of a CLIP, or of a LLaVA
  */
 export async function trainLlava(
   recipe: LlavaRecipe,
@@ -35,9 +34,7 @@ export async function trainLlava(
   source = path.join(options.folder, 'clip'),
   name = 'llava',
 ): Promise<void> {
-  const loaded = await loadModel(source);
-  if (!loaded.clip) throw new UserError(`${source} has no text tower: it is not of --stage clip`);
-  const { vision, weights: shared } = loaded.clip;
+  const { vision, postLayernorm, dispose } = await loadTower(source);
   const dir = path.join(options.folder, name);
   const config = await startLlavaFolder(dir, recipe, vision.config);
   const begun = await createLlavaStage(dir, config, vision, recipe, name);
@@ -52,12 +49,12 @@ export async function trainLlava(
     projector: { config: config.projector, weights: folded },
     decoder: { config: config.text, weights: decoder },
   };
-  await writeLlavaWeights(dir, model, shared.post_layernorm, {
+  await writeLlavaWeights(dir, model, postLayernorm, {
     ...describeTraining(stage, recipe),
     tower_sha256: tower,
   });
   tf.dispose([projector, decoder, folded, stage.weights, stage.scale] as unknown as tf.TensorContainer);
-  loaded.dispose();
+  dispose();
   await drawStageCurve(name, options.folder);
 }
 

@@ -68,6 +68,20 @@ describe.skipIf(!hasTensorflow)('vtc train --smoke', () => {
         }
       }
 
+      // Another decoder may look through the tower that this LLaVA brings, with no CLIP beside it.
+      const [other, llava] = [await makeFolder(), path.join(out, 'llava')];
+      const stage = ['--smoke', '--stage', 'llava', '--seed', '1', '--tower', llava];
+      expect(await vtcAlone('train', ...stage, '--out', other)).toMatchObject({ code: 0 });
+      const [first, second] = await Promise.all(
+        [out, other].map((folder) => readTensors(path.join(folder, 'llava/model.safetensors'))),
+      );
+      expect(second.names).toEqual(first.names);
+      const same = (name: string) => first.get(name).values.every((x, i) => x === second.get(name).values[i]);
+      const tower = first.names.filter((name) => name.startsWith('vision_tower.'));
+      expect(tower).toContain('vision_tower.vision_model.post_layernorm.weight');
+      expect(tower.filter((name) => !same(name))).toEqual([]);
+      expect(same('language_model.lm_head.weight')).toBe(false);
+
       // A second run finds both stages done.
       const again = await vtcAlone('train', '--smoke', '--out', out);
       expect({ code: again.code, stderr: again.stderr }).toEqual({ code: 0, stderr: '' });
@@ -81,6 +95,24 @@ test('refuses another backend, naming the command that builds the right one', as
     refused,
     /^training needs the tensorflow backend, not wasm; npm run setup:tensorflow builds it$/,
   );
+});
+
+test('refuses --tower where a tower is trained', async () => {
+  expectRefusal(
+    await vtcAlone('train', '--tower', 'weights/clip', '--out', await makeFolder()),
+    '--tower weights/clip: --stage both trains a tower; it goes with --stage llava',
+  );
+});
+
+test.skipIf(!hasTensorflow)('refuses a tower that is not of the world', async () => {
+  const train = (dir: string, out: string) =>
+    vtcAlone('train', '--smoke', '--stage', 'llava', '--tower', dir, '--out', out);
+  const out = await makeFolder();
+  expectRefusal(
+    await train('test/golden/clip-model', out),
+    /has a tower of \d+ pixels a side in patches of \d+: the world's pictures need one of 80 pixels in patches of 8$/,
+  );
+  expect(await listFiles(out)).toEqual([]);
 });
 
 /** What a safetensors header says beside its tensors. */
