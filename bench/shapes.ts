@@ -1,4 +1,5 @@
 /** The shapes that are measured: published models' own. */
+import { clipLarge336 } from '../src/checkpoint/architecture.ts';
 import { parseDecoderConfig, type DecoderConfig } from '../src/decoder/config.ts';
 import { parseClipVisionConfig, type ClipVisionConfig } from '../src/vision/config.ts';
 
@@ -8,14 +9,7 @@ const clip = (fields: Record<string, number>): ClipVisionConfig => parseClipVisi
 export const visionShapes = {
   'ViT-B/32': clip({}),
   'ViT-B/16': clip({ patch_size: 16 }),
-  'ViT-L/14-336': clip({
-    hidden_size: 1024,
-    intermediate_size: 4096,
-    num_hidden_layers: 24,
-    num_attention_heads: 16,
-    image_size: 336,
-    patch_size: 14,
-  }),
+  'ViT-L/14-336': clip(clipLarge336),
 };
 
 /** TinyLlama's shape: 1.1 B parameters at 22 layers. */

@@ -9,9 +9,8 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Llava } from './checkpoint/load.ts';
 import { compress, type CompressedPictures } from './compress/compress.ts';
-import { joinFrames } from './compress/frames.ts';
-import { shownOf } from './compress/shown.ts';
-import { endRows, joinViews } from './compress/views.ts';
+import { joinPictures, shownOf } from './compress/shown.ts';
+import { endRows } from './compress/views.ts';
 import { cacheLengths } from './decoder/cache.ts';
 import { prefill, writeOn, type GenerateOptions } from './decoder/generate.ts';
 import { splicePictures } from './decoder/splice-frames.ts';
@@ -63,8 +62,7 @@ export async function see({ config, vision }: Llava, pixels: tf.Tensor4D, plan: 
 // prettier-ignore
 export async function choose(model: Llava, seen: SeenPictures, plan: Plan, trace?: Trace): Promise<CompressedPictures> {
   using own = scope();
-  // A clip's frames as one: compress/frames.ts; LLaVA-NeXT's thumbnail and crops as one: compress/views.ts
-  const sight = plan.together ? own(joinFrames(seen, plan.together)) : plan.views ? own(joinViews(seen, plan.views)) : seen;
+  const sight = joinPictures(seen, plan, own); // a clip's frames, or LLaVA-NeXT's views    compress/frames.ts, compress/views.ts
   // VTC-CLS: s = Σ of the last K layers' mean over heads of A_l[:, :, 0, 1:], [CLS] to patches; W has a 1 for each of the
   // top-U of s. PruMerge: such a 1, and the weights of what is like it         compress/vtc-cls.ts, compress/prumerge.ts
   const choice = await plan.choose(shownOf({ ...model, ...plan.brings }, sight)); // a system may bring its own parts

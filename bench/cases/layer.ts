@@ -55,14 +55,10 @@ export function layerCases(context: Context): BenchCase[] {
       work: { bytes: writtenTokens * (readBytes(config, 2) + cacheBytesOf(config, T)) },
     };
 
-    const kept = context.backends.flatMap((backend) =>
-      context.gpu || backend === 'tensorflow'
-        ? (context.gpu ? (['float32'] as const) : (['stored', 'float32'] as const)).map((keeping) => ({
-            backend,
-            keeping,
-          }))
-        : [],
-    );
+    const keepings = context.gpu ? (['float32'] as const) : (['stored', 'float32'] as const);
+    const kept = context.backends
+      .filter((backend) => context.gpu || backend === 'tensorflow')
+      .flatMap((backend) => keepings.map((keeping) => ({ backend, keeping })));
     const ours = kept.flatMap(({ backend, keeping }) => {
       const models = sharedModels(config, tree, group, { from: 'BF16', stored: keeping === 'stored' });
       const casesOf = (
@@ -145,8 +141,8 @@ export function layerCases(context: Context): BenchCase[] {
         };
       };
       return [
-        ...prefills.map(({ U, description }) =>
-          caseOf(description, { kind: 'prefill', input: inputOf(U + textTokens) }, digestLength),
+        ...prefills.map(({ B, U, description }) =>
+          caseOf(description, { kind: 'prefill', input: inputOf(U + textTokens, B) }, digestLength),
         ),
         caseOf(writing, { kind: 'decode', input: inputOf(T), tokens: writtenTokens }, writtenTokens + 1),
       ];

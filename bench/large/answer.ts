@@ -11,6 +11,7 @@ import { project } from '../../src/projector.ts';
 import { choose, see } from '../../src/story.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import { patchCount } from '../../src/vision/config.ts';
+import { textTokens } from '../shapes.ts';
 import { inputRecipe, inputTensor } from '../weights.ts';
 
 /** Seconds of wall time, and of all cores'. */
@@ -29,7 +30,6 @@ export interface Timed {
   flops: number;
 }
 
-export const textTokens = 64;
 export const newTokens = 32;
 
 /** Runs until its values are there. */

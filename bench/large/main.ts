@@ -19,8 +19,9 @@ import { loadModel, openWeights, readArchitecture } from '../../src/node/checkpo
 import { writeText } from '../../src/node/files.ts';
 import { patchCount } from '../../src/vision/config.ts';
 import { describeHost } from '../machine.ts';
+import { textTokens } from '../shapes.ts';
 import { fill, inputRecipe } from '../weights.ts';
-import { newTokens, take, textTokens, timeAnswer, type Taken } from './answer.ts';
+import { newTokens, take, timeAnswer, type Taken } from './answer.ts';
 import { makeCheckpoint, sizeOf } from './checkpoint.ts';
 import { startLlavaPeer, type LlavaPeer } from './peer.ts';
 import { describe, type LargeResults, type Series } from './report.ts';

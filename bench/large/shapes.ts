@@ -1,15 +1,5 @@
 /** The models that are measured at their true size: what their published config.json says of the architecture. */
-
-const clipLarge336 = {
-  model_type: 'clip_vision_model',
-  hidden_size: 1024,
-  intermediate_size: 4096,
-  num_hidden_layers: 24,
-  num_attention_heads: 16,
-  image_size: 336,
-  patch_size: 14,
-  projection_dim: 768,
-};
+import { clipLarge336 } from '../../src/checkpoint/architecture.ts';
 
 const llava = (text: Record<string, unknown>) => ({
   architectures: ['LlavaForConditionalGeneration'],
@@ -20,7 +10,7 @@ const llava = (text: Record<string, unknown>) => ({
   vision_feature_select_strategy: 'default',
   tie_word_embeddings: false,
   torch_dtype: 'bfloat16',
-  vision_config: clipLarge336,
+  vision_config: { model_type: 'clip_vision_model', ...clipLarge336, projection_dim: 768 },
   text_config: {
     model_type: 'llama',
     vocab_size: 32064,

@@ -1,8 +1,8 @@
 /**
  * Products with 16-bit matrices on native TensorFlow. Of a few rows, an answer's next token, by an operation of our own that
  * reads the matrix once, at the memory's speed (native/products.cc); of many the matrix is widened and multiplied by as a
- * float32 one would be, to the same last bit. Without that operation every product is the second kind: exact, but a token
- * then takes three times as long.
+ * float32 one would be, to the same last bit. Without that operation few rows are multiplied by a widened matrix too, which is
+ * as exact and takes a token three times as long.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';

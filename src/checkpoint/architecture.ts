@@ -18,6 +18,7 @@ import {
   type ClipVisionConfig,
 } from '../vision/config.ts';
 import { parseClipTextConfig, type ClipTextConfig } from '../vision/text-config.ts';
+import { authorsKey } from './authors.ts';
 
 /** LLaVA or vip-llava: a CLIP or SigLIP vision tower, a projector and a decoder. */
 export interface LlavaConfig {
@@ -115,10 +116,9 @@ function parseArchitecture(json: JsonObject, file: string): Architecture {
     case 'clip_vision_model':
       return { kind: 'clip', vision: parseClipVisionConfig(json, file) };
     default: {
-      const kin =
-        typeof type === 'string' && Object.hasOwn(instead, type) ? instead[type] : `only ${supported}`;
+      const other = typeof type === 'string' && Object.hasOwn(instead, type) ? instead[type] : undefined;
       throw new UserError(
-        `${file}: model_type ${JSON.stringify(type)} is not supported${kin.startsWith('only') ? ',' : ':'} ${kin}`,
+        `${file}: model_type ${JSON.stringify(type)} is not supported${other ? `: ${other}` : `, only ${supported}`}`,
       );
     }
   }
@@ -163,8 +163,8 @@ function refuseOthers(json: JsonObject, file: string): void {
         'take the checkpoint that they were made from',
     );
   }
-  const authors = ['mm_vision_tower', 'mm_hidden_size'].find((key) => key in json);
-  if (authors && !isObject(json['text_config'])) {
+  const authors = authorsKey(json);
+  if (authors) {
     throw new UserError(
       `${file} has ${authors}, so it is in the layout of the LLaVA authors' own code: vtc convert DIR --to DIR --clip DIR makes one ` +
         'that is read, or take llava-hf/llava-1.5-7b-hf, which was converted already',
@@ -172,8 +172,8 @@ function refuseOthers(json: JsonObject, file: string): void {
   }
 }
 
-/** transformers' default for a LLaVA without `vision_config`: ViT-L/14 at 336 pixels. */
-const clipLarge336 = {
+/** ViT-L/14 at 336 pixels: LLaVA-1.5's, and transformers' default for a LLaVA without `vision_config`. */
+export const clipLarge336 = {
   hidden_size: 1024,
   intermediate_size: 4096,
   num_hidden_layers: 24,

@@ -12,9 +12,11 @@
 import { UserError } from '../errors.ts';
 import { isObject, type JsonObject } from '../json.ts';
 
-/** Whether a config.json is theirs. */
-export const isAuthors = (json: JsonObject): boolean =>
-  ('mm_vision_tower' in json || 'mm_hidden_size' in json) && !isObject(json['text_config']);
+/** The key by which a config.json is seen to be theirs, where it is. */
+export const authorsKey = (json: JsonObject): string | undefined =>
+  isObject(json['text_config'])
+    ? undefined
+    : ['mm_vision_tower', 'mm_hidden_size'].find((key) => key in json);
 
 /** The name that a tensor of theirs has in Hugging Face's layout. */
 export function renameAuthors(name: string): string {

@@ -3,10 +3,11 @@
  * TensorFlow of today. Each step is skipped when its result is there, so the command may be run again at any time.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { copyFile, mkdir, rename, rm, statfs } from 'node:fs/promises';
+import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { Option, type Command } from 'commander';
 import { messageOf, UserError } from '../errors.ts';
+import { freeBytes, requireRoom } from '../node/disk.ts';
 import { makeFolder, reasonOf, writeAtomically } from '../node/files.ts';
 import {
   bindingOf,
@@ -23,6 +24,11 @@ import { describeMissing, missingLibraries, requireGpu } from './cuda-setup.ts';
 import { runProgram } from './programs.ts';
 import { proveTensorflow } from './prove-tensorflow.ts';
 import { fetchLibraries, haveLibraries, readSource } from './tensorflow-libraries.ts';
+
+/** What a build takes at most, while it is made. */
+const neededBytes = 2.5e9;
+const moreRoom =
+  'make room (npm cache clean --force, python3 -m pip cache purge) or name another folder in VTC_CLS_CACHE';
 
 interface SetupFlags {
   cuda: boolean;
@@ -73,10 +79,7 @@ const thisMachine: Machine = {
   arch: process.arch,
   env: process.env,
   hasNative,
-  freeBytes: async (folder) => {
-    const { bavail, bsize } = await statfs(folder);
-    return bavail * bsize;
-  },
+  freeBytes,
   say: (line) => console.log(line),
 };
 
@@ -136,7 +139,7 @@ function listSteps(root: string, device: NativeDevice, machine: Machine): Step[]
         if (!(await runProgram('npm', ['--version'], { env }))) {
           throw new UserError('npm is not in PATH: install Node with npm (sudo apt-get install npm)');
         }
-        if (!haveLibraries(at('deps'))) await requireRoom(root, machine);
+        if (!haveLibraries(at('deps'))) await requireRoom(root, neededBytes, moreRoom, machine.freeBytes);
       },
     },
     {
@@ -222,17 +225,6 @@ function requirePlatform(device: NativeDevice, { platform, arch }: Machine): voi
   throw new UserError(
     `${device === 'cuda' ? 'the CUDA build' : 'native TensorFlow'} is set up on linux ${built.join(' and ')} only, ` +
       `this is ${platform} ${arch}: use --backend wasm`,
-  );
-}
-
-async function requireRoom(root: string, { freeBytes }: Machine): Promise<void> {
-  const needed = 2.5e9;
-  const free = await freeBytes(root);
-  if (free >= needed) return;
-  const gb = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
-  throw new UserError(
-    `${root} has ${gb(free)} free, ${gb(needed)} are needed: make room (npm cache clean --force, ` +
-      'python3 -m pip cache purge) or name another folder in VTC_CLS_CACHE',
   );
 }
 

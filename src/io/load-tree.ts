@@ -4,7 +4,7 @@ import type { Matrix } from '../tensor/linear.ts';
 import { backendTraits } from '../tensor/traits.ts';
 import { canWiden, widen, type WidenedDtype } from '../tensor/widen.ts';
 import { dtypeBytes } from './dtype.ts';
-import { allocate } from './safetensors-reader.ts';
+import { allocate } from './read-at.ts';
 import { isLeaf, leavesOf, type Leaf, type Loaded, type TensorSource } from './weight-table.ts';
 
 /**

@@ -1,9 +1,10 @@
 /** Reading a safetensors file lazily: the header when it is opened, a tensor when it is asked for. */
 import { refusePointer } from '../bytes.ts';
-import { UserError, messageOf } from '../errors.ts';
+import { UserError } from '../errors.ts';
 import type { ByteSource } from '../folder.ts';
 import { toFloat32, toInt32 } from './dtype.ts';
 import { nameOtherFormat } from './other-formats.ts';
+import { readAt } from './read-at.ts';
 import { describeTensor, parseHeader, prefixBytes, readHeaderLength } from './safetensors-header.ts';
 import type { Header, TensorInfo } from './safetensors-header.ts';
 
@@ -69,33 +70,4 @@ async function readHeader(source: ByteSource): Promise<Header> {
   if (other && start[prefixBytes] !== '{'.charCodeAt(0)) throw new UserError(`${path} is ${other}`);
   const length = readHeaderLength(start.slice(0, prefixBytes), fileBytes, path);
   return parseHeader(await readAt(source, prefixBytes, length, what), fileBytes, path);
-}
-
-/** `length` bytes from `position` on, in a buffer of their own unless given one. A read may stop short, so it is asked again. */
-async function readAt(
-  source: ByteSource,
-  position: number,
-  length: number,
-  what: string,
-  into: Uint8Array = allocate(length, what),
-): Promise<Uint8Array> {
-  const bytes = into.subarray(0, length);
-  let done = 0;
-  while (done < length) {
-    const bytesRead = await source.read(position + done, bytes.subarray(done));
-    if (bytesRead === 0) {
-      throw new UserError(`${what} broke off while it was read: ${done} of ${length} bytes were there`);
-    }
-    done += bytesRead;
-  }
-  return bytes;
-}
-
-/** @throws UserError where there is no memory */
-export function allocate(length: number, what: string): Uint8Array {
-  try {
-    return new Uint8Array(length);
-  } catch (error) {
-    throw new UserError(`${what} takes ${length} bytes, for which there is no memory: ${messageOf(error)}`);
-  }
 }

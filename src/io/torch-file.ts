@@ -3,6 +3,7 @@ import { UserError } from '../errors.ts';
 import type { ByteSource } from '../folder.ts';
 import { dtypeBytes } from './dtype.ts';
 import { readPickle, tensorsOf, type PickledTensor } from './pickle.ts';
+import { readAt } from './read-at.ts';
 import type { TensorInfo } from './safetensors-header.ts';
 import { readZip } from './zip.ts';
 
@@ -32,15 +33,8 @@ export async function openTorchFile(source: ByteSource): Promise<TorchFile> {
 
 async function readTorchFile(source: ByteSource): Promise<TorchFile> {
   const { name: path } = source;
-  const read = async (position: number, bytes: Uint8Array): Promise<Uint8Array> => {
-    for (let done = 0; done < bytes.length;) {
-      const count = await source.read(position + done, bytes.subarray(done));
-      if (count === 0) throw new UserError(`${path} broke off while it was read`);
-      done += count;
-    }
-    return bytes;
-  };
-  const start = await read(0, new Uint8Array(Math.min(4, source.size)));
+  const read = (begin: number, end: number) => readAt(source, begin, end - begin, path);
+  const start = await read(0, Math.min(4, source.size));
   if (start[0] === 0x80) {
     throw new UserError(
       `${path} is in the format of PyTorch before 1.6: torch.load and torch.save it once in a newer PyTorch`,
@@ -55,11 +49,11 @@ async function readTorchFile(source: ByteSource): Promise<TorchFile> {
   const root = pickle.name.slice(0, -'data.pkl'.length);
   const order = entries.get(`${root}byteorder`);
   if (order && order.bytes < 16) {
-    const text = String.fromCharCode(...(await read(order.begin, new Uint8Array(order.bytes))));
+    const text = String.fromCharCode(...(await read(order.begin, order.begin + order.bytes)));
     if (text !== 'little')
       throw new UserError(`${path} was written on a machine of another byte order (${text})`);
   }
-  const pickled = tensorsOf(readPickle(await read(pickle.begin, new Uint8Array(pickle.bytes)), path), path);
+  const pickled = tensorsOf(readPickle(await read(pickle.begin, pickle.begin + pickle.bytes), path), path);
   const tensors = new Map<string, TensorInfo>();
   for (const [name, tensor] of pickled) {
     const what = `${path}: tensor ${JSON.stringify(name)}`;
@@ -73,7 +67,7 @@ async function readTorchFile(source: ByteSource): Promise<TorchFile> {
     readRaw: async (name) => {
       const info = tensors.get(name);
       if (!info) throw new UserError(`${path} has no tensor ${JSON.stringify(name)}`);
-      return read(info.begin, new Uint8Array(info.end - info.begin));
+      return read(info.begin, info.end);
     },
     close: () => source.close(),
   };

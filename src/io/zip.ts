@@ -11,6 +11,7 @@
 import { decodeLatin1 } from '../bytes.ts';
 import { UserError } from '../errors.ts';
 import type { ByteSource } from '../folder.ts';
+import { readAt } from './read-at.ts';
 
 /** An entry of a zip file: where its bytes are. */
 export interface ZipEntry {
@@ -35,13 +36,7 @@ export async function readZip(source: ByteSource): Promise<Map<string, ZipEntry>
     new UserError(`${source.name} is no zip file that torch.save wrote: ${problem}`);
   const readView = async (position: number, length: number): Promise<DataView> => {
     if (!(position >= 0 && position + length <= source.size)) throw fail('it is cut short');
-    const bytes = new Uint8Array(length);
-    for (let done = 0; done < length;) {
-      const read = await source.read(position + done, bytes.subarray(done));
-      if (read === 0) throw fail('it is cut short');
-      done += read;
-    }
-    return new DataView(bytes.buffer);
+    return new DataView((await readAt(source, position, length, source.name)).buffer);
   };
   const { end, directory } = await findEnd(source.size, readView, fail);
   if (directory.bytes > limits.directoryBytes || directory.entries > limits.entries)

@@ -1,25 +1,27 @@
 /** Checkpoints that others wrote in other ways, as a Hugging Face folder of safetensors. */
-import { cp, readdir, rename, rm, statfs } from 'node:fs/promises';
+import { cp, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import {
   addedWords,
+  authorsKey,
   convertConfig,
   floatKeys,
   grownVocabulary,
-  isAuthors,
   renameAuthors,
   renameClip,
 } from '../checkpoint/authors.ts';
 import { readCheckedConfig } from '../checkpoint/load.ts';
 import { UserError } from '../errors.ts';
-import { dtypeBytes, encodeFloat32, toFloat32 } from '../io/dtype.ts';
+import { encodeFloat32, toFloat32 } from '../io/dtype.ts';
 import type { TensorInfo, TensorSpec } from '../io/safetensors.ts';
 import { hasWeights, openWeights } from '../io/sharded.ts';
 import { openTorchFile } from '../io/torch-file.ts';
 import { isObject, type JsonObject } from '../json.ts';
+import { requireRoom } from './disk.ts';
 import { makeFolder, readJson, reasonOf, writeJsonFiles, writeText } from './files.ts';
 import { diskFolder, openFile } from './folder.ts';
 import { copySafetensors } from './safetensors.ts';
+import { planShards, sumBytes, writeIndex } from './shards.ts';
 
 /** What a conversion needs besides the folder. */
 export interface ConvertOptions {
@@ -70,19 +72,20 @@ export async function convertCheckpoint(
   const open: Weights[] = [await openAny(dir)];
   const partial = `${path.resolve(to)}.partial-${process.pid}`;
   try {
-    const { json, tensors } = isAuthors(config)
+    const isAuthors = authorsKey(config) !== undefined;
+    const { json, tensors } = isAuthors
       ? await fromAuthors(config, file, open, options)
       : { json: undefined, tensors: moveAll(open[0], (name) => name) };
-    const total = [...tensors.values()].reduce((sum, spec) => sum + bytesOf(spec), 0);
+    const total = sumBytes(tensors.values());
     await makeFolder(partial);
-    await requireRoom(partial, total);
+    await requireRoom(path.dirname(partial), 1.01 * total);
     if (json) await writeText(path.join(partial, 'config.json'), formatConfig(json));
     else await cp(file, path.join(partial, 'config.json'), { dereference: true });
     await writeShards(partial, tensors, total, options.onProgress);
     await copyOthers(dir, partial);
     const lacks = await finishTokenizer(
       partial,
-      isAuthors(config) ? (config['vocab_size'] as number) : undefined,
+      isAuthors ? (config['vocab_size'] as number) : undefined,
       options,
     );
     await readCheckedConfig(diskFolder(partial)); // what was written is a model
@@ -216,56 +219,23 @@ function growTable({ dtype, shape: [V, E], read }: Moving, rows: number): Moving
   };
 }
 
-const bytesOf = ({ dtype, shape }: TensorSpec): number =>
-  dtypeBytes[dtype] * shape.reduce((product, n) => product * n, 1);
-
-async function requireRoom(dir: string, needed: number): Promise<void> {
-  const { bavail, bsize } = await statfs(dir);
-  if (bavail * bsize > needed * 1.01) return;
-  const gb = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
-  throw new UserError(
-    `${path.dirname(dir)} has ${gb(bavail * bsize)} free, and the converted weights take ${gb(needed)}`,
-  );
-}
-
 async function writeShards(
   dir: string,
   tensors: Map<string, Moving>,
   total: number,
   onProgress?: ConvertOptions['onProgress'],
 ): Promise<void> {
-  const shards = [new Map<string, Moving>()];
-  let filled = 0;
-  for (const [name, moving] of tensors) {
-    if (filled > 0 && filled + bytesOf(moving) > shardBytes) {
-      shards.push(new Map());
-      filled = 0;
-    }
-    shards.at(-1)!.set(name, moving);
-    filled += bytesOf(moving);
-  }
-  const number = (n: number) => String(n).padStart(5, '0');
-  const fileOf = (i: number) =>
-    shards.length === 1
-      ? 'model.safetensors'
-      : `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
+  const shards = planShards(tensors, shardBytes);
   let done = 0;
-  for (const [i, shard] of shards.entries()) {
+  for (const { file, tensors: shard } of shards) {
     const read = async (name: string) => {
       const bytes = await shard.get(name)!.read();
       onProgress?.((done += bytes.length), total);
       return bytes;
     };
-    await copySafetensors(path.join(dir, fileOf(i)), shard, read, { format: 'pt' });
+    await copySafetensors(path.join(dir, file), shard, read, { format: 'pt' });
   }
-  if (shards.length === 1) return;
-  const placed = shards.flatMap((shard, i) => [...shard.keys()].map((name) => [name, fileOf(i)]));
-  await writeJsonFiles(dir, {
-    'model.safetensors.index.json': {
-      metadata: { total_size: total },
-      weight_map: Object.fromEntries(placed) as Record<string, string>,
-    },
-  });
+  await writeIndex(dir, shards);
 }
 
 /** What goes along as it is: the tokenizer, templates, how answers end, how pictures are prepared. */

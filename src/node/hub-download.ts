@@ -1,7 +1,8 @@
 /** Fetches a model of the Hugging Face Hub into its cache, where transformers finds it too, or into a folder of one's own. */
-import { rmdir, statfs } from 'node:fs/promises';
+import { rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import { UserError } from '../errors.ts';
+import { requireRoom } from './disk.ts';
 import { makeFolder } from './files.ts';
 import { formatModel, parseModelName, type HubModel } from './hub-cache.ts';
 import { listModel, type HubFile } from './hub-listing.ts';
@@ -111,11 +112,4 @@ async function fetchAll(
     done += file.size;
   }
   return needed;
-}
-
-async function requireRoom(folder: string, needed: number): Promise<void> {
-  const { bavail, bsize } = await statfs(folder);
-  const mb = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`;
-  if (bavail * bsize >= needed) return;
-  throw new UserError(`${folder} has ${mb(bavail * bsize)} free, and ${mb(needed)} are to come`);
 }

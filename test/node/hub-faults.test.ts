@@ -83,7 +83,7 @@ describe('a hub with faults', () => {
     'a size too small': /has \d+ bytes, where its list says \d+$/,
     'a size too large': /has \d+ bytes, where its list says \d+$/,
     'a size that is none': /made of: it gives model.safetensors the size -1$/,
-    'a size beyond any disk': / has \d+ MB free, and \d+ MB are to come$/,
+    'a size beyond any disk': / has [\d.]+ [MG]B free, [\d.]+ GB are needed$/,
     'a wrong hash': /is not the file that its list names: its hash is \w{64}, should be \w{64}$/,
     'a hash that is a path': /made of: it gives model.safetensors the hash "..\/..\/..\/..\/evil"$/,
     'a file outside': /made of: it lists "..\/evil.json", which is no file of a folder$/,
