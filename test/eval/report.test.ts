@@ -105,6 +105,21 @@ test('a row for each series and budget: accuracy overall and by type, seeds aver
   expect(rows[0].byType['early'].n).toBe(4);
 });
 
+test('by what is asked about, of those questions that speak of one thing, where a task tells', () => {
+  expect(rows[0].byAbout).toEqual({});
+  expect(writeMarkdown(results)).not.toContain('what is asked about');
+  const things = new Map(
+    Object.entries({ 1: 'letter', 2: 'small shape', 4: 'letter', 8: 'small shape', 9: 'letter' }),
+  );
+  const questions = task.questions.map((question) => ({ ...question, about: things.get(question.id) }));
+  const told = summarise({ ...task, questions }, done);
+  expect(told[0].byAbout['letter']).toMatchObject({ n: 3, accuracy: 2 / 3 });
+  expect(told[3].byAbout['small shape']).toMatchObject({ n: 2, accuracy: 1 / 2 });
+  const text = writeMarkdown({ ...results, rows: told });
+  expect(text).toContain('Of 3 letter, 2 small shape;');
+  expect(text).toMatch(/\| none +\| +16 \| 90\.0 \[[^|]+\| 66\.7 ±[\d.]+ \| 100\.0 ±/);
+});
+
 test('costs and times are means over the seeds; times are those of one picture and of one question', () => {
   const dearer = done.map(({ cell, record }) => {
     const twice = cell.variant.name === 'random:seed=1' ? 2 : 1;

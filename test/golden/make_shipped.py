@@ -103,7 +103,7 @@ def share(words):
 
 
 models, tensors, gaps = [], {}, {}
-for folder in ("llava", "llava-fixed"):
+for folder in ("llava", "llava-fixed", "llava-salient"):
     llava, processor = load(LlavaForConditionalGeneration, weights / folder)
     llava.set_attn_implementation("eager")  # which returns attentions
     for count in (100, 36):

@@ -64,7 +64,8 @@ export function writeMarkdown(results: Results): string {
     `### Accuracy at equal FLOPs\n\nOn the line between a method's neighbouring points, where it has some on both sides. The FLOPs ` +
       `are those of reading a prompt that carries so many visual tokens through every decoder layer.\n\n${flopsTable(results)}`,
     ...(rows.some(({ pope }) => pope) ? [`### POPE\n\n${popeTable(rows)}`] : []),
-    `### Accuracy by question type\n\n${typesTable(rows)}`,
+    `### Accuracy by question type\n\n${kindsTable(rows, ({ byType }) => byType)}`,
+    ...aboutPart(rows),
     `### What kind of answer\n\n${answersTable(rows)}`,
     `### Cost of a question\n\nMeans over the questions: tokens in each decoder layer after the prompt, text and picture; ` +
       `FLOPs of reading it; its keys and values in float32.\n\n${costTable(rows)}`,
@@ -199,17 +200,26 @@ function flopsTable(results: Results): string {
   return markdownTable(head, lines, 1);
 }
 
-function typesTable(rows: readonly Row[]): string {
-  const types = Object.keys(rows[0].byType);
-  const head = ['method', 'tokens', 'overall', ...types];
+function kindsTable(rows: readonly Row[], of: (row: Row) => Record<string, Accuracy>): string {
+  const kinds = Object.keys(of(rows[0]));
+  const head = ['method', 'tokens', 'overall', ...kinds];
   const lines = rows.map((row) => [
     nameOf(row),
     String(row.budget),
     withRange(row.overall),
-    ...types.map((type) => withMargin(row.byType[type])),
+    ...kinds.map((kind) => withMargin(of(row)[kind])),
   ]);
-  const counts = types.map((type) => `${rows[0].byType[type].n} ${escapeMarkdown(type)}`).join(', ');
+  const counts = kinds.map((kind) => `${of(rows[0])[kind].n} ${escapeMarkdown(kind)}`).join(', ');
   return `Of ${counts}; half of the 95 % interval after each.\n\n${markdownTable(head, lines, 1)}`;
+}
+
+/** By the kind of thing that is asked about, where the task tells. */
+function aboutPart(rows: readonly Row[]): string[] {
+  if (Object.keys(rows[0].byAbout).length === 0) return [];
+  const table = kindsTable(rows, ({ byAbout }) => byAbout);
+  return [
+    `### Accuracy by what is asked about\n\nQuestions that speak of one thing, by what it is. ${table}`,
+  ];
 }
 
 function timesTable(rows: readonly Row[]): string {

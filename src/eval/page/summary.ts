@@ -21,6 +21,8 @@ export interface Row extends Costs {
   models: number;
   overall: Accuracy;
   byType: Record<string, Accuracy>;
+  /** By the kind of thing that is asked about; of questions that speak of one thing, for a task that knows. */
+  byAbout: Record<string, Accuracy>;
   /** The models' own accuracies, least and greatest. */
   range: [number, number];
   /** The share of answers that no question of their type has; where the questions have choices. */
@@ -84,6 +86,13 @@ export function summarise(task: Task, done: readonly Done[], { against, hard }: 
     values.map((value, i) => (counts(i) ? value : undefined));
   const share = (values: (number | undefined)[]): Accuracy | undefined =>
     values.some((value) => value !== undefined) ? bootstrap.share(values) : undefined;
+  const sharesBy = (key: 'type' | 'about', marks: readonly (number | undefined)[]) =>
+    Object.fromEntries(
+      kindsOf(task, key).map((kind) => [
+        kind,
+        bootstrap.share(only(marks, (i) => questions[i][key] === kind)),
+      ]),
+    );
   const hasChoices = questions.some(({ choices }) => choices);
 
   return [...groups.values()].map((group): Row => {
@@ -117,9 +126,8 @@ export function summarise(task: Task, done: readonly Done[], { against, hard }: 
           mean(runs.flatMap(({ record }) => marksOf(record))),
         ),
       ),
-      byType: Object.fromEntries(
-        typesOf(task).map((type) => [type, bootstrap.share(only(marks, (i) => questions[i].type === type))]),
-      ),
+      byType: sharesBy('type', marks),
+      byAbout: sharesBy('about', marks),
       offType: hasChoices ? mean(records.map((record) => offTypeShare(task, record))) : undefined,
       restricted: share(
         meanOfRuns(
@@ -220,4 +228,6 @@ function meanPope({ questions }: Task, records: readonly CellRecord[]): PopeFigu
 }
 
 /** In the order in which they come up. */
-export const typesOf = ({ questions }: Task): string[] => [...new Set(questions.map(({ type }) => type))];
+export const kindsOf = ({ questions }: Task, key: 'type' | 'about'): string[] => [
+  ...new Set(questions.flatMap((question) => question[key] ?? [])),
+];

@@ -23,6 +23,8 @@ export interface TaskQuestion extends Truth {
   picture: number;
   question: string;
   type: string;
+  /** The kind of thing that it speaks of, where that is one thing: `small shape`. */
+  about?: string;
   /** All answers that questions of its type have, where there are no others. */
   choices?: readonly string[];
   /** What each number token of the question stands for, in order. */

@@ -1,6 +1,6 @@
 import { drawWorld } from '../../world/draw.ts';
 import { askBoxes, shareOf } from '../../world/box-questions.ts';
-import { choicesOf, worldQuestions } from '../../world/questions.ts';
+import { choicesOf, worldQuestions, type Question } from '../../world/questions.ts';
 import { createScene, type Scene, type Split } from '../../world/scene.ts';
 import type { Task, TaskPicture } from './task.ts';
 
@@ -25,15 +25,22 @@ export function createWorldTask(split: Split, scenes: number): Task {
     scoring: 'exact',
     pictures: [...shown.values()].map(pictureOf),
     blank,
-    questions: asked.map(({ scene, question: { id, type, question, answer } }) => ({
+    questions: asked.map(({ scene, question: { id, type, question, answer, boxes } }) => ({
       id,
       type,
       question,
       answer,
+      about: aboutOf(scene, boxes),
       choices: choicesOf[type],
       picture: places.get(scene.id)!,
     })),
   };
+}
+
+/** A small shape, a large one or a letter, where a question speaks of one object. */
+function aboutOf({ objects }: Scene, boxes: Question['boxes']): string | undefined {
+  const object = boxes.length === 1 ? objects.find(({ box }) => box === boxes[0]) : undefined;
+  return object && (object.kind === 'letter' ? 'letter' : `${object.size} shape`);
 }
 
 /** Every object of the first scenes of a split: `boxes` asks where it is, `names` what is in its box. */
