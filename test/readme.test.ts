@@ -23,6 +23,11 @@ test.each(pages)('%s links to files that exist', (page) => {
   expect(missing).toEqual([]);
 });
 
+test('the story is one page', () => {
+  const story = readFileSync(path.join(root, 'src/story.ts'), 'utf8');
+  expect(story.trimEnd().split('\n').length).toBeLessThanOrEqual(90);
+});
+
 describe('the README', () => {
   test('is read in one sitting', () => {
     expect(readme.trimEnd().split('\n').length).toBeLessThanOrEqual(200);

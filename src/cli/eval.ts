@@ -8,7 +8,14 @@ import { evaluate } from '../eval/run/evaluate.ts';
 import { fillings } from '../eval/run/fill.ts';
 import { canFocus, focusOf, joinFocus, type FocusCounts } from '../eval/run/focus.ts';
 import { findShards, mergeShards } from '../eval/shards/merge.ts';
-import { draftAgenda, readRequest, worldTasks, type Agenda, type Request } from '../eval/run/agenda.ts';
+import {
+  draftAgenda,
+  readRequest,
+  shareCells,
+  worldTasks,
+  type Agenda,
+  type Request,
+} from '../eval/run/agenda.ts';
 import { describeCommit, describeMachine } from '../node/provenance.ts';
 import { writeMarkdown, type Results } from '../eval/page/report.ts';
 import { scorings } from '../eval/task/scoring.ts';
@@ -129,27 +136,36 @@ async function run(flags: EvalFlags): Promise<void> {
   if (models.length > 1 && flags.shard.count > 1) {
     throw new UserError(`--shard ${nameShard(flags.shard)}: one model at a time, not ${models.length}`);
   }
-  const parts: { request: Request; agenda: Agenda; folder: string }[] = [];
-  for (const [i, model] of models.entries()) {
-    const request = requestOf(flags, model);
-    const agenda = await draftAgenda(request, await readLlavaConfig(model), flags.shard);
-    checkComparisons(flags, agenda);
-    const folder = models.length === 1 ? flags.out : path.join(flags.out, `model-${i + 1}`);
-    parts.push({ request, agenda, folder });
+  const requests = models.map((model) => requestOf(flags, model));
+  const drafts: Agenda[] = [];
+  for (const request of requests) {
+    drafts.push(await draftAgenda(request, await readLlavaConfig(request.model), flags.shard));
   }
+  const agendas = shareCells(drafts);
+  checkComparisons(flags, agendas[0]);
   const files = await resultFiles(flags.out);
+  tellLeftOut(models, drafts);
   const stores: CellStore[] = [];
-  for (const { request, agenda, folder } of parts) {
+  for (const [i, agenda] of agendas.entries()) {
+    const folder = models.length === 1 ? flags.out : path.join(flags.out, `model-${i + 1}`);
     const store = await openStore(folder, agenda.key, agenda);
-    await writeJson(path.join(folder, 'flags.json'), request);
-    for (const reason of agenda.leftOut) console.log(`left out: ${reason}`);
-    await doWork(request, agenda, store, { backend: backend.name, weightsAs: flags.weightsAs });
+    await writeJson(path.join(folder, 'flags.json'), requests[i]);
+    await doWork(requests[i], agenda, store, { backend: backend.name, weightsAs: flags.weightsAs });
     stores.push(store);
   }
-  if (flags.shard.count === 1) return report(flags, models, parts[0].agenda, stores, files);
+  if (flags.shard.count === 1) return report(flags, models, agendas[0], stores, files);
   console.log(
     `shard ${nameShard(flags.shard)} is done: when all are, vtc eval --merge and their folders makes the tables`,
   );
+}
+
+/** Each reason once, with those of the models that it is true of. */
+function tellLeftOut(models: readonly string[], agendas: readonly Agenda[]): void {
+  for (const reason of new Set(agendas.flatMap(({ leftOut }) => leftOut))) {
+    const whose = models.filter((_, i) => agendas[i].leftOut.includes(reason));
+    const of = whose.length < models.length ? ` for ${whose.join(' and ')}, so for all` : '';
+    console.log(`left out${of}: ${reason}`);
+  }
 }
 
 /** @throws UserError for a series that no cell has */

@@ -159,6 +159,14 @@ export async function draftAgenda(request: Request, config: LlavaConfig, shard: 
   return { config, task, prompts, tokenizer, preprocessing, budgets, cells, leftOut, shard, clip, key };
 }
 
+/** The cells that all of several models can do: a table's figures are means over them. */
+export function shareCells(agendas: readonly Agenda[]): Agenda[] {
+  const nameOf = ({ variant, budget, pictures }: Cell) => [variant.name, budget, pictures].join(' ');
+  const names = agendas.map(({ cells }) => new Set(cells.map(nameOf)));
+  const isShared = (cell: Cell) => names.every((own) => own.has(nameOf(cell)));
+  return agendas.map((agenda) => ({ ...agenda, cells: agenda.cells.filter(isShared) }));
+}
+
 /** @throws UserError for a task of boxes and a method that has no word for one */
 function checkBoxes({ questions, scoring }: Task, cells: readonly Cell[]): void {
   if (scoring !== 'boxes' && questions.every(({ numbers }) => !numbers)) return;
