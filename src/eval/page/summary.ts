@@ -228,6 +228,6 @@ function meanPope({ questions }: Task, records: readonly CellRecord[]): PopeFigu
 }
 
 /** In the order in which they come up. */
-export const kindsOf = ({ questions }: Task, key: 'type' | 'about'): string[] => [
+const kindsOf = ({ questions }: Task, key: 'type' | 'about'): string[] => [
   ...new Set(questions.flatMap((question) => question[key] ?? [])),
 ];
