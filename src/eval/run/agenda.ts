@@ -13,7 +13,7 @@ import type { Tokenizer } from '../../text/tokenizer.ts';
 import { patchCount } from '../../vision/config.ts';
 import { prepareAnswer, readsQuestion } from '../../plan.ts';
 import { splits, type Split } from '../../world/split.ts';
-import { planCells, type Cell } from './cell.ts';
+import { cellName, planCells, type Cell } from './cell.ts';
 import { canFill, fillings, type Filling } from './fill.ts';
 import { readTask } from '../task/question-file.ts';
 import { scorings, type ScoringName } from '../task/scoring.ts';
@@ -161,9 +161,8 @@ export async function draftAgenda(request: Request, config: LlavaConfig, shard: 
 
 /** The cells that all of several models can do: a table's figures are means over them. */
 export function shareCells(agendas: readonly Agenda[]): Agenda[] {
-  const nameOf = ({ variant, budget, pictures }: Cell) => [variant.name, budget, pictures].join(' ');
-  const names = agendas.map(({ cells }) => new Set(cells.map(nameOf)));
-  const isShared = (cell: Cell) => names.every((own) => own.has(nameOf(cell)));
+  const names = agendas.map(({ cells }) => new Set(cells.map(cellName)));
+  const isShared = (cell: Cell) => names.every((own) => own.has(cellName(cell)));
   return agendas.map((agenda) => ({ ...agenda, cells: agenda.cells.filter(isShared) }));
 }
 
