@@ -15,7 +15,7 @@ import {
   makeSubfolder,
   program,
   vtc,
-  vtcWith,
+  vtcIn,
 } from '../support/cli.ts';
 import { serveHub } from '../support/hub.ts';
 
@@ -36,7 +36,7 @@ async function open() {
 
 test('what was downloaded answers by its name, as from its folder', async () => {
   const { hub, env, snapshot } = await open();
-  const done = await vtcWith({ env }, 'download', 'vtc/llava');
+  const done = await vtcIn(env, 'download', 'vtc/llava');
   expect(done.stderr).toBe('');
   const line = new RegExp(
     `^vtc/llava at ${hub.commit.slice(0, 12)}: 7 files, 2\\.6\\d MiB, 2\\.6\\d MiB fetched\\n${snapshot}\\n$`,
@@ -49,15 +49,15 @@ test('what was downloaded answers by its name, as from its folder', async () => 
     expect(ours.equals(theirs), file).toBe(true);
   }
   const [byName, fromFolder] = await Promise.all([
-    vtcWith({ env }, 'run', '--model', 'vtc/llava', ...question, '--quiet'),
+    vtcIn(env, 'run', '--model', 'vtc/llava', ...question, '--quiet'),
     vtc('run', ...question, '--quiet'),
   ]);
   expect(byName).toEqual(fromFolder);
   expect(byName).toMatchObject({ code: 0, stderr: '' });
   expect(byName.stdout.trim()).not.toBe('');
-  const inspected = await vtcWith({ env }, 'inspect', 'vtc/llava', '--json');
+  const inspected = await vtcIn(env, 'inspect', 'vtc/llava', '--json');
   expect(JSON.parse(inspected.stdout)).toMatchObject({ dir: snapshot });
-  expect((await vtcWith({ env }, 'download', 'vtc/llava')).stdout).toContain(', all there already\n');
+  expect((await vtcIn(env, 'download', 'vtc/llava')).stdout).toContain(', all there already\n');
 });
 
 test('one that was killed is no model, and goes on', async () => {
@@ -71,10 +71,10 @@ test('one that was killed is no model, and goes on', async () => {
   await killWhen(['download', 'vtc/llava'], reached, env);
   hub.slow = false;
   const fetches = `vtc/llava is no folder, and Hugging Face's cache has no such model in ${repo}: vtc download vtc/llava fetches it`;
-  expectRefusal(await vtcWith({ env }, 'run', '--model', 'vtc/llava', ...question), fetches);
+  expectRefusal(await vtcIn(env, 'run', '--model', 'vtc/llava', ...question), fetches);
   const there = (await stat(partial)).size;
   hub.requests = [];
-  expect(await vtcWith({ env }, 'download', 'vtc/llava')).toMatchObject({ code: 0, stderr: '' });
+  expect(await vtcIn(env, 'download', 'vtc/llava')).toMatchObject({ code: 0, stderr: '' });
   expect(hub.requests.filter(({ path }) => path.includes('/resolve/'))).toMatchObject([
     { range: `bytes=${there}-` },
   ]);
@@ -94,9 +94,9 @@ test('a disk that takes no more', async () => {
     );
   });
   expectRefusal(result, /^cannot write .*\.vtc\.incomplete: the file system takes no file of this size$/);
-  expectRefusal(await vtcWith({ env }, 'inspect', 'vtc/llava'), /vtc download vtc\/llava fetches it$/);
+  expectRefusal(await vtcIn(env, 'inspect', 'vtc/llava'), /vtc download vtc\/llava fetches it$/);
   expect((await listFiles(repo)).filter((file) => !file.startsWith('blobs'))).toEqual([]);
-  expect(await vtcWith({ env }, 'download', 'vtc/llava')).toMatchObject({ code: 0 });
+  expect(await vtcIn(env, 'download', 'vtc/llava')).toMatchObject({ code: 0 });
 });
 
 describe.concurrent('refused in one line, and nothing is left', async () => {
@@ -130,14 +130,14 @@ describe.concurrent('refused in one line, and nothing is left', async () => {
   ] as [string[], Record<string, string>, string | RegExp][])(
     'download %j %j',
     async (args, given, message) => {
-      expectRefusal(await vtcWith({ env: { ...env, ...given } }, 'download', ...args), message);
+      expectRefusal(await vtcIn({ ...env, ...given }, 'download', ...args), message);
       expect(await readdir(cache)).toEqual([]);
       expect(hub.requests.filter(({ path }) => path.includes('/resolve/'))).toEqual([]);
     },
   );
 
   test('without a name', async () => {
-    expectUsageError(await vtcWith({ env }, 'download'), "missing required argument 'org/name'");
+    expectUsageError(await vtcIn(env, 'download'), "missing required argument 'org/name'");
   });
 
   const none =
@@ -152,6 +152,6 @@ describe.concurrent('refused in one line, and nothing is left', async () => {
     ['trace', ['trace', '--model', 'vtc/none', '--ids', '1', '--out', path.join(folder, 'never')]],
     ['inspect', ['inspect', 'vtc/none']],
   ])('what is not in the cache: %s', async (_, args) => {
-    expectRefusal(await vtcWith({ env }, ...args), none);
+    expectRefusal(await vtcIn(env, ...args), none);
   });
 });

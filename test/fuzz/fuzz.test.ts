@@ -24,23 +24,19 @@ test.each(readers)('%s: taken, or refused in one sentence', { timeout: 1_200_000
 });
 
 if (!full) console.warn('skipping what the fuzz itself finds: npm run test:full plants faults');
-test.runIf(full)(
-  'the fuzz finds each kind of fault, and goes on behind it',
-  { timeout: 120_000 },
-  async () => {
-    const [seed, count] = [60, 11];
-    const planted = Array.from(
-      { length: count },
-      (_, i) => faults[Math.floor(randomOf(seed, i)() * faults.length)],
-    );
-    const { taken, refused, failures } = await runFuzz('planted', seed, count, 8);
-    const of = (name: string) => planted.filter((fault) => fault.name === name).length;
-    expect([taken, refused]).toEqual([of('taken'), of('refused')]);
-    for (const { name, finding } of faults) {
-      expect(of(name), `${name} comes up`).toBeGreaterThan(0);
-      const found = failures.filter((failure) => failure.includes(`: ${name}: `));
-      if (finding) expect(found, name).toEqual(found.filter((failure) => finding.test(failure)));
-      expect(found, name).toHaveLength(finding ? of(name) : 0);
-    }
-  },
-);
+test.runIf(full)('the fuzz finds each kind of fault, and goes on behind it', async () => {
+  const [seed, count] = [60, 11];
+  const planted = Array.from(
+    { length: count },
+    (_, i) => faults[Math.floor(randomOf(seed, i)() * faults.length)],
+  );
+  const { taken, refused, failures } = await runFuzz('planted', seed, count, 8);
+  const of = (name: string) => planted.filter((fault) => fault.name === name).length;
+  expect([taken, refused]).toEqual([of('taken'), of('refused')]);
+  for (const { name, finding } of faults) {
+    expect(of(name), `${name} comes up`).toBeGreaterThan(0);
+    const found = failures.filter((failure) => failure.includes(`: ${name}: `));
+    if (finding) expect(found, name).toEqual(found.filter((failure) => finding.test(failure)));
+    expect(found, name).toHaveLength(finding ? of(name) : 0);
+  }
+});

@@ -29,12 +29,16 @@ const waiting: (() => void)[] = [];
  * Runs `vtc` with these arguments: in `npm test` one command after another in a process that stays, for a start is half a
  * second of work; in the full run in a process of its own.
  */
-export const vtc = (...args: string[]): Promise<CliResult> => (full ? vtcAlone(...args) : runNext(args));
+export const vtc = (...args: string[]): Promise<CliResult> => vtcIn({}, ...args);
+
+/** The same with variables of the environment. */
+export const vtcIn = (env: Record<string, string>, ...args: string[]): Promise<CliResult> =>
+  full ? vtcWith({ env }, ...args) : runNext(args, env);
 
 /** `vtc` in a process of its own, and its end. */
 export const vtcAlone = (...args: string[]): Promise<CliResult> => vtcWith({}, ...args);
 
-/** The same with variables of the environment, or a text on standard input. */
+/** The same with variables of the environment from its start, or a text on standard input. */
 export const vtcWith = (given: Given, ...args: string[]): Promise<CliResult> =>
   inTurn(() => run(args, given));
 
@@ -56,13 +60,13 @@ let stayed: ChildProcess | undefined;
 let last: Promise<unknown> = Promise.resolve();
 
 /** In the process that stays, when those before are done. */
-function runNext(args: string[]): Promise<CliResult> {
-  const result = last.then(() => runInStayed(args));
+function runNext(args: string[], env: Record<string, string>): Promise<CliResult> {
+  const result = last.then(() => runInStayed(args, env));
   last = result.catch(() => undefined);
   return result;
 }
 
-function runInStayed(args: string[]): Promise<CliResult> {
+function runInStayed(args: string[], env: Record<string, string>): Promise<CliResult> {
   const child = (stayed ??= fork(path.join(import.meta.dirname, 'many-commands.mjs'), {
     cwd: root,
     execArgv: [],
@@ -77,7 +81,7 @@ function runInStayed(args: string[]): Promise<CliResult> {
       child.off('exit', end);
       resolve(result as CliResult);
     });
-    child.send(args);
+    child.send({ args, env });
   });
 }
 afterAll(() => void stayed?.kill());

@@ -1,10 +1,13 @@
-/** The built command line, one command after another in a process that stays: arguments come as messages, results go back. */
+/** The built command line, one command after another in a process that stays: arguments and variables come as messages, results go back. */
 import { runProgram } from '../../dist/cli/program.js';
 
-process.on('message', async (args) => {
+const before = { ...process.env };
+
+process.on('message', async ({ args, env }) => {
   const told = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr']) process[name].write = (text) => Boolean((told[name] += text));
   process.argv.splice(2, Infinity, ...args);
+  process.env = { ...before, ...env };
   process.exitCode = 0;
   try {
     await runProgram(args);

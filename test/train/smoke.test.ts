@@ -15,7 +15,7 @@ if (!hasTensorflow) console.warn('skipping the training smoke test: it needs the
 describe.skipIf(!hasTensorflow)('vtc train --smoke', () => {
   test(
     'trains both models, which then classify a picture and answer a question',
-    { timeout: 240_000 },
+    { timeout: 600_000 },
     async () => {
       const out = await makeFolder();
       const { code, stderr } = await vtcAlone('train', '--smoke', '--out', out);

@@ -22,7 +22,7 @@ async function trainOk(system: string, out: string): Promise<void> {
 if (!fullOrCI) console.warn('skipping the training smoke test of clips: npm run test:full and CI do it');
 
 describe.skipIf(!hasTensorflow || !fullOrCI)('vtc train --smoke of video models', () => {
-  test('trains a video LLaVA, then VideoLLM-MoD from it, which answers', { timeout: 240_000 }, async () => {
+  test('trains a video LLaVA, then VideoLLM-MoD from it, which answers', async () => {
     const out = await makeFolder();
     expectRefusal(
       await vtcAlone(...train('videollm-mod', out)),
