@@ -1,9 +1,12 @@
 import { defineConfig } from 'vitest/config';
 import { fullOrCI } from './test/support/full.ts';
 
-/** Rooms whose tests compute: their files share a process and its engine, whose start is half of their time. */
-const rooms = 'checkpoint,compress,decoder,eval,image,io,models,tensor,testing,text,train,vision,world';
-const shared = `test/{${rooms}}/**/*.test.ts`;
+/** Tests that start commands or an engine, replace a module, or count all that an engine holds: a process for each file. */
+const own = [
+  'test/*.test.ts',
+  'test/{backend,bench,browser,cli,fuzz,large,node,page,report,study}/**/*.test.ts',
+  'test/checkpoint/keeping.test.ts',
+];
 
 export default defineConfig({
   test: {
@@ -13,8 +16,12 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 2,
     projects: [
-      { extends: true, test: { name: 'shared', include: [shared], isolate: false } },
-      { extends: true, test: { name: 'own', include: ['test/**/*.test.ts'], exclude: [shared] } },
+      // The others compute: they share a process and its engine, whose start is half of their time.
+      {
+        extends: true,
+        test: { name: 'shared', include: ['test/**/*.test.ts'], exclude: own, isolate: false },
+      },
+      { extends: true, test: { name: 'own', include: own } },
     ],
   },
 });
