@@ -5,7 +5,7 @@ import { fullOrCI } from './test/support/full.ts';
 const own = [
   'test/*.test.ts',
   'test/{backend,bench,browser,cli,fuzz,large,node,page,report,study}/**/*.test.ts',
-  'test/checkpoint/keeping.test.ts',
+  'test/{checkpoint/keeping,image/sharp}.test.ts',
 ];
 
 export default defineConfig({

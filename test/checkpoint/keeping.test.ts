@@ -34,9 +34,8 @@ const prompt = [1, 5, 9, 2, 7, 11, 3, 8, 4, 6, 10, 12];
 /** Hidden states of every layer, the first logits, and what follows. */
 async function observe(dir: string, weightsAs?: Keeping) {
   using own = scope();
-  const before = tf.memory().numBytes;
   const model = own(await loadModel(dir, undefined, { weightsAs }));
-  const numBytes = tf.memory().numBytes - before;
+  const { numBytes } = tf.memory();
   const decoder = model.decoder!;
   const trace = own(createTrace((name) => name === 'decoder.hidden.LL'));
   const session = own(await prefill(decoder, own(embedText(decoder, [prompt])), { maxNewTokens: 6, trace }));
